@@ -1,0 +1,108 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// An exitCode is the exit status of the process.
+type exitCode int
+
+const (
+	exitOK          exitCode = 0
+	exitFailed      exitCode = 1 // could not do it; nothing could be shown
+	exitDamaged     exitCode = 2 // something that was read is damaged
+	exitLeaks       exitCode = 3 // check: leaks, but no corruption
+	exitInterrupted exitCode = 130
+)
+
+// severity orders exit codes for several images: the most severe is the
+// status of the run.
+func (c exitCode) severity() int {
+	switch c {
+	case exitOK:
+		return 0
+	case exitLeaks:
+		return 1
+	case exitDamaged:
+		return 2
+	case exitFailed:
+		return 3
+	}
+	return 4
+}
+
+// worse returns the more severe of two codes.
+func worse(a, b exitCode) exitCode {
+	if b.severity() > a.severity() {
+		return b
+	}
+	return a
+}
+
+// An exitError ends the run with a status; what there is to say has been said.
+type exitError struct{ code exitCode }
+
+func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// A hintError is an error with advice on a second line.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e *hintError) Unwrap() error { return e.error }
+
+// usageError is an error in how the command was called.
+func usageError(cmd *cobra.Command, err error) error {
+	return &hintError{err, fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
+}
+
+// complain writes an error to standard error, with a hint where there is one.
+// The words are lower case, without a full stop, and safe for a terminal.
+func (a *app) complain(name string, err error) {
+	if name != "" {
+		name = render.Escape(name) + ": "
+	}
+	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, render.Escape(reason(err)))
+	if hint := hintFor(err); hint != "" {
+		fmt.Fprintf(a.Stderr, "qinspect: hint: %s\n", hint)
+	}
+}
+
+// reason returns the words of an error without the file name that the
+// operating system's errors repeat.
+func reason(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Op == "open" || ok && e.Op == "stat" {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+// hintFor returns what to do about an error, where there is something.
+func hintFor(err error) string {
+	if e, ok := errors.AsType[*hintError](err); ok {
+		return e.hint
+	}
+	if errors.Is(err, qcow2.ErrLimit) {
+		return "--no-limits reads it as far as the file reaches"
+	}
+	return ""
+}
+
+// An outputError is a failure to write to standard output.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return "writing output: " + e.err.Error() }
+func (e *outputError) Unwrap() error { return e.err }
+
+// closedPipe reports whether the reader of the output has gone away, which is
+// no error worth a word.
+func (e *outputError) closedPipe() bool { return errors.Is(e.err, syscall.EPIPE) }

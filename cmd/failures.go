@@ -1,0 +1,81 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// maxFailures is how many errors a document lists; more are counted.
+const maxFailures = 1000
+
+// failures collects what went wrong with one image: the "errors" of its
+// document, the words on standard error, and the exit status.
+type failures struct {
+	code    exitCode
+	list    []error
+	omitted int
+}
+
+// add records an error and the status that it calls for.
+func (f *failures) add(code exitCode, err error) {
+	f.code = worse(f.code, code)
+	if len(f.list) == maxFailures {
+		f.omitted++
+		return
+	}
+	f.list = append(f.list, err)
+}
+
+// errorsSection is the end of every document.
+func errorsSection() *render.Section {
+	return &render.Section{
+		Key:    "errors",
+		Layout: render.LayoutList,
+		Show:   render.InJSON,
+		Columns: []render.Column{
+			{Key: "section", Kind: render.KindText},
+			{Key: "offset", Kind: render.KindOffset},
+			{Key: "message", Kind: render.KindText},
+		},
+	}
+}
+
+// render writes the errors into the document and ends it.
+func (f *failures) render(r render.Renderer) error {
+	r.Section(errorsSection())
+	for _, err := range f.list {
+		if err := r.Row(failureRow(err)); err != nil {
+			return err
+		}
+	}
+	if f.omitted > 0 {
+		if err := r.Row(failureRow(errors.New(f.more()))); err != nil {
+			return err
+		}
+	}
+	return r.End()
+}
+
+// failureRow is the row of one error: section and offset are null where the
+// error is not about a place in the image.
+func failureRow(err error) []render.Value {
+	if e, ok := errors.AsType[*qcow2.Error](err); ok {
+		return []render.Value{render.Text(e.Section.Key()), render.Offset(e.Offset), render.Text(e.Detail)}
+	}
+	return []render.Value{render.Null, render.Null, render.Text(reason(err))}
+}
+
+// complain says the errors on standard error.
+func (f *failures) complain(a *app, name string) {
+	for _, err := range f.list {
+		a.complain(name, err)
+	}
+	if f.omitted > 0 {
+		a.complain(name, errors.New(f.more()))
+	}
+}
+
+func (f *failures) more() string { return fmt.Sprintf("%d more errors", f.omitted) }

@@ -1,0 +1,128 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// A report is what a subcommand gets: an open image, a renderer, and a place
+// for what is wrong.
+type report struct {
+	render.Renderer
+	ctx      context.Context
+	img      *qcow2.File
+	name     string // of the image, as the user gave it
+	failures failures
+}
+
+// load returns the RunE of a command that shows images: the only place that
+// opens images, picks the renderer, and joins errors and exit codes. The error
+// of show is one that leaves nothing to show; what is merely damaged goes to
+// report.damaged.
+func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, names []string) error {
+		if a.output.value == render.FormatJSON && len(names) > 1 {
+			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document an image"}
+		}
+		r := render.New(a.output.value, outputWriter{a.Stdout}, render.Options{
+			Width: terminalWidth(a.Stdout),
+			Note:  func(s string) { a.complain("", errors.New(s)) },
+		})
+		code := exitOK
+		for _, name := range names {
+			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
+			c, err := a.loadOne(cmd.Context(), r, doc, show)
+			if err != nil {
+				return err
+			}
+			code = worse(code, c)
+		}
+		if code != exitOK {
+			return &exitError{code}
+		}
+		return nil
+	}
+}
+
+// loadOne shows one image. The error is one that ends the run.
+func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Document, show func(*report) error) (exitCode, error) {
+	rep := &report{Renderer: r, ctx: ctx, name: doc.Filename}
+	img, err := qcow2.OpenFile(doc.Filename, a.options()...)
+	if err != nil {
+		doc.Heading = false // the error names the file
+		r.Begin(doc)
+	} else {
+		defer img.Close() // it was only read
+		rep.img = img
+		r.Begin(doc)
+		err = show(rep)
+	}
+	if ctx.Err() != nil {
+		return exitOK, &exitError{exitInterrupted}
+	}
+	if err != nil {
+		rep.failures.add(exitFailed, err)
+	}
+	// Rows that the renderer held back are pulled here: the image is still open.
+	if err := rep.failures.render(r); err != nil {
+		if e, ok := errors.AsType[*outputError](err); ok && e.closedPipe() {
+			return exitOK, &exitError{exitFailed}
+		}
+		return exitOK, err
+	}
+	rep.failures.complain(a, doc.Filename)
+	return rep.failures.code, nil
+}
+
+// options returns how images are to be read.
+func (a *app) options() []qcow2.Option {
+	if a.noLimits {
+		return []qcow2.Option{qcow2.WithLimits(qcow2.NoLimits())}
+	}
+	return nil
+}
+
+// damaged records what is wrong with the image or could not be read of it,
+// while the command goes on with the rest.
+func (rep *report) damaged(err error) {
+	for _, kind := range []error{qcow2.ErrCorrupt, qcow2.ErrTruncated, qcow2.ErrLimit, qcow2.ErrUnsupported} {
+		if errors.Is(err, kind) {
+			rep.failures.add(exitDamaged, err)
+			return
+		}
+	}
+	rep.failures.add(exitFailed, err) // the disk's fault, not the image's
+}
+
+// outputWriter tells failures to write from failures to read.
+type outputWriter struct{ io.Writer }
+
+func (w outputWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	if err != nil {
+		return n, &outputError{err}
+	}
+	return n, nil
+}
+
+// terminalWidth returns the width of the terminal that w is, in columns, and 0
+// when it is none.
+func terminalWidth(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}

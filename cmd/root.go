@@ -1,0 +1,93 @@
+// Package cmd is the qinspect command: one file a subcommand, over one loader.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// Process is what the command needs of the process that it runs in.
+type Process struct {
+	Args    []string // without the program's name
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Version string // empty: that of the module
+}
+
+// app is one run of the command: the process, and the flags that all
+// subcommands share.
+type app struct {
+	Process
+	output   *choice[render.Format]
+	noLimits bool
+}
+
+// Execute runs the command and returns its exit status.
+func Execute(ctx context.Context, p Process) int {
+	a := &app{Process: p, output: newChoice(render.AllFormats()...)}
+	root := a.newRootCommand()
+	root.SetArgs(p.Args)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	err := root.ExecuteContext(ctx)
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return int(e.code)
+	}
+	if err != nil {
+		a.complain("", err)
+		return int(exitFailed)
+	}
+	return int(exitOK)
+}
+
+func (a *app) newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "qinspect COMMAND [flags] IMAGE",
+		Short: "Look inside qcow2 disk images",
+		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots.
+
+It reads metadata only, never writes, takes no lock, needs no QEMU, and opens
+no file that an image names.`,
+		Version:           version(a.Version),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
+	}
+	root.SetVersionTemplate("qinspect {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+
+	flags := root.PersistentFlags()
+	flags.VarP(a.output, "output", "o", "output format: "+a.output.choices())
+	flags.BoolVar(&a.noLimits, "no-limits", false, "read structures beyond QEMU's limits, as far as the file reaches")
+	flags.String("config", "", "config file (default: config.yaml, .toml or .json in the user's qinspect folder)")
+	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.names(), cobra.ShellCompDirectiveNoFileComp)))
+
+	root.AddCommand(
+		a.newHeaderCommand(),
+		a.newExtensionsCommand(),
+		a.newSnapshotsCommand(),
+		a.newVersionCommand(),
+	)
+	return root
+}
+
+// images checks the arguments of a command that takes one image or several.
+func images(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usageError(cmd, errors.New("no image given"))
+	}
+	return nil
+}
+
+// must panics on an error that only a mistake in this program can cause.
+func must(err error) {
+	if err != nil {
+		panic("cmd: " + err.Error())
+	}
+}

@@ -1,0 +1,69 @@
+package qcow2
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// What an [Error] is an instance of, for errors.Is. An Error whose Kind is
+// none of these carries the error of the underlying io.ReaderAt.
+var (
+	// ErrNotQcow2: the bytes are not a qcow2 image at all.
+	ErrNotQcow2 = errors.New("not a qcow2 image")
+	// ErrUnsupported: well formed, but of a version or with a feature that
+	// this package does not know.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrTruncated: the file ends before the structure does.
+	ErrTruncated = errors.New("truncated")
+	// ErrCorrupt: the structure contradicts the specification or itself.
+	ErrCorrupt = errors.New("corrupt")
+	// ErrLimit: the structure is larger than [Limits] allows; it was not read.
+	ErrLimit = errors.New("limit exceeded")
+)
+
+// A Section names the part of an image that an [Error] is about, in the words
+// of the specification.
+type Section string
+
+// The sections of an image.
+const (
+	SectionHeader           Section = "header"
+	SectionExtensions       Section = "header extensions"
+	SectionSnapshotTable    Section = "snapshot table"
+	SectionBitmapDirectory  Section = "bitmap directory"
+	SectionEncryptionHeader Section = "encryption header"
+)
+
+// Key returns the section as a machine-readable word: "snapshot-table".
+func (s Section) Key() string {
+	return strings.ReplaceAll(strings.ToLower(string(s)), " ", "-")
+}
+
+// An Error says what is wrong with an image, and where.
+type Error struct {
+	// Section is the part of the image that was being read.
+	Section Section
+	// Offset is the position of the offending bytes, in bytes from the start
+	// of the image file.
+	Offset uint64
+	// Kind is one of the Err variables of this package, or what the
+	// underlying io.ReaderAt returned.
+	Kind error
+	// Detail names the field and its value where there is one, in lower case
+	// and without a full stop. It never holds bytes of the image unescaped.
+	Detail string
+}
+
+// Error returns the section, the offset and the detail on one line.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s at offset %#x: %s", e.Section, e.Offset, e.Detail)
+}
+
+// Unwrap returns e.Kind.
+func (e *Error) Unwrap() error { return e.Kind }
+
+// errorf returns an Error whose detail is formatted.
+func errorf(s Section, offset uint64, kind error, format string, args ...any) *Error {
+	return &Error{Section: s, Offset: offset, Kind: kind, Detail: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,76 @@
+package qcow2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// A File is an [Image] in a file or on a block device.
+type File struct {
+	*Image
+	f *os.File
+}
+
+// OpenFile opens the named regular file or block device, for reading only, and
+// then the image in it as [Open] does. Close it when done.
+func OpenFile(name string, opts ...Option) (*File, error) {
+	f, err := openSeekable(name)
+	if err != nil {
+		return nil, err
+	}
+	size, err := f.Seek(0, io.SeekEnd) // a block device has no size otherwise
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	img, err := Open(f, size, opts...)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &File{Image: img, f: f}, nil
+}
+
+// openSeekable opens what can be read at any offset. It looks before it opens:
+// opening a named pipe would wait for a writer.
+func openSeekable(name string) (*os.File, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if kind := unseekable(info.Mode()); kind != "" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%s, not a file or block device", kind)}
+	}
+	return os.Open(name)
+}
+
+// unseekable names what the mode is of, or returns "" for a regular file or a
+// block device.
+func unseekable(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeCharDevice != 0:
+		return "a character device"
+	}
+	return ""
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.f.Close() }
+
+// AllocatedBytes returns how much space the file takes on its file system, in
+// bytes, holes left out; ok is false where that is not known, such as on a
+// block device.
+func (f *File) AllocatedBytes() (n int64, ok bool) {
+	info, err := f.f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	return allocatedBytes(info)
+}

@@ -1,0 +1,126 @@
+package qcow2
+
+import "math/bits"
+
+const (
+	minClusterBits           = 9
+	maxClusterBits           = 21
+	minClusterBitsExtendedL2 = 14
+	maxRefcountOrder         = 6
+	subclustersPerCluster    = 32 // with extended L2 entries
+)
+
+// Geometry is what the header implies: sizes and counts that the fields give
+// only together.
+type Geometry struct {
+	ClusterBits uint   // 9 to 21
+	ClusterSize uint64 // bytes
+
+	// VirtualSize is the disk size that the guest sees, in bytes.
+	VirtualSize uint64
+	// Clusters is the number of guest clusters, the partial last one included.
+	Clusters uint64
+	// HostClusters is the number of clusters of the image file, the partial
+	// last one included.
+	HostClusters uint64
+
+	RefcountBits uint64 // width of a refcount, 1 to 64
+	// RefcountBlockEntries is the number of refcounts in a refcount block.
+	RefcountBlockEntries uint64
+	// RefcountTableEntries is the number of entries of the refcount table, as
+	// the header claims.
+	RefcountTableEntries uint64
+
+	L2EntrySize uint64 // bytes: 8, or 16 with extended L2 entries
+	L2Entries   uint64 // entries of an L2 table
+	// SubclusterSize is the unit of allocation in bytes: with extended L2
+	// entries a 32nd of the cluster size, else the cluster size.
+	SubclusterSize uint64
+
+	// L1Entries is the number of L1 entries that the virtual size needs.
+	L1Entries uint64
+	// L2CacheSize is how large a cache must be to hold the L2 entries of the
+	// whole disk, in bytes, whole clusters.
+	L2CacheSize uint64
+	// VMStateOffset is the guest offset at which VM state begins: that of the
+	// first L1 entry wholly past the disk, in bytes.
+	VMStateOffset uint64
+}
+
+// newGeometry derives the geometry of an image whose file has fileSize bytes.
+// The error is an [*Error] on the field that stands in the way.
+func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
+	if err := geometryErrors(h); len(err) > 0 {
+		return Geometry{}, err[0]
+	}
+	g := Geometry{
+		ClusterBits:    uint(h.ClusterBits),
+		ClusterSize:    1 << h.ClusterBits,
+		VirtualSize:    h.VirtualSize(),
+		RefcountBits:   1 << h.RefcountOrder,
+		L2EntrySize:    8,
+		SubclusterSize: 1 << h.ClusterBits,
+	}
+	if h.IncompatibleFeatures&ExtendedL2 != 0 {
+		g.L2EntrySize = 16
+		g.SubclusterSize = g.ClusterSize / subclustersPerCluster
+	}
+	g.L2Entries = g.ClusterSize / g.L2EntrySize
+	g.Clusters = ceilDiv(g.VirtualSize, g.ClusterSize)
+	g.HostClusters = ceilDiv(fileSize, g.ClusterSize)
+	g.RefcountBlockEntries = g.ClusterSize * 8 / g.RefcountBits
+	g.RefcountTableEntries = uint64(h.RefcountTableClusters) * g.ClusterSize / 8
+	g.L1Entries = g.l1Entries(g.VirtualSize)
+	g.L2CacheSize = ceilDiv(g.Clusters*g.L2EntrySize, g.ClusterSize) * g.ClusterSize
+	g.VMStateOffset = g.vmStateOffset(g.VirtualSize)
+	return g, nil
+}
+
+// l1Entries returns how many L1 entries a disk of size bytes needs.
+func (g Geometry) l1Entries(size uint64) uint64 {
+	return ceilDiv(size, g.ClusterSize*g.L2Entries)
+}
+
+// vmStateOffset returns where VM state begins behind a disk of size bytes. It
+// saturates: behind the largest disks there is no room left.
+func (g Geometry) vmStateOffset(size uint64) uint64 {
+	hi, lo := bits.Mul64(g.l1Entries(size), g.ClusterSize*g.L2Entries)
+	if hi != 0 {
+		return ^uint64(0)
+	}
+	return lo
+}
+
+// geometryErrors returns what keeps the geometry from being read.
+func geometryErrors(h *Header) []*Error {
+	var errs []*Error
+	outside := func(field string, value, least, most uint64) {
+		if value < least || value > most {
+			errs = append(errs, errorf(SectionHeader, fieldOffset(field), ErrCorrupt, "%s %d is outside %d to %d", field, value, least, most))
+		}
+	}
+	if h.Version == 3 && h.stored < headerLengthV3 {
+		errs = append(errs, errorf(SectionHeader, uint64(h.stored), ErrTruncated,
+			"the file ends inside the header: it has %d bytes of at least %d", h.stored, headerLengthV3))
+	}
+	least := uint64(minClusterBits)
+	if h.IncompatibleFeatures&ExtendedL2 != 0 {
+		least = minClusterBitsExtendedL2
+	}
+	outside("cluster_bits", uint64(h.ClusterBits), least, maxClusterBits)
+	outside("refcount_order", uint64(h.RefcountOrder), 0, maxRefcountOrder)
+	if h.Version == 3 && h.stored >= headerLengthV3 {
+		most := uint64(1) << min(max(h.ClusterBits, minClusterBits), maxClusterBits)
+		outside("header_length", uint64(h.HeaderLength), headerLengthV3, most)
+	}
+	return errs
+}
+
+// ceilDiv returns a/b rounded up, for any a: it does not overflow.
+func ceilDiv(a, b uint64) uint64 {
+	q := a / b
+	if a%b != 0 {
+		q++
+	}
+	return q
+}

@@ -1,0 +1,67 @@
+package qcow2
+
+import (
+	"io"
+)
+
+// An Image is an open qcow2 image. Its header, geometry and first cluster have
+// been read; everything else is read when it is asked for. An Image is safe
+// for concurrent use if its io.ReaderAt is.
+type Image struct {
+	src    source
+	limits Limits
+
+	header       Header
+	geometry     Geometry
+	geometryErr  error
+	firstCluster []byte // as far as the file reaches; the header alone without a geometry
+}
+
+// An Option changes how [Open] reads an image.
+type Option func(*Image)
+
+// WithLimits replaces the default limits, those of QEMU.
+func WithLimits(l Limits) Option { return func(img *Image) { img.limits = l } }
+
+// Open reads the header of the image in r, a file of size bytes.
+//
+// It returns an image whenever there is a header to show, however broken: ask
+// [Image.HeaderErrors] what is wrong. The error is an [*Error] of kind
+// [ErrNotQcow2], [ErrUnsupported] (a version other than 2 and 3),
+// [ErrTruncated] (fewer than 72 bytes), or what r returned.
+func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
+	img := &Image{src: source{r: r, size: uint64(max(size, 0))}, limits: DefaultLimits()}
+	for _, opt := range opts {
+		opt(img)
+	}
+	p, err := img.src.read(SectionHeader, 0, min(img.src.size, headerLengthKnown))
+	if err != nil {
+		return nil, err
+	}
+	if img.header, err = parseHeader(p); err != nil {
+		return nil, err
+	}
+	img.geometry, img.geometryErr = newGeometry(&img.header, img.src.size)
+	if img.geometryErr != nil {
+		img.firstCluster = p
+		return img, nil
+	}
+	if img.firstCluster, err = img.src.read(SectionHeader, 0, min(img.src.size, img.geometry.ClusterSize)); err != nil {
+		return nil, err
+	}
+	if n := min(uint64(img.header.HeaderLength), uint64(len(img.firstCluster))); n > headerLengthKnown {
+		img.header.Rest = img.firstCluster[headerLengthKnown:n:n]
+	}
+	return img, nil
+}
+
+// Header returns the header as it is in the file.
+func (img *Image) Header() *Header { return &img.header }
+
+// Size returns the size of the image file in bytes.
+func (img *Image) Size() int64 { return int64(img.src.size) }
+
+// Geometry returns the sizes that the header implies. The error is an [*Error]
+// on the field that keeps them from being known: cluster_bits, refcount_order
+// or header_length is out of range, or the file ends before it.
+func (img *Image) Geometry() (Geometry, error) { return img.geometry, img.geometryErr }

@@ -1,0 +1,66 @@
+package qcow2
+
+import "math"
+
+// Limits bounds what this package reads of a structure whose size the image
+// claims. A structure beyond its limit is not read: what would have read it
+// returns an [Error] of kind [ErrLimit] that names the limit and the value.
+//
+// Limits are not what keeps memory bounded (nothing is ever allocated on a
+// claim alone); they are the point at which QEMU refuses an image.
+type Limits struct {
+	// L1Bytes bounds each L1 table, in bytes.
+	L1Bytes uint64
+	// RefcountTableBytes bounds the refcount table, in bytes.
+	RefcountTableBytes uint64
+	// Snapshots bounds the number of snapshots.
+	Snapshots uint64
+	// SnapshotTableBytes bounds the snapshot table, in bytes.
+	SnapshotTableBytes uint64
+	// SnapshotExtraBytes bounds the extra data of one snapshot, in bytes.
+	SnapshotExtraBytes uint64
+	// BackingNameBytes bounds the name of the backing file, in bytes.
+	BackingNameBytes uint64
+	// Bitmaps bounds the number of bitmaps.
+	Bitmaps uint64
+	// BitmapDirectoryBytes bounds the bitmap directory, in bytes.
+	BitmapDirectoryBytes uint64
+	// BitmapNameBytes bounds the name of one bitmap, in bytes.
+	BitmapNameBytes uint64
+	// BitmapTableEntries bounds each bitmap table, in entries of 8 bytes.
+	BitmapTableEntries uint64
+}
+
+// DefaultLimits returns the limits that QEMU enforces.
+func DefaultLimits() Limits {
+	return Limits{
+		L1Bytes:              32 << 20,
+		RefcountTableBytes:   8 << 20,
+		Snapshots:            65536,
+		SnapshotTableBytes:   64 << 20,
+		SnapshotExtraBytes:   1024,
+		BackingNameBytes:     1023,
+		Bitmaps:              65535,
+		BitmapDirectoryBytes: 1024 * 65535,
+		BitmapNameBytes:      1023,
+		BitmapTableEntries:   0x8000000,
+	}
+}
+
+// NoLimits returns limits that nothing exceeds: every structure is read as
+// far as the file reaches.
+func NoLimits() Limits {
+	const none = math.MaxUint64
+	return Limits{
+		L1Bytes:              none,
+		RefcountTableBytes:   none,
+		Snapshots:            none,
+		SnapshotTableBytes:   none,
+		SnapshotExtraBytes:   none,
+		BackingNameBytes:     none,
+		Bitmaps:              none,
+		BitmapDirectoryBytes: none,
+		BitmapNameBytes:      none,
+		BitmapTableEntries:   none,
+	}
+}

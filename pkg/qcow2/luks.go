@@ -1,0 +1,171 @@
+package qcow2
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const (
+	luksHeaderLength  = 592 // bytes of a LUKS version 1 header
+	luksPreludeLength = 8   // bytes: magic and version, in every version
+	luksKeySlots      = 8
+	luksKeySlotLength = 48  // bytes
+	luksSector        = 512 // bytes: the unit of LUKS offsets
+
+	luksKeyEnabled  = 0x00ac71f3
+	luksKeyDisabled = 0x0000dead
+)
+
+var luksMagic = []byte("LUKS\xba\xbe")
+
+// LUKS is the LUKS header of an encrypted image (crypt_method 2). Of a version
+// other than 1 only Version and Offset are known.
+type LUKS struct {
+	Offset  uint64 // bytes from the start of the image file
+	Version uint16 // 1 or 2
+
+	CipherName     string // as stored: "aes"
+	CipherMode     string // as stored: "xts-plain64"
+	HashSpec       string // as stored: "sha256"
+	UUID           string
+	PayloadSectors uint32 // offset of the encrypted data, in sectors of 512 bytes
+	KeyBytes       uint32 // length of the master key
+	KeyIterations  uint32 // PBKDF2 iterations of the master key's digest
+	KeySlots       []LUKSKeySlot
+	// Damage is what is wrong with the header; it was decoded all the same.
+	Damage []*Error
+}
+
+// A LUKSKeySlot is one of the eight key slots of a LUKS version 1 header.
+type LUKSKeySlot struct {
+	State              uint32 // as stored: 0x00ac71f3 enabled, 0x0000dead disabled
+	Iterations         uint32 // PBKDF2 iterations
+	KeyMaterialSectors uint32 // offset of the key material, in sectors of 512 bytes
+	Stripes            uint32
+}
+
+// Active reports whether the slot holds a key.
+func (s LUKSKeySlot) Active() bool { return s.State == luksKeyEnabled }
+
+// KeyOffset returns the byte offset of the key material from the start of the
+// LUKS header.
+func (s LUKSKeySlot) KeyOffset() uint64 { return uint64(s.KeyMaterialSectors) * luksSector }
+
+// PayloadOffset returns the byte offset of the encrypted data from the start
+// of the LUKS header, as LUKS sees it. (In qcow2 the data are the clusters.)
+func (l *LUKS) PayloadOffset() uint64 { return uint64(l.PayloadSectors) * luksSector }
+
+// luksKeySizes holds the key sizes in bytes that QEMU knows for each cipher.
+var luksKeySizes = map[string][]uint32{
+	"aes":     {16, 24, 32},
+	"cast5":   {16},
+	"serpent": {16, 24, 32},
+	"twofish": {16, 24, 32},
+}
+
+// CipherAlg returns the cipher as qemu-img info names it: "aes-256". A cipher
+// or key size that QEMU does not know leaves the name as stored.
+func (l *LUKS) CipherAlg() string {
+	n := l.KeyBytes
+	if l.mode() == "xts" {
+		n /= 2 // XTS takes two keys of equal size
+	}
+	if slices.Contains(luksKeySizes[l.CipherName], n) {
+		return fmt.Sprintf("%s-%d", l.CipherName, n*8)
+	}
+	return l.CipherName
+}
+
+// CipherModeAlg returns the block cipher mode as qemu-img info names it: "xts".
+func (l *LUKS) CipherModeAlg() string { return l.mode() }
+
+func (l *LUKS) mode() string {
+	mode, _, _ := strings.Cut(l.CipherMode, "-")
+	return mode
+}
+
+// IVGenAlg returns how initialisation vectors are made: "plain64", "essiv";
+// empty when the header does not say.
+func (l *LUKS) IVGenAlg() string {
+	_, iv, _ := strings.Cut(l.CipherMode, "-")
+	iv, _, _ = strings.Cut(iv, ":")
+	return iv
+}
+
+// IVGenHashAlg returns the hash of the initialisation vector generator:
+// "sha256" in "cbc-essiv:sha256"; empty where there is none.
+func (l *LUKS) IVGenHashAlg() string {
+	_, hash, _ := strings.Cut(l.CipherMode, ":")
+	return hash
+}
+
+// LUKS decodes the LUKS header at e. The error is an [*Error].
+func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
+	p, err := img.src.read(SectionEncryptionHeader, e.Offset, luksPreludeLength)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.HasPrefix(p, luksMagic) {
+		return nil, errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "it begins with %x, not with the LUKS magic %x", p[:len(luksMagic)], luksMagic)
+	}
+	l := &LUKS{Offset: e.Offset, Version: binary.BigEndian.Uint16(p[len(luksMagic):])}
+	switch l.Version {
+	case 1:
+		if p, err = img.src.read(SectionEncryptionHeader, e.Offset, luksHeaderLength); err != nil {
+			return nil, err
+		}
+		l.decode(p)
+	case 2: // recognised; QEMU reads no further either
+	default:
+		return l, errorf(SectionEncryptionHeader, e.Offset+uint64(len(luksMagic)), ErrUnsupported, "LUKS version %d is not known", l.Version)
+	}
+	l.judge(e, img.geometry.ClusterSize)
+	return l, nil
+}
+
+// decode reads a LUKS version 1 header from its 592 bytes.
+func (l *LUKS) decode(p []byte) {
+	l.CipherName = luksText(p[8:40])
+	l.CipherMode = luksText(p[40:72])
+	l.HashSpec = luksText(p[72:104])
+	l.PayloadSectors = binary.BigEndian.Uint32(p[104:])
+	l.KeyBytes = binary.BigEndian.Uint32(p[108:])
+	l.KeyIterations = binary.BigEndian.Uint32(p[164:])
+	l.UUID = luksText(p[168:208])
+	for i := range luksKeySlots {
+		s := p[208+i*luksKeySlotLength:]
+		l.KeySlots = append(l.KeySlots, LUKSKeySlot{
+			State:              binary.BigEndian.Uint32(s),
+			Iterations:         binary.BigEndian.Uint32(s[4:]),
+			KeyMaterialSectors: binary.BigEndian.Uint32(s[40:]),
+			Stripes:            binary.BigEndian.Uint32(s[44:]),
+		})
+	}
+}
+
+// judge records what contradicts the specification in a decoded header.
+func (l *LUKS) judge(e EncryptionHeader, clusterSize uint64) {
+	bad := func(at uint64, format string, args ...any) {
+		l.Damage = append(l.Damage, errorf(SectionEncryptionHeader, l.Offset+at, ErrCorrupt, format, args...))
+	}
+	if e.Offset%clusterSize != 0 {
+		bad(0, "it does not begin at a cluster")
+	}
+	if e.Length < luksHeaderLength {
+		bad(0, "the header extension gives it %d bytes, fewer than the %d of a LUKS header", e.Length, luksHeaderLength)
+	}
+	for i, s := range l.KeySlots {
+		if s.State != luksKeyEnabled && s.State != luksKeyDisabled {
+			bad(uint64(208+i*luksKeySlotLength), "key slot %d is neither enabled nor disabled: 0x%08x", i, s.State)
+		}
+	}
+}
+
+// luksText returns the text of a zero-padded field: arbitrary bytes.
+func luksText(p []byte) string {
+	text, _, _ := bytes.Cut(p, []byte{0})
+	return string(text)
+}

@@ -1,0 +1,181 @@
+package qcow2
+
+import (
+	"encoding/binary"
+	"iter"
+	"math"
+)
+
+const (
+	snapshotEntryLength = 40 // bytes of an entry before extra data, id and name
+
+	// Bytes of extra data at which each field of it is complete.
+	extraVMStateSize = 8
+	extraDiskSize    = 16
+	extraICount      = 24
+
+	// maxExtraKept bounds [Snapshot.Extra], in bytes.
+	maxExtraKept = 1024
+)
+
+// A Snapshot is one entry of the snapshot table (specification, section
+// "Snapshots").
+type Snapshot struct {
+	Index  int    // position in the table, from 0
+	Offset uint64 // of the entry, in bytes from the start of the file
+
+	L1TableOffset uint64 // bytes
+	L1Size        uint32 // entries: each snapshot has its own
+	ID, Name      string // arbitrary bytes
+	Seconds       uint32 // when it was taken, since the epoch (unsigned)
+	Nanoseconds   uint32
+	VMClock       uint64 // how long the guest had run, in nanoseconds
+	// VMStateSize is in bytes: the 64-bit field of the extra data where there
+	// is one, else the 32-bit field.
+	VMStateSize uint64
+	// DiskSize is the virtual disk size at the snapshot in bytes; the header's
+	// where the entry has none (ExtraSize below 16).
+	DiskSize uint64
+	// ICount is the number of instructions that the guest had executed,
+	// meaningful when HasICount is true.
+	ICount    uint64
+	HasICount bool
+	// ExtraSize is the length of the extra data as stored, in bytes.
+	ExtraSize uint32
+	// Extra is what the extra data hold beyond the fields above: the first
+	// 1024 bytes at most. Usually nil.
+	Extra []byte
+	// Damage is what is wrong with this entry; it was decoded all the same.
+	Damage []*Error
+}
+
+// Snapshots yields the entries of the snapshot table in its order. An error
+// ends the sequence: what follows a broken entry cannot be found. It is an
+// [*Error], with the zero Snapshot.
+func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
+	return func(yield func(Snapshot, error) bool) {
+		if err := img.snapshotTableError(); err != nil {
+			yield(Snapshot{}, err)
+			return
+		}
+		start := img.header.SnapshotsOffset
+		c := newCursor(&img.src, SectionSnapshotTable, start, math.MaxUint64)
+		for i := range img.header.NbSnapshots {
+			s, err := img.snapshotAt(c, int(i))
+			if err == nil && c.off-start > img.limits.SnapshotTableBytes {
+				err = errorf(SectionSnapshotTable, s.Offset, ErrLimit, "entry %d ends above the limit of %d bytes for the table (SnapshotTableBytes)",
+					i, img.limits.SnapshotTableBytes)
+			}
+			if err != nil {
+				yield(Snapshot{}, err)
+				return
+			}
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// snapshotTableError returns why the table cannot be read.
+func (img *Image) snapshotTableError() error {
+	h := &img.header
+	if img.geometryErr != nil {
+		return img.geometryErr
+	}
+	if h.NbSnapshots == 0 {
+		return nil
+	}
+	if err := img.snapshotCountError(); err != nil {
+		return err
+	}
+	if h.SnapshotsOffset == 0 || h.SnapshotsOffset%img.geometry.ClusterSize != 0 {
+		return errorf(SectionSnapshotTable, fieldOffset("snapshots_offset"), ErrCorrupt,
+			"snapshots_offset %#x is not that of a cluster behind the header", h.SnapshotsOffset)
+	}
+	return nil
+}
+
+// snapshotCountError returns an error when nb_snapshots is beyond the limit.
+func (img *Image) snapshotCountError() *Error {
+	if n := uint64(img.header.NbSnapshots); n > img.limits.Snapshots {
+		return errorf(SectionSnapshotTable, fieldOffset("nb_snapshots"), ErrLimit, "nb_snapshots %d is above the limit of %d (Snapshots)", n, img.limits.Snapshots)
+	}
+	return nil
+}
+
+// snapshotAt decodes the entry at the cursor, padded to a multiple of 8 bytes.
+func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
+	s := Snapshot{Index: index, Offset: c.off}
+	p, err := c.next(snapshotEntryLength)
+	if err != nil {
+		return s, err
+	}
+	s.L1TableOffset = binary.BigEndian.Uint64(p)
+	s.L1Size = binary.BigEndian.Uint32(p[8:])
+	idSize := uint64(binary.BigEndian.Uint16(p[12:]))
+	nameSize := uint64(binary.BigEndian.Uint16(p[14:]))
+	s.Seconds = binary.BigEndian.Uint32(p[16:])
+	s.Nanoseconds = binary.BigEndian.Uint32(p[20:])
+	s.VMClock = binary.BigEndian.Uint64(p[24:])
+	s.VMStateSize = uint64(binary.BigEndian.Uint32(p[32:]))
+	s.ExtraSize = binary.BigEndian.Uint32(p[36:])
+	if uint64(s.ExtraSize) > img.limits.SnapshotExtraBytes {
+		return s, errorf(SectionSnapshotTable, s.Offset+36, ErrLimit, "entry %d has %d bytes of extra data, above the limit of %d (SnapshotExtraBytes)",
+			index, s.ExtraSize, img.limits.SnapshotExtraBytes)
+	}
+	if err := s.readExtra(c, img.header.Size); err != nil {
+		return s, err
+	}
+	text, err := c.next(idSize + nameSize)
+	if err != nil {
+		return s, err
+	}
+	s.ID, s.Name = string(text[:idSize]), string(text[idSize:])
+	s.Damage = img.snapshotDamage(&s)
+	return s, c.pad(s.Offset)
+}
+
+// readExtra decodes the extra data, whose fields end where ExtraSize does.
+func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
+	kept := min(uint64(s.ExtraSize), extraICount+maxExtraKept)
+	p, err := c.next(kept)
+	if err != nil {
+		return err
+	}
+	s.DiskSize = diskSize
+	if kept >= extraVMStateSize {
+		s.VMStateSize = binary.BigEndian.Uint64(p)
+	}
+	if kept >= extraDiskSize {
+		s.DiskSize = binary.BigEndian.Uint64(p[8:])
+	}
+	if kept >= extraICount {
+		s.ICount = binary.BigEndian.Uint64(p[16:])
+		s.HasICount = s.ICount != math.MaxUint64 // −1: none
+	}
+	if known := kept - kept%8; known < extraICount && kept > known {
+		s.Extra = append(s.Extra, p[known:]...) // a cut field
+	} else if kept > extraICount {
+		s.Extra = append(s.Extra, p[extraICount:]...)
+	}
+	return c.skip(uint64(s.ExtraSize) - kept)
+}
+
+// snapshotDamage judges where the entry says that the L1 table lies.
+func (img *Image) snapshotDamage(s *Snapshot) []*Error {
+	var errs []*Error
+	bad := func(at uint64, kind error, format string, args ...any) {
+		errs = append(errs, errorf(SectionSnapshotTable, s.Offset+at, kind, format, args...))
+	}
+	n := uint64(s.L1Size) * 8
+	if s.L1TableOffset%img.geometry.ClusterSize != 0 {
+		bad(0, ErrCorrupt, "the L1 table offset %#x of entry %d is not a multiple of the cluster size %#x", s.L1TableOffset, s.Index, img.geometry.ClusterSize)
+	} else if s.L1TableOffset > math.MaxInt64-n {
+		bad(0, ErrCorrupt, "the L1 table of entry %d at %#x would reach beyond 2^63", s.Index, s.L1TableOffset)
+	}
+	if n > img.limits.L1Bytes {
+		bad(8, ErrLimit, "the L1 table of entry %d has %d bytes, above the limit of %d (L1Bytes)", s.Index, n, img.limits.L1Bytes)
+	}
+	return errs
+}

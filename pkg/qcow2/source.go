@@ -1,0 +1,96 @@
+package qcow2
+
+import (
+	"errors"
+	"io"
+)
+
+// A source is the image file. All bytes that this package sees come through
+// it, so this is where an offset or a length that the image claims meets the
+// size that the file has.
+type source struct {
+	r    io.ReaderAt
+	size uint64 // bytes
+}
+
+// read returns the n bytes at off. It allocates nothing when the file does
+// not reach that far.
+func (s *source) read(sec Section, off, n uint64) ([]byte, error) {
+	if off > s.size || n > s.size-off {
+		return nil, errorf(sec, off, ErrTruncated, "%d bytes wanted, but the file ends at %#x", n, s.size)
+	}
+	p := make([]byte, n)
+	if err := s.fill(sec, off, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// fill reads len(p) bytes at off, a range that lies inside the file. A file
+// that has become shorter since it was opened is an error, not a panic.
+func (s *source) fill(sec Section, off uint64, p []byte) error {
+	n, err := s.r.ReadAt(p, int64(off)) // off ≤ s.size, which came from an int64
+	switch {
+	case n == len(p):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return errorf(sec, off+uint64(n), ErrTruncated, "the file has become shorter while it was read")
+	}
+	return errorf(sec, off, err, "reading %d bytes: %v", len(p), err)
+}
+
+// cursorWindow is how much a cursor reads at once, in bytes.
+const cursorWindow = 64 << 10
+
+// A cursor reads records of varying length from front to back. Its memory is
+// one window plus the longest record asked for, whatever the range claims.
+type cursor struct {
+	src *source
+	sec Section
+	off uint64 // file offset of the first byte of buf
+	end uint64 // file offset that it does not cross
+	buf []byte // read, not yet consumed
+}
+
+// newCursor returns a cursor over [off, end), cut at the end of the file.
+func newCursor(src *source, sec Section, off, end uint64) *cursor {
+	return &cursor{src: src, sec: sec, off: off, end: min(end, src.size)}
+}
+
+// left returns how many bytes there are until the end.
+func (c *cursor) left() uint64 { return c.end - min(c.off, c.end) }
+
+// next consumes n bytes and returns them; they stay valid until the next call.
+func (c *cursor) next(n uint64) ([]byte, error) {
+	if n > c.left() {
+		return nil, errorf(c.sec, c.off, ErrTruncated, "%d bytes wanted, %d left before %#x", n, c.left(), c.end)
+	}
+	if n > uint64(len(c.buf)) {
+		window := make([]byte, min(max(n, cursorWindow), c.left()))
+		k := copy(window, c.buf)
+		if err := c.src.fill(c.sec, c.off+uint64(k), window[k:]); err != nil {
+			return nil, err
+		}
+		c.buf = window
+	}
+	p := c.buf[:n:n]
+	c.buf = c.buf[n:]
+	c.off += n
+	return p, nil
+}
+
+// skip consumes n bytes without reading those that are not read yet.
+func (c *cursor) skip(n uint64) error {
+	if n > c.left() {
+		return errorf(c.sec, c.off, ErrTruncated, "%d bytes wanted, %d left before %#x", n, c.left(), c.end)
+	}
+	c.buf = c.buf[min(n, uint64(len(c.buf))):]
+	c.off += n
+	return nil
+}
+
+// pad consumes what pads a record that began at start to a multiple of 8
+// bytes. The last record may lack it.
+func (c *cursor) pad(start uint64) error {
+	return c.skip(min(-(c.off-start)&7, c.left()))
+}

@@ -1,0 +1,81 @@
+package render
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf8"
+)
+
+// appendEscaped appends bytes of an image as Go quotes them, without the
+// quotation marks: nothing that a terminal would act on is left, and a
+// backslash is doubled so that the result is unambiguous.
+func appendEscaped(dst []byte, s string) []byte {
+	if isPlainASCII(s) {
+		return append(dst, s...)
+	}
+	quoted := strconv.AppendQuote(nil, s)
+	return append(dst, bytes.ReplaceAll(quoted[1:len(quoted)-1], []byte(`\"`), []byte(`"`))...)
+}
+
+// Escape returns bytes of an image as they may be shown on a terminal.
+func Escape(s string) string { return string(appendEscaped(nil, s)) }
+
+// isPlainASCII reports whether s needs no escaping.
+func isPlainASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendJSONString appends s as a JSON string. Each ill-formed UTF-8 sequence
+// becomes one U+FFFD, as in qemu-img.
+func appendJSONString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+			i++
+		case c < ' ' || c == 0x7f:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			dst = append(dst, c)
+			i++
+		default:
+			n, ok := sequence(s[i:])
+			if ok {
+				dst = append(dst, s[i:i+n]...)
+			} else {
+				dst = append(dst, "\ufffd"...)
+			}
+			i += n
+		}
+	}
+	return append(dst, '"')
+}
+
+// sequence returns the length of the UTF-8 sequence that s begins with and
+// whether it is well formed. An ill-formed one is a leading byte with as many
+// of its continuation bytes as there are.
+func sequence(s string) (n int, ok bool) {
+	if r, n := utf8.DecodeRuneInString(s); r != utf8.RuneError || n > 1 {
+		return n, true
+	}
+	want := 1
+	if s[0] >= 0xc0 && s[0] < 0xfe { // a leading byte; its set bits tell the length
+		for mask := byte(0x40); s[0]&mask != 0; mask >>= 1 {
+			want++
+		}
+	}
+	n = 1
+	for n < want && n < len(s) && s[n]&0xc0 == 0x80 {
+		n++
+	}
+	return n, false
+}

@@ -1,0 +1,166 @@
+package render
+
+import (
+	"bufio"
+	"math/bits"
+	"strconv"
+)
+
+// plainRenderer writes lines for grep, awk and diff: "key: value", or the
+// section's own lines.
+type plainRenderer struct {
+	w       *bufio.Writer
+	section *Section
+	row     int
+}
+
+func (r *plainRenderer) Begin(d Document) {
+	if d.Heading {
+		r.line(appendEscaped(append(r.w.AvailableBuffer(), "filename: "...), d.Filename))
+	}
+}
+
+func (r *plainRenderer) Section(s *Section) { r.section, r.row = s, 0 }
+
+func (r *plainRenderer) Row(row []Value) error {
+	s := r.section
+	s.check(row)
+	if !s.Show.has(InPlain) {
+		return nil
+	}
+	if s.Line != nil {
+		return r.line(s.Line(r.w.AvailableBuffer(), row))
+	}
+	var prefix []byte
+	if s.Layout != LayoutSingle {
+		prefix = r.rowPrefix(append(prefix, s.Key...), s, row, r.row)
+	}
+	r.row++
+	return r.keys(prefix, s, row)
+}
+
+func (r *plainRenderer) End() error { return r.w.Flush() }
+
+// line writes p, which may lie in the writer's own buffer, and a newline.
+func (r *plainRenderer) line(p []byte) error {
+	_, err := r.w.Write(append(p, '\n'))
+	return err
+}
+
+// rowPrefix appends what names the n-th row of a list: ".label." or ".n.".
+func (r *plainRenderer) rowPrefix(dst []byte, s *Section, row []Value, n int) []byte {
+	dst = append(dst, '.')
+	if i := s.column(s.Label); i >= 0 {
+		dst = appendPlain(dst, &s.Columns[i], &row[i], 0)
+	} else {
+		dst = strconv.AppendInt(dst, int64(n), 10)
+	}
+	return append(dst, '.')
+}
+
+// keys writes a line for each value of a row, nested ones with longer keys.
+func (r *plainRenderer) keys(prefix []byte, s *Section, row []Value) error {
+	for i := range s.Columns {
+		c, v := &s.Columns[i], &row[i]
+		if !c.Show.has(InPlain) || c.Key == s.Label && s.Label != "" {
+			continue
+		}
+		if v.kind == KindRows {
+			if err := r.nested(append(prefix[:len(prefix):len(prefix)], c.Key...), v.ref); err != nil {
+				return err
+			}
+			continue
+		}
+		dst := append(append(r.w.AvailableBuffer(), prefix...), c.Key...)
+		if err := r.line(appendPlain(append(dst, ": "...), c, v, s.ClusterBits)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nested writes the rows of a nested section under its key.
+func (r *plainRenderer) nested(key []byte, p *payload) error {
+	n := 0
+	for row := range p.rows {
+		p.section.check(row)
+		prefix := append(key[:len(key):len(key)], '.')
+		if p.section.Layout != LayoutSingle {
+			prefix = r.rowPrefix(key[:len(key):len(key)], p.section, row, n)
+		}
+		n++
+		if err := r.keys(prefix, p.section, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// appendPlain appends a value as plain output shows it.
+func appendPlain(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
+	switch v.kind {
+	case KindBool:
+		return strconv.AppendBool(dst, v.num != 0)
+	case KindSize:
+		return strconv.AppendUint(dst, v.num, 10)
+	case KindFlags:
+		return appendNames(dst, c.Names, v.num, ",")
+	case KindBits:
+		dst = appendHex(dst, v.num)
+		if v.num != 0 {
+			dst = append(dst, ' ')
+		}
+		return appendNames(dst, c.Names, v.num, ",")
+	case KindList:
+		return appendList(dst, v.ref.list, ",")
+	}
+	return appendText(dst, c, v, clusterBits)
+}
+
+// appendText appends a value of a kind that tables and plain lines show alike.
+func appendText(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
+	switch v.kind {
+	case kindNull:
+		return append(dst, '-')
+	case KindUint:
+		return strconv.AppendUint(dst, v.num, 10)
+	case KindOffset, KindHex:
+		return appendHex(dst, v.num)
+	case KindAddr:
+		return appendAddr(dst, v.num, clusterBits)
+	case KindText:
+		return append(dst, v.str...)
+	case KindImageText:
+		return appendEscaped(dst, v.str)
+	case KindTime:
+		return appendTime(dst, v.num)
+	case KindDuration:
+		return appendDuration(dst, v.num)
+	case KindEnum:
+		return append(dst, c.Names[v.num]...)
+	}
+	panic("render: a value of column " + c.Key + " has no text")
+}
+
+// appendNames appends the escaped names of the bits that are set.
+func appendNames(dst []byte, names []string, word uint64, sep string) []byte {
+	for first := true; word != 0; word &= word - 1 {
+		if !first {
+			dst = append(dst, sep...)
+		}
+		first = false
+		dst = appendEscaped(dst, names[bits.TrailingZeros64(word)])
+	}
+	return dst
+}
+
+// appendList appends escaped strings.
+func appendList(dst []byte, list []string, sep string) []byte {
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, sep...)
+		}
+		dst = appendEscaped(dst, s)
+	}
+	return dst
+}

@@ -1,0 +1,82 @@
+// Package render writes documents as tables, plain lines, JSON or NDJSON.
+//
+// A document is a sequence of sections. A section declares its columns once
+// and then takes rows of [Value]; the caller reuses the slice of a row for the
+// next. A list of header facts is a section of one row, drawn sideways; a
+// mapping of a hundred million clusters is a section of as many rows. The same
+// contract serves both, and no format allocates for a row of a long section.
+//
+// Text that comes from an image is given as [ImageText] or in a [List], and
+// reaches neither a terminal nor a line of output unescaped.
+package render
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+)
+
+// A Document names what a sequence of sections is about.
+type Document struct {
+	Schema   string // "qinspect/header/1"
+	Filename string // as the user gave it
+	Heading  bool   // show the file name in tables and plain lines too
+}
+
+// A Renderer writes documents, one after the other. Write errors stick: after
+// one, Row and End return it, and nothing more is written.
+type Renderer interface {
+	// Begin begins a document.
+	Begin(Document)
+	// Section begins a section of the document, and ends the one before. The
+	// section must not change until the next one begins.
+	Section(*Section)
+	// Row adds a row to the section, with a value for each column. The slice
+	// can be used again afterwards.
+	Row([]Value) error
+	// End ends the document and flushes it.
+	End() error
+}
+
+// Format is an output format.
+type Format string
+
+// The output formats.
+const (
+	FormatTable  Format = "table"
+	FormatPlain  Format = "plain"
+	FormatJSON   Format = "json"
+	FormatNDJSON Format = "ndjson"
+)
+
+// AllFormats returns the output formats, the default first.
+func AllFormats() []Format { return []Format{FormatTable, FormatPlain, FormatJSON, FormatNDJSON} }
+
+// Options are what a renderer may know of its surroundings.
+type Options struct {
+	// Width is the width of the terminal in columns; 0: unlimited.
+	Width int
+	// Note takes remarks to the user that are not part of the output, such as
+	// which columns were left out. Nil: they are dropped.
+	Note func(string)
+}
+
+// bufferSize is how much output is written at once, in bytes.
+const bufferSize = 64 << 10
+
+// New returns a renderer that writes to w in the given format. A bufio.Writer
+// keeps the first write error, which tablewriter would lose.
+func New(f Format, w io.Writer, opts Options) Renderer {
+	out := bufio.NewWriterSize(w, bufferSize)
+	switch f {
+	case FormatTable:
+		return &tableRenderer{w: out, opts: opts}
+	case FormatPlain:
+		return &plainRenderer{w: out}
+	case FormatJSON:
+		return &jsonRenderer{w: out, style: prettyJSON}
+	case FormatNDJSON:
+		return &jsonRenderer{w: out, style: lineJSON}
+	}
+	panic(fmt.Sprintf("render: no format %q", f))
+}

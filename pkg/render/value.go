@@ -1,0 +1,106 @@
+package render
+
+import "iter"
+
+// Kind says what a value is. A column declares the kind of its values, so that
+// a value can be a bare number wherever the column knows the rest.
+type Kind uint8
+
+// The kinds, and how each is shown in a table, in plain lines and in JSON.
+const (
+	kindNull Kind = iota // "-", "-", null: allowed in every column
+
+	KindBool      // yes · true · true
+	KindUint      // 1234 · 1234 · 1234
+	KindSize      // bytes: 64 KiB · 65536 · 65536
+	KindOffset    // byte offset: 0x70 · 0x70 · 112
+	KindAddr      // byte offset of a cluster: 0x30000 (#3) · 0x30000 (#3) · 196608
+	KindHex       // word: 0xff · 0xff · "0xff"
+	KindText      // text of this program: as it is · as it is · "…"
+	KindImageText // bytes of an image: escaped · escaped · "…", and KEY-hex
+	KindTime      // seconds since the epoch: RFC 3339 in UTC · the same · "…"
+	KindDuration  // nanoseconds: 00:00:01.5 · 00:00:01.5 · 1500000000
+	KindEnum      // index into Column.Names: name · name · "name"
+	KindFlags     // set of Column.Names: a, b · a,b · ["a","b"]
+	KindBits      // feature word: a, b (0x3) · 0x3 a,b · {"value":"0x3","names":["a","b"]}
+	KindList      // strings, perhaps of an image: a, b · a,b · ["a","b"]
+	KindRows      // a nested section: drawn below · nested keys · array or object
+)
+
+// A Value is one cell. It is a small tagged union, after log/slog's: numbers
+// and strings are held without an allocation. The zero Value is null: absent,
+// or unknown.
+type Value struct {
+	kind Kind
+	num  uint64
+	str  string
+	ref  *payload
+}
+
+// payload holds what only small sections need.
+type payload struct {
+	list    []string
+	section *Section
+	rows    iter.Seq[[]Value]
+}
+
+// Null is the absent value.
+var Null Value
+
+// Bool returns a value of KindBool.
+func Bool(b bool) Value {
+	if b {
+		return Value{kind: KindBool, num: 1}
+	}
+	return Value{kind: KindBool}
+}
+
+// Uint returns a value of KindUint.
+func Uint(n uint64) Value { return Value{kind: KindUint, num: n} }
+
+// Size returns a value of KindSize: n bytes.
+func Size(n uint64) Value { return Value{kind: KindSize, num: n} }
+
+// Offset returns a value of KindOffset: a position in bytes.
+func Offset(n uint64) Value { return Value{kind: KindOffset, num: n} }
+
+// Addr returns a value of KindAddr: a position in bytes, shown with the number
+// of its cluster where the section has a cluster size.
+func Addr(n uint64) Value { return Value{kind: KindAddr, num: n} }
+
+// Hex returns a value of KindHex.
+func Hex(n uint64) Value { return Value{kind: KindHex, num: n} }
+
+// Text returns a value of KindText. s must not hold bytes of an image.
+func Text(s string) Value { return Value{kind: KindText, str: s} }
+
+// ImageText returns a value of KindImageText: arbitrary bytes from an image.
+func ImageText(s string) Value { return Value{kind: KindImageText, str: s} }
+
+// Time returns a value of KindTime: seconds since the epoch.
+func Time(seconds uint64) Value { return Value{kind: KindTime, num: seconds} }
+
+// Duration returns a value of KindDuration: nanoseconds.
+func Duration(ns uint64) Value { return Value{kind: KindDuration, num: ns} }
+
+// Enum returns a value of KindEnum: the i-th of the column's names.
+func Enum(i uint64) Value { return Value{kind: KindEnum, num: i} }
+
+// Flags returns a value of KindFlags: bit i stands for the column's i-th name.
+func Flags(bits uint64) Value { return Value{kind: KindFlags, num: bits} }
+
+// Bits returns a value of KindBits: bit i stands for the column's i-th name.
+func Bits(word uint64) Value { return Value{kind: KindBits, num: word} }
+
+// List returns a value of KindList. The strings may be bytes of an image.
+func List(s []string) Value { return Value{kind: KindList, ref: &payload{list: s}} }
+
+// Rows returns a value of KindRows: a nested section and its rows, which are
+// pulled when the value is rendered, once. A [LayoutSingle] section is an object in
+// JSON, a [LayoutList] an array of objects.
+func Rows(s *Section, rows iter.Seq[[]Value]) Value {
+	return Value{kind: KindRows, ref: &payload{section: s, rows: rows}}
+}
+
+// IsNull reports whether v is absent.
+func (v *Value) IsNull() bool { return v.kind == kindNull }
