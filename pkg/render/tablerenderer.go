@@ -1,0 +1,308 @@
+package render
+
+import (
+	"bufio"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+)
+
+// bufferedRows is how many rows of a section are held back to see how wide
+// they are. The columns of a longer section are as wide as these rows and the
+// widest value that a column declares.
+const bufferedRows = 256
+
+// tableRenderer draws tables for people.
+type tableRenderer struct {
+	w      *bufio.Writer
+	opts   Options
+	drawer drawer
+
+	drawn   bool // there is something above
+	section *Section
+	held    []Value   // the first rows, one behind the other
+	below   []payload // nested sections, to draw under the table
+	long    *longTable
+}
+
+func (r *tableRenderer) Begin(d Document) {
+	r.section = nil
+	if d.Heading {
+		r.title(Escape(d.Filename))
+		r.drawn = false
+	}
+}
+
+// title writes a line above a table, and an empty one above that.
+func (r *tableRenderer) title(s string) {
+	if r.drawn {
+		r.w.WriteByte('\n')
+	}
+	r.drawn = true
+	if s != "" {
+		r.w.WriteString(s)
+		r.w.WriteByte('\n')
+	}
+}
+
+func (r *tableRenderer) Section(s *Section) {
+	r.finish()
+	r.section = s
+}
+
+func (r *tableRenderer) Row(row []Value) error {
+	r.section.check(row)
+	if !r.section.Show.has(InTable) {
+		return nil
+	}
+	r.keepBelow(row)
+	if r.long != nil {
+		return r.long.row(r.w, row)
+	}
+	r.held = append(r.held, row...)
+	if len(r.held) > bufferedRows*len(row) {
+		return r.startLong()
+	}
+	return nil
+}
+
+// keepBelow remembers the nested sections of a row.
+func (r *tableRenderer) keepBelow(row []Value) {
+	for i := range row {
+		if row[i].kind == KindRows && r.section.Columns[i].Show.has(InTable) {
+			r.below = append(r.below, *row[i].ref)
+		}
+	}
+}
+
+func (r *tableRenderer) End() error {
+	r.finish()
+	return r.w.Flush()
+}
+
+// finish draws what is left of the current section, and what belongs below.
+func (r *tableRenderer) finish() {
+	s := r.section
+	r.section = nil
+	if s == nil || !s.Show.has(InTable) {
+		return
+	}
+	switch {
+	case r.long != nil:
+		r.w.Write(r.long.frame.bottom)
+		r.long = nil
+	case s.Layout == LayoutSingle:
+		r.drawSideways(s)
+	case len(r.held) == 0 && s.Empty != "":
+		r.title(s.Title)
+		r.w.WriteString(s.Empty + "\n")
+	default:
+		r.drawShort(s)
+	}
+	r.held = r.held[:0]
+	below := r.below
+	r.below = nil
+	for _, b := range below {
+		r.Section(b.section)
+		for row := range b.rows {
+			if r.Row(row) != nil {
+				break // the writer keeps the error
+			}
+		}
+		r.finish()
+	}
+}
+
+// heldRows yields the rows that are held.
+func (r *tableRenderer) heldRows(s *Section) iter.Seq[[]Value] {
+	return slices.Chunk(r.held, max(len(s.Columns), 1))
+}
+
+// drawSideways draws a section of one row: a line for each column.
+func (r *tableRenderer) drawSideways(s *Section) {
+	var cells [][]string
+	for row := range r.heldRows(s) {
+		for i := range s.Columns {
+			c, v := &s.Columns[i], &row[i]
+			if c.Kind == KindRows || !c.Show.has(InTable) {
+				continue
+			}
+			dst := appendCell(nil, c, v, s.ClusterBits)
+			if v.kind == KindSize && v.num >= 1024 {
+				dst = fmt.Appendf(dst, " (%d bytes)", v.num)
+			}
+			cells = append(cells, []string{c.Title, string(dst)})
+		}
+	}
+	if len(cells) > 0 {
+		r.title(s.Title)
+		r.w.Write(r.drawer.draw([]Kind{KindText, KindText}, nil, cells))
+	}
+}
+
+// drawShort draws a section whose rows are all held.
+func (r *tableRenderer) drawShort(s *Section) {
+	columns := r.fit(s, false)
+	var cells [][]string
+	for row := range r.heldRows(s) {
+		line := make([]string, len(columns))
+		for i, c := range columns {
+			line[i] = string(appendCell(nil, c.column, &row[c.index], s.ClusterBits))
+		}
+		cells = append(cells, line)
+	}
+	r.title(s.Title)
+	r.w.Write(r.drawer.draw(kinds(columns), titles(columns), cells))
+}
+
+// startLong begins a table of many rows with the held ones.
+func (r *tableRenderer) startLong() error {
+	s := r.section
+	columns := r.fit(s, true)
+	r.long = &longTable{section: s, columns: columns, frame: r.drawer.frame(kinds(columns), titles(columns), widths(columns))}
+	r.title(s.Title)
+	r.w.Write(r.long.frame.top)
+	for row := range r.heldRows(s) {
+		if err := r.long.row(r.w, row); err != nil {
+			return err
+		}
+	}
+	r.held = r.held[:0]
+	return nil
+}
+
+// A longTable is a table whose rows are written as they come.
+type longTable struct {
+	section *Section
+	columns []tableColumn
+	frame   *frame
+	cell    []byte
+}
+
+func (t *longTable) row(w *bufio.Writer, row []Value) error {
+	dst := append(w.AvailableBuffer(), t.frame.left...)
+	for i := range t.columns {
+		c := &t.columns[i]
+		t.cell = appendCell(t.cell[:0], c.column, &row[c.index], t.section.ClusterBits)
+		dst = t.frame.appendCell(dst, i, t.cell)
+	}
+	_, err := w.Write(append(dst, t.frame.right...))
+	return err
+}
+
+// A tableColumn is a column of a table that is drawn.
+type tableColumn struct {
+	column *Column
+	index  int // in the row
+	width  int // in characters of the terminal
+}
+
+func kinds(columns []tableColumn) []Kind {
+	k := make([]Kind, len(columns))
+	for i, c := range columns {
+		k[i] = c.column.Kind
+	}
+	return k
+}
+
+func titles(columns []tableColumn) []string {
+	t := make([]string, len(columns))
+	for i, c := range columns {
+		t[i] = c.column.Title
+	}
+	return t
+}
+
+func widths(columns []tableColumn) []int {
+	w := make([]int, len(columns))
+	for i, c := range columns {
+		w[i] = c.width
+	}
+	return w
+}
+
+// fit returns the columns of a table: all that have a place in one, less those
+// that must go because the terminal is too narrow. They are as wide as the
+// held rows want, and the widest possible value where more will come.
+func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
+	var columns []tableColumn
+	for i := range s.Columns {
+		c := &s.Columns[i]
+		if c.Kind == KindRows || !c.Show.has(InTable) {
+			continue
+		}
+		t := tableColumn{column: c, index: i, width: displayWidth(c.Title)}
+		for row := range r.heldRows(s) {
+			t.width = max(t.width, cellWidth(appendCell(nil, c, &row[i], s.ClusterBits)))
+		}
+		if more {
+			t.width = max(t.width, widest(c, s.ClusterBits))
+		}
+		columns = append(columns, t)
+	}
+	return r.drop(columns)
+}
+
+// drop leaves out the least important columns until the rest fits.
+func (r *tableRenderer) drop(columns []tableColumn) []tableColumn {
+	var dropped []string
+	for r.opts.Width > 0 && frameWidth(widths(columns)) > r.opts.Width {
+		least := slices.MaxFunc(columns, func(a, b tableColumn) int { return a.column.Drop - b.column.Drop })
+		if least.column.Drop == 0 {
+			break
+		}
+		columns = slices.DeleteFunc(columns, func(c tableColumn) bool { return c.index == least.index })
+		dropped = append(dropped, least.column.Title)
+	}
+	if len(dropped) > 0 && r.opts.Note != nil {
+		slices.Reverse(dropped)
+		r.opts.Note(fmt.Sprintf("left out to fit %d columns: %s", r.opts.Width, strings.Join(dropped, ", ")))
+	}
+	return columns
+}
+
+// widest returns the width of the widest value that a column declares.
+func widest(c *Column, clusterBits uint) int {
+	switch c.Kind {
+	case KindText, KindImageText:
+		return int(c.Max)
+	case KindSize:
+		return widestSize
+	case KindEnum:
+		return slices.Max(cellWidths(nil, [][]string{c.Names}))
+	case KindUint, KindOffset, KindAddr, KindHex:
+		return len(appendText(nil, c, &Value{kind: c.Kind, num: c.Max}, clusterBits))
+	}
+	return 0
+}
+
+// appendCell appends a value as a table shows it.
+func appendCell(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
+	switch v.kind {
+	case KindBool:
+		if v.num != 0 {
+			return append(dst, "yes"...)
+		}
+		return append(dst, "no"...)
+	case KindSize:
+		return appendSize(dst, v.num)
+	case KindFlags:
+		if v.num == 0 {
+			return append(dst, '-')
+		}
+		return appendNames(dst, c.Names, v.num, ", ")
+	case KindBits:
+		if v.num == 0 {
+			return append(dst, "none"...)
+		}
+		dst = appendNames(dst, c.Names, v.num, ", ")
+		return append(appendHex(append(dst, " ("...), v.num), ')')
+	case KindList:
+		if len(v.ref.list) == 0 {
+			return append(dst, '-')
+		}
+		return appendList(dst, v.ref.list, ", ")
+	}
+	return appendText(dst, c, v, clusterBits)
+}
