@@ -58,12 +58,17 @@ func runExtensions(rep *report) error {
 		return err
 	}
 	rep.Section(extensionsSection())
+	bitmaps, _ := rep.img.Extension(qcow2.ExtBitmaps)
 	for x, err := range rep.img.Extensions() {
 		if err != nil {
 			rep.damaged(err)
 			break
 		}
-		if err := rep.Row(newExtensionContent(rep, x).row()); err != nil {
+		c := newExtensionContent(rep, x)
+		if x.Offset == bitmaps.Offset { // one directory, however many extensions name one
+			c.decodeBitmaps(rep)
+		}
+		if err := rep.Row(c.row()); err != nil {
 			return err
 		}
 		if err := rep.ctx.Err(); err != nil {
@@ -98,8 +103,8 @@ func newExtensionContent(rep *report, x qcow2.Extension) *extensionContent {
 		c.summary = c.text
 	case qcow2.ExtFeatureNames:
 		c.decodeFeatureNames(rep)
-	case qcow2.ExtBitmaps:
-		c.decodeBitmaps(rep)
+	case qcow2.ExtBitmaps: // decoded by the caller if it is the last, which counts
+		c.summary = render.Text("replaced by a later one")
 	case qcow2.ExtEncryption:
 		c.decodeEncryption(rep)
 	default:

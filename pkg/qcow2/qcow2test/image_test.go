@@ -1,0 +1,65 @@
+package qcow2test_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// TestHealthy holds the builder against qemu-img check: what it builds without
+// patches is consistent.
+func TestHealthy(t *testing.T) {
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		t.Skip("qemu-img is not installed")
+	}
+	clusters := map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data, 3: qcow2test.Data, 100: qcow2test.Data}
+	withZeros := map[uint64]qcow2test.Kind{0: qcow2test.Data, 2: qcow2test.Zero, 3: qcow2test.ZeroAllocated}
+	snapshots := []qcow2test.Snapshot{{ID: "1", Name: "one", Seconds: 1700000000}, {ID: "2", Name: "two", VMStateSize: 5}}
+	tests := map[string]qcow2test.Image{
+		"empty":       {Size: 1 << 20},
+		"v2":          {Version: 2, Size: 16 << 20, Clusters: clusters},
+		"512 bytes":   {ClusterBits: 9, Size: 1 << 20, Clusters: clusters},
+		"2 MiB":       {ClusterBits: 21, Size: 1 << 30, Clusters: clusters},
+		"refcount 1":  {ClusterBits: 9, RefcountBits: 1, Size: 1 << 20, Clusters: clusters},
+		"refcount 4":  {ClusterBits: 9, RefcountBits: 4, Size: 1 << 20, Clusters: clusters, Snapshots: snapshots},
+		"refcount 64": {ClusterBits: 9, RefcountBits: 64, Size: 1 << 20, Clusters: clusters},
+		"zeros":       {Size: 1 << 20, Clusters: withZeros},
+		"snapshots":   {ClusterBits: 12, Size: 1 << 20, Clusters: withZeros, Snapshots: snapshots},
+		"v2 snapshot": {Version: 2, ClusterBits: 12, Size: 1 << 20, Clusters: clusters, Snapshots: snapshots[:1]},
+		"bitmaps":     {ClusterBits: 12, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "bb", GranularityBits: 9, Flags: 2}}},
+		"extended L2": {ClusterBits: 14, Size: 1 << 20, IncompatibleFeatures: 1 << 4, Clusters: withZeros},
+		"zstd":        {Size: 1 << 20, IncompatibleFeatures: 1 << 3, CompressionType: 1},
+		"extension":   {Size: 1 << 20, Extensions: []qcow2test.Extension{{Type: 0x12345678, Data: []byte("what is this")}}},
+	}
+	for name, image := range tests {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "image.qcow2")
+			if err := os.WriteFile(file, image.Build().Bytes, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.CommandContext(t.Context(), "qemu-img", "check", "-f", "qcow2", file).CombinedOutput(); err != nil {
+				t.Errorf("qemu-img check: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func TestSet(t *testing.T) {
+	b := qcow2test.Image{Size: 1 << 20, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	b.Set("cluster_bits", 63).Set("snapshot[0].name_size", 0xffff)
+	if got := b.Bytes[20:24]; string(got) != "\x00\x00\x00\x3f" {
+		t.Errorf("cluster_bits is stored as %x", got)
+	}
+	if got := b.Get("snapshot[0].name_size"); got != 0xffff {
+		t.Errorf("Get after Set = %#x, want 0xffff", got)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Set of an unknown field does not panic")
+		}
+	}()
+	b.Set("no such field", 0)
+}

@@ -1,0 +1,178 @@
+package qcow2_test
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// snapshots returns the snapshots of img and the error at the end.
+func snapshots(img *qcow2.Image) (all []qcow2.Snapshot, last error) {
+	for s, err := range img.Snapshots() {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func TestSnapshots(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Snapshots: []qcow2test.Snapshot{
+		{ID: "1", Name: "evil\x1b[31m\n", Seconds: math.MaxUint32, Nanoseconds: 5, VMClock: 1<<63 + 1, VMStateSize: 1 << 40, VMState32: 7, DiskSize: 1 << 19, ICount: 99},
+		{ID: strings.Repeat("i", 300), Name: strings.Repeat("n", 1000), ICount: math.MaxUint64},
+		{ID: "", Name: "\xff\xfe", UnknownExtra: []byte("future")},
+	}}.Build()
+	got, err := snapshots(open(t, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []qcow2.Snapshot{
+		{ID: "1", Name: "evil\x1b[31m\n", Seconds: math.MaxUint32, Nanoseconds: 5, VMClock: 1<<63 + 1, VMStateSize: 1 << 40, DiskSize: 1 << 19, ICount: 99, HasICount: true, ExtraSize: 24},
+		{ID: strings.Repeat("i", 300), Name: strings.Repeat("n", 1000), DiskSize: 1 << 20, ICount: math.MaxUint64, ExtraSize: 24},
+		{Name: "\xff\xfe", DiskSize: 1 << 20, HasICount: true, ExtraSize: 30, Extra: []byte("future")},
+	}
+	for i := range want {
+		name := func(field string) string { return "snapshot[" + string(rune('0'+i)) + "]." + field }
+		want[i].Index = i
+		want[i].Offset = b.Field(name("l1_table_offset")).Offset
+		want[i].L1TableOffset = b.Get(name("l1_table_offset"))
+		want[i].L1Size = 32
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("snapshots (-want +got):\n%s", diff)
+	}
+}
+
+func TestSnapshotExtraData(t *testing.T) {
+	for _, test := range []struct {
+		size int // −1: none
+		want qcow2.Snapshot
+	}{
+		{-1, qcow2.Snapshot{VMStateSize: 32, DiskSize: 1 << 20}},
+		{4, qcow2.Snapshot{VMStateSize: 32, DiskSize: 1 << 20, ExtraSize: 4, Extra: []byte{0, 0, 0, 0}}},
+		{8, qcow2.Snapshot{VMStateSize: 64, DiskSize: 1 << 20, ExtraSize: 8}},
+		{12, qcow2.Snapshot{VMStateSize: 64, DiskSize: 1 << 20, ExtraSize: 12, Extra: []byte{0, 0, 0, 0}}},
+		{16, qcow2.Snapshot{VMStateSize: 64, DiskSize: 1 << 19, ExtraSize: 16}},
+		{23, qcow2.Snapshot{VMStateSize: 64, DiskSize: 1 << 19, ExtraSize: 23, Extra: []byte{0, 0, 0, 0, 0, 0, 0}}},
+		{24, qcow2.Snapshot{VMStateSize: 64, DiskSize: 1 << 19, ExtraSize: 24, ICount: 9, HasICount: true}},
+		{32, qcow2.Snapshot{VMStateSize: 64, DiskSize: 1 << 19, ExtraSize: 32, ICount: 9, HasICount: true, Extra: []byte("newfield")}},
+	} {
+		b := qcow2test.Image{Version: 2, Size: 1 << 20, Snapshots: []qcow2test.Snapshot{
+			{ID: "1", Name: "n", ExtraSize: test.size, VMState32: 32, VMStateSize: 64, DiskSize: 1 << 19, ICount: 9, UnknownExtra: []byte("newfield")},
+		}}.Build()
+		got, err := snapshots(open(t, b))
+		if err != nil || len(got) != 1 {
+			t.Fatalf("extra data of %d bytes: %d snapshots, %v", test.size, len(got), err)
+		}
+		test.want.ID, test.want.Name = "1", "n"
+		if diff := cmp.Diff(test.want, got[0], cmpopts.IgnoreFields(qcow2.Snapshot{}, "Offset", "L1TableOffset", "L1Size")); diff != "" {
+			t.Errorf("extra data of %d bytes (-want +got):\n%s", test.size, diff)
+		}
+	}
+}
+
+func twoSnapshots() qcow2test.Image {
+	return qcow2test.Image{Size: 1 << 20, Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "a"}, {ID: "2", Name: "b"}}}
+}
+
+func TestBrokenSnapshotTable(t *testing.T) {
+	tests := map[string]struct {
+		field string
+		value uint64
+		n     int
+		kind  error
+		words string
+	}{
+		"4 billion":         {"nb_snapshots", 0xffffffff, 0, limit, "nb_snapshots 4294967295 is above the limit of 65536 (Snapshots)"},
+		"offset 0":          {"snapshots_offset", 0, 0, corrupt, "snapshots_offset 0x0 is not that of a cluster"},
+		"unaligned":         {"snapshots_offset", 0x10200, 0, corrupt, "snapshots_offset 0x10200"},
+		"past the end":      {"snapshots_offset", 1 << 40, 0, qcow2.ErrTruncated, "40 bytes wanted, 0 left"},
+		"largest offset":    {"snapshots_offset", math.MaxUint64 &^ 0xffff, 0, qcow2.ErrTruncated, "40 bytes wanted, 0 left"},
+		"extra data: limit": {"snapshot[1].extra_data_size", 1025, 1, limit, "entry 1 has 1025 bytes of extra data, above the limit of 1024 (SnapshotExtraBytes)"},
+		"extra data":        {"snapshot[0].extra_data_size", 0xffffffff, 0, limit, "4294967295 bytes of extra data"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := snapshots(open(t, twoSnapshots().Build().Set(test.field, test.value)))
+			if e := asError(t, err); len(got) != test.n || !errors.Is(e, test.kind) || !strings.Contains(e.Detail, test.words) {
+				t.Errorf("%d snapshots and %q of kind %v, want %d and %q of kind %v", len(got), e, e.Kind, test.n, test.words, test.kind)
+			}
+		})
+	}
+}
+
+// TestSnapshotTableCut ends the file at every byte of the table: the entries
+// before the cut are there, and the error says where the file ends.
+func TestSnapshotTableCut(t *testing.T) {
+	whole := twoSnapshots().Build()
+	first, second := whole.Field("snapshot[0].l1_table_offset").Offset, whole.Field("snapshot[1].l1_table_offset").Offset
+	end := second + (second - first)
+	for n := first; n < end; n++ {
+		b := qcow2test.Built{Bytes: whole.Bytes[:n]}
+		got, err := snapshots(open(t, &b))
+		want := 0
+		if n >= first+66 { // 40 bytes, 24 of extra data, id and name
+			want = 1
+		}
+		if n >= second+66 {
+			want = 2
+		}
+		if len(got) != want || (err == nil) != (want == 2) {
+			t.Errorf("file of %#x bytes: %d snapshots, %v; want %d", n, len(got), err, want)
+		}
+	}
+}
+
+// TestSnapshotCountTooLarge ends the file where the table ends.
+func TestSnapshotCountTooLarge(t *testing.T) {
+	b := twoSnapshots().Build().Set("nb_snapshots", 3)
+	end := b.Field("snapshot[1].l1_table_offset").Offset + 72
+	got, err := snapshots(open(t, b.Truncate(int(end))))
+	if e := asError(t, err); len(got) != 2 || !errors.Is(e, qcow2.ErrTruncated) || e.Offset != end {
+		t.Errorf("%d snapshots and %v, want 2 and an error at %#x", len(got), err, end)
+	}
+}
+
+func TestDamagedSnapshot(t *testing.T) {
+	for _, test := range []struct {
+		field string
+		value uint64
+		kind  error
+		words string
+	}{
+		{"snapshot[0].l1_table_offset", 0x10200, corrupt, "the L1 table offset 0x10200 of entry 0 is not a multiple"},
+		{"snapshot[0].l1_table_offset", math.MaxUint64 &^ 0xffff, corrupt, "would reach beyond 2^63"},
+		{"snapshot[0].l1_size", 4<<20 + 1, limit, "the L1 table of entry 0 has 33554440 bytes, above the limit"},
+	} {
+		b := twoSnapshots().Build().Set(test.field, test.value)
+		got, err := snapshots(open(t, b))
+		if err != nil || len(got) != 2 || len(got[0].Damage) != 1 || len(got[1].Damage) != 0 {
+			t.Fatalf("%s = %#x: %+v, %v", test.field, test.value, got, err)
+		}
+		if e := got[0].Damage[0]; !errors.Is(e, test.kind) || !strings.Contains(e.Detail, test.words) || e.Offset != b.Field(test.field).Offset {
+			t.Errorf("%s = %#x: damage %q of kind %v, want %q of kind %v", test.field, test.value, e, e.Kind, test.words, test.kind)
+		}
+	}
+}
+
+func TestSnapshotLimits(t *testing.T) {
+	l := qcow2.DefaultLimits()
+	l.SnapshotTableBytes = 72 + 71
+	got, err := snapshots(open(t, twoSnapshots().Build(), qcow2.WithLimits(l)))
+	if e := asError(t, err); len(got) != 1 || !errors.Is(e, limit) || !strings.Contains(e.Detail, "(SnapshotTableBytes)") {
+		t.Errorf("%d snapshots, %v", len(got), err)
+	}
+	b := twoSnapshots().Build().Set("nb_snapshots", 0xffffffff)
+	got, err = snapshots(open(t, b, qcow2.WithLimits(qcow2.NoLimits())))
+	if !errors.Is(err, qcow2.ErrTruncated) || len(got) < 2 || len(got) > len(b.Bytes)/40 {
+		t.Errorf("without limits: %d snapshots, %v", len(got), err)
+	}
+}
