@@ -1,0 +1,60 @@
+// Package qcow2 reads the metadata of qcow2 disk images, versions 2 and 3:
+// header, header extensions and snapshot table, healthy or damaged. It follows
+// the published specification, docs/interop/qcow2 of QEMU, whose names it uses.
+//
+// It reads metadata only. It never reads guest data, never writes, takes no
+// lock, and opens no file that an image names.
+//
+// # Where to begin
+//
+// [Open] takes an io.ReaderAt, as archive/zip does; [OpenFile] takes a file or
+// block device. From the [Image]:
+//
+//   - [Image.Header] has the fields as they are stored, [Image.HeaderErrors]
+//     what is wrong with them;
+//   - [Image.Geometry] has what the fields imply;
+//   - [Image.Extensions] yields the header extensions, [Image.Bitmaps] the
+//     directory of persistent bitmaps, [Image.LUKS] the encryption header;
+//   - [Image.BackingFile], [Image.DataFile] name other files;
+//   - [Image.Snapshots] yields the snapshot table.
+//
+// # The format in brief
+//
+// All integers are big-endian. A file is a sequence of clusters of equal size,
+// a power of two from 512 bytes to 2 MiB:
+//
+//	cluster 0                          anywhere else
+//	┌────────────────────────────┐
+//	│ header          72…112 B   │──► L1 table ──► L2 tables ──► data
+//	├────────────────────────────┤──► refcount table ──► refcount blocks
+//	│ header extensions          │──► snapshot table ──► L1 table of each
+//	│   u32 type                 │──► bitmap directory ──► bitmap tables
+//	│   u32 length               │──► encryption header
+//	│   data, padded to 8 bytes  │
+//	│   …                        │
+//	│   end marker (type 0)      │
+//	├────────────────────────────┤
+//	│ name of the backing file   │
+//	└────────────────────────────┘
+//
+// [Fields] is the layout of the header. An entry of the snapshot table, padded
+// to a multiple of 8 bytes:
+//
+//	 0  u64  L1 table offset        24  u64  guest clock, ns
+//	 8  u32  L1 table entries       32  u32  VM state size
+//	12  u16  length of the id       36  u32  length of the extra data
+//	14  u16  length of the name     40  …    extra data: u64 VM state size,
+//	16  u32  date, s                         u64 disk size, u64 icount, …
+//	20  u32  date, ns                …  …    id, name
+//
+// # Damaged and hostile images
+//
+// Whatever the image claims is checked against the size of the file and the
+// [Limits] before it is believed: nothing is allocated, looped over or sought
+// on a number alone. A part that cannot be read is an [*Error] with the byte
+// offset, and hides no other part. Damage that leaves an entry readable is in
+// its Damage field.
+//
+// Names in an image are arbitrary bytes. Escape them before they reach a
+// terminal.
+package qcow2
