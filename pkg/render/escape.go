@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bytes"
 	"strconv"
 	"unicode/utf8"
 )
@@ -13,8 +12,19 @@ func appendEscaped(dst []byte, s string) []byte {
 	if isPlainASCII(s) {
 		return append(dst, s...)
 	}
-	quoted := strconv.AppendQuote(nil, s)
-	return append(dst, bytes.ReplaceAll(quoted[1:len(quoted)-1], []byte(`\"`), []byte(`"`))...)
+	start := len(dst)
+	dst = strconv.AppendQuote(dst, s)
+	quoted := dst[start+1 : len(dst)-1]
+	dst = dst[:start]
+	for i := 0; i < len(quoted); i++ { // in place: what is kept never overtakes
+		if quoted[i] == '\\' {
+			if i++; quoted[i] != '"' {
+				dst = append(dst, '\\')
+			}
+		}
+		dst = append(dst, quoted[i])
+	}
+	return dst
 }
 
 // Escape returns bytes of an image as they may be shown on a terminal.

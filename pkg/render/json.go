@@ -35,15 +35,17 @@ type jsonRenderer struct {
 
 	section *Section
 	object  jsonObject
+	hidden  bool   // the section has nothing to show in JSON
 	inLines bool   // the section's rows are lines
 	open    bool   // the section's list is open
+	begun   bool   // a part of the document has been written
 	rows    int    // rows of the section so far
 	head    []byte // the document so far, until it is certain that it is wanted
 	line    []byte // what each line of a stream begins with
 }
 
 func (r *jsonRenderer) Begin(d Document) {
-	r.doc, r.section = d, nil
+	r.doc, r.section, r.begun = d, nil, false
 	r.begin()
 }
 
@@ -60,8 +62,11 @@ func (r *jsonRenderer) Section(s *Section) {
 	r.closeSection()
 	r.section, r.rows = s, 0
 	r.object = newJSONObject(s, r.spill(s))
-	r.inLines = r.style.lines && s.Layout == LayoutStream
+	r.inLines = r.style.lines && s.Layout == LayoutStream && !r.begun
+	empty := len(r.object.members) == 0 && (s.Layout == LayoutSingle || r.inLines)
+	r.hidden = empty || !s.Show.has(InJSON)
 	switch {
+	case r.hidden:
 	case r.inLines:
 		r.begin() // what came before the stream is not repeated behind it
 		r.line = appendJSONString(append(r.line[:0], `{"filename":`...), r.doc.Filename)
@@ -84,6 +89,8 @@ func (r *jsonRenderer) Row(row []Value) error {
 	r.section.check(row)
 	r.rows++
 	switch {
+	case r.hidden:
+		return nil
 	case r.inLines:
 		dst := append(r.w.AvailableBuffer(), r.line...)
 		dst = r.object.appendMembers(append(dst, ','), row)
@@ -122,6 +129,7 @@ func (r *jsonRenderer) End() error {
 
 // flushHead writes what is held of the document.
 func (r *jsonRenderer) flushHead() {
+	r.begun = true
 	r.write(r.head)
 	r.head = r.head[:0]
 }

@@ -3,6 +3,7 @@ package render
 import (
 	"bufio"
 	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -12,6 +13,7 @@ type plainRenderer struct {
 	w       *bufio.Writer
 	section *Section
 	row     int
+	prefix  []byte // what the keys of a row begin with
 }
 
 func (r *plainRenderer) Begin(d Document) {
@@ -31,12 +33,12 @@ func (r *plainRenderer) Row(row []Value) error {
 	if s.Line != nil {
 		return r.line(s.Line(r.w.AvailableBuffer(), row))
 	}
-	var prefix []byte
+	r.prefix = r.prefix[:0]
 	if s.Layout != LayoutSingle {
-		prefix = r.rowPrefix(append(prefix, s.Key...), s, row, r.row)
+		r.prefix = rowPrefix(append(r.prefix, s.Key...), s, row, r.row)
 	}
 	r.row++
-	return r.keys(prefix, s, row)
+	return r.keys(r.prefix, s, row)
 }
 
 func (r *plainRenderer) End() error { return r.w.Flush() }
@@ -48,7 +50,7 @@ func (r *plainRenderer) line(p []byte) error {
 }
 
 // rowPrefix appends what names the n-th row of a list: ".label." or ".n.".
-func (r *plainRenderer) rowPrefix(dst []byte, s *Section, row []Value, n int) []byte {
+func rowPrefix(dst []byte, s *Section, row []Value, n int) []byte {
 	dst = append(dst, '.')
 	if i := s.column(s.Label); i >= 0 {
 		dst = appendPlain(dst, &s.Columns[i], &row[i], 0)
@@ -66,7 +68,7 @@ func (r *plainRenderer) keys(prefix []byte, s *Section, row []Value) error {
 			continue
 		}
 		if v.kind == KindRows {
-			if err := r.nested(append(prefix[:len(prefix):len(prefix)], c.Key...), v.ref); err != nil {
+			if err := r.nested(append(slices.Clip(prefix), c.Key...), v.ref); err != nil {
 				return err
 			}
 			continue
@@ -84,9 +86,9 @@ func (r *plainRenderer) nested(key []byte, p *payload) error {
 	n := 0
 	for row := range p.rows {
 		p.section.check(row)
-		prefix := append(key[:len(key):len(key)], '.')
+		prefix := append(slices.Clip(key), '.')
 		if p.section.Layout != LayoutSingle {
-			prefix = r.rowPrefix(key[:len(key):len(key)], p.section, row, n)
+			prefix = rowPrefix(slices.Clip(key), p.section, row, n)
 		}
 		n++
 		if err := r.keys(prefix, p.section, row); err != nil {

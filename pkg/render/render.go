@@ -4,7 +4,8 @@
 // and then takes rows of [Value]; the caller reuses the slice of a row for the
 // next. A list of header facts is a section of one row, drawn sideways; a
 // mapping of a hundred million clusters is a section of as many rows. The same
-// contract serves both, and no format allocates for a row of a long section.
+// contract serves both, and no format allocates for a row of numbers in a long
+// section.
 //
 // Text that comes from an image is given as [ImageText] or in a [List], and
 // reaches neither a terminal nor a line of output unescaped.
@@ -24,7 +25,8 @@ type Document struct {
 }
 
 // A Renderer writes documents, one after the other. Write errors stick: after
-// one, Row and End return it, and nothing more is written.
+// one nothing more is written, and it is returned by every Row that has
+// something to write and by End.
 type Renderer interface {
 	// Begin begins a document.
 	Begin(Document)

@@ -11,7 +11,8 @@ const (
 	LayoutSingle Layout = iota
 	// LayoutList is rows that belong to the document: an array in it.
 	LayoutList
-	// LayoutStream is rows without end: like a LayoutList, but in ndjson a row a line.
+	// LayoutStream is rows without end: like a LayoutList, but in ndjson a row a
+	// line, unless a list came before it in the document.
 	LayoutStream
 )
 
@@ -70,7 +71,8 @@ type Section struct {
 	// Line formats a row of plain output without its newline. Where it is nil
 	// a row is "key: value" lines.
 	Line func(dst []byte, row []Value) []byte
-	// Show restricts the section to some formats.
+	// Show restricts the section to some formats. A nested section is shown
+	// where its column is.
 	Show Formats
 }
 

@@ -63,10 +63,11 @@ func (d *drawer) whole(kinds []Kind, titles []string, rows [][]string) []byte {
 // draw returns a table of text cells, aligned by the kinds of the columns.
 // Without titles it has no heading.
 func (d *drawer) draw(kinds []Kind, titles []string, rows [][]string) []byte {
-	if len(rows) <= wholeRows {
+	widths := cellWidths(titles, rows)
+	if len(rows) <= wholeRows || slices.Contains(widths, 0) { // a frame shows no column of width 0
 		return d.whole(kinds, titles, rows)
 	}
-	f := d.frame(kinds, titles, cellWidths(titles, rows))
+	f := d.frame(kinds, titles, widths)
 	table := slices.Clone(f.top)
 	for _, row := range rows {
 		table = append(table, f.left...)

@@ -60,6 +60,9 @@ func (r *tableRenderer) Row(row []Value) error {
 	if r.long != nil {
 		return r.long.row(r.w, row)
 	}
+	if !slices.ContainsFunc(r.section.Columns, inTable) {
+		return nil
+	}
 	r.held = append(r.held, row...)
 	if len(r.held) > bufferedRows*len(row) {
 		return r.startLong()
@@ -89,6 +92,7 @@ func (r *tableRenderer) finish() {
 		return
 	}
 	switch {
+	case !slices.ContainsFunc(s.Columns, inTable):
 	case r.long != nil:
 		r.w.Write(r.long.frame.bottom)
 		r.long = nil
@@ -125,7 +129,7 @@ func (r *tableRenderer) drawSideways(s *Section) {
 	for row := range r.heldRows(s) {
 		for i := range s.Columns {
 			c, v := &s.Columns[i], &row[i]
-			if c.Kind == KindRows || !c.Show.has(InTable) {
+			if !inTable(*c) {
 				continue
 			}
 			dst := appendCell(nil, c, v, s.ClusterBits)
@@ -198,6 +202,9 @@ type tableColumn struct {
 	width  int // in characters of the terminal
 }
 
+// inTable reports whether a column is one of the table itself.
+func inTable(c Column) bool { return c.Kind != KindRows && c.Show.has(InTable) }
+
 func kinds(columns []tableColumn) []Kind {
 	k := make([]Kind, len(columns))
 	for i, c := range columns {
@@ -229,10 +236,10 @@ func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
 	var columns []tableColumn
 	for i := range s.Columns {
 		c := &s.Columns[i]
-		if c.Kind == KindRows || !c.Show.has(InTable) {
+		if !inTable(*c) {
 			continue
 		}
-		t := tableColumn{column: c, index: i, width: displayWidth(c.Title)}
+		t := tableColumn{column: c, index: i, width: max(displayWidth(c.Title), 1)}
 		for row := range r.heldRows(s) {
 			t.width = max(t.width, cellWidth(appendCell(nil, c, &row[i], s.ClusterBits)))
 		}
@@ -244,10 +251,11 @@ func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
 	return r.drop(columns)
 }
 
-// drop leaves out the least important columns until the rest fits.
+// drop leaves out the least important columns until the rest fits, or one is
+// left.
 func (r *tableRenderer) drop(columns []tableColumn) []tableColumn {
 	var dropped []string
-	for r.opts.Width > 0 && frameWidth(widths(columns)) > r.opts.Width {
+	for r.opts.Width > 0 && len(columns) > 1 && frameWidth(widths(columns)) > r.opts.Width {
 		least := slices.MaxFunc(columns, func(a, b tableColumn) int { return a.column.Drop - b.column.Drop })
 		if least.column.Drop == 0 {
 			break

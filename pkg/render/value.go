@@ -19,7 +19,7 @@ const (
 	KindText      // text of this program: as it is · as it is · "…"
 	KindImageText // bytes of an image: escaped · escaped · "…", and KEY-hex
 	KindTime      // seconds since the epoch: RFC 3339 in UTC · the same · "…"
-	KindDuration  // nanoseconds: 00:00:01.5 · 00:00:01.5 · 1500000000
+	KindDuration  // nanoseconds: 00:00:01.500000000 · the same · 1500000000
 	KindEnum      // index into Column.Names: name · name · "name"
 	KindFlags     // set of Column.Names: a, b · a,b · ["a","b"]
 	KindBits      // feature word: a, b (0x3) · 0x3 a,b · {"value":"0x3","names":["a","b"]}

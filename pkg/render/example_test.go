@@ -1,0 +1,112 @@
+package render_test
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// A section of facts, and one of rows, in each of the formats.
+func ExampleNew() {
+	facts := &render.Section{
+		ClusterBits: 16,
+		Columns: []render.Column{
+			{Key: "virtual-size", Title: "Virtual size", Kind: render.KindSize},
+			{Key: "l1-table.offset", Title: "L1 table", Kind: render.KindAddr},
+			{Key: "l1-table.entries", Title: "L1 table entries", Kind: render.KindUint},
+		},
+	}
+	snapshots := &render.Section{
+		Key:    "snapshots",
+		Title:  "Snapshots",
+		Layout: render.LayoutList,
+		Label:  "id",
+		Columns: []render.Column{
+			{Key: "id", Title: "ID", Kind: render.KindText},
+			{Key: "name", Title: "NAME", Kind: render.KindImageText},
+			{Key: "disk-size", Title: "DISK SIZE", Kind: render.KindSize},
+		},
+	}
+	for _, format := range render.AllFormats() {
+		fmt.Printf("-- %s --\n", format)
+		r := render.New(format, os.Stdout, render.Options{})
+		r.Begin(render.Document{Schema: "qinspect/example/1", Filename: "disk.qcow2"})
+		r.Section(facts)
+		r.Row([]render.Value{render.Size(1 << 30), render.Addr(0x30000), render.Uint(2)})
+		r.Section(snapshots)
+		r.Row([]render.Value{render.Text("1"), render.ImageText("before update"), render.Size(1 << 30)})
+		r.Row([]render.Value{render.Text("2"), render.ImageText("\x1b[31mred"), render.Null})
+		if err := r.End(); err != nil { // the first error of all that was written
+			fmt.Println(err)
+		}
+	}
+
+	// Output:
+	// -- table --
+	// ┌──────────────────┬──────────────────────────┐
+	// │ Virtual size     │ 1 GiB (1073741824 bytes) │
+	// │ L1 table         │ 0x30000 (#3)             │
+	// │ L1 table entries │ 2                        │
+	// └──────────────────┴──────────────────────────┘
+	//
+	// Snapshots
+	// ┌────┬───────────────┬───────────┐
+	// │ ID │ NAME          │ DISK SIZE │
+	// ├────┼───────────────┼───────────┤
+	// │ 1  │ before update │     1 GiB │
+	// │ 2  │ \x1b[31mred   │         - │
+	// └────┴───────────────┴───────────┘
+	// -- plain --
+	// virtual-size: 1073741824
+	// l1-table.offset: 0x30000 (#3)
+	// l1-table.entries: 2
+	// snapshots.1.name: before update
+	// snapshots.1.disk-size: 1073741824
+	// snapshots.2.name: \x1b[31mred
+	// snapshots.2.disk-size: -
+	// -- json --
+	// {
+	//   "schema": "qinspect/example/1",
+	//   "filename": "disk.qcow2",
+	//   "virtual-size": 1073741824,
+	//   "l1-table": {"offset":196608,"entries":2},
+	//   "snapshots": [
+	//     {"id":"1","name":"before update","name-hex":null,"disk-size":1073741824},
+	//     {"id":"2","name":"\u001b[31mred","name-hex":null,"disk-size":null}
+	//   ]
+	// }
+	// -- ndjson --
+	// {"schema":"qinspect/example/1","filename":"disk.qcow2","virtual-size":1073741824,"l1-table":{"offset":196608,"entries":2},"snapshots":[{"id":"1","name":"before update","name-hex":null,"disk-size":1073741824},{"id":"2","name":"\u001b[31mred","name-hex":null,"disk-size":null}]}
+}
+
+// In ndjson a stream has a row a line, and the document ends it.
+func ExampleNew_stream() {
+	guest := &render.Section{
+		Key:    "guest",
+		Layout: render.LayoutStream,
+		Columns: []render.Column{
+			{Key: "start", Title: "GUEST", Kind: render.KindAddr},
+			{Key: "host-offset", Title: "HOST", Kind: render.KindAddr},
+		},
+	}
+	r := render.New(render.FormatNDJSON, os.Stdout, render.Options{})
+	r.Begin(render.Document{Schema: "qinspect/guest/1", Filename: "disk.qcow2"})
+	r.Section(guest)
+	row := make([]render.Value, 0, len(guest.Columns)) // one slice for all rows
+	for n := range uint64(3) {
+		row = append(row[:0], render.Addr(n<<16), render.Addr(n<<16+0x50000))
+		if err := r.Row(row); err != nil {
+			break // End returns it too
+		}
+	}
+	if err := r.End(); err != nil {
+		fmt.Println(err)
+	}
+
+	// Output:
+	// {"filename":"disk.qcow2","start":0,"host-offset":327680}
+	// {"filename":"disk.qcow2","start":65536,"host-offset":393216}
+	// {"filename":"disk.qcow2","start":131072,"host-offset":458752}
+	// {"schema":"qinspect/guest/1","filename":"disk.qcow2"}
+}
