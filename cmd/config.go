@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,9 +112,7 @@ func configKeys(cmd *cobra.Command) map[string]*pflag.Flag {
 func checkKeys(root *cobra.Command, v *viper.Viper, file string) error {
 	known := map[string]*pflag.Flag{}
 	for _, cmd := range root.Commands() {
-		for key, flag := range configKeys(cmd) {
-			known[key] = flag
-		}
+		maps.Copy(known, configKeys(cmd))
 	}
 	keys := v.AllKeys()
 	slices.Sort(keys)

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -29,102 +30,132 @@ type headerFact struct {
 	value func(*headerFacts) render.Value
 }
 
-// headerColumns returns the keys of the header document in their order.
+// headerColumns returns the keys of the header document in their order. names
+// is the image's own feature name table.
 func headerColumns(names []qcow2.FeatureName) []headerFact {
-	type facts = headerFacts
-	// ifKnown is for what the geometry tells: null while there is none.
-	ifKnown := func(value func(*facts) render.Value) func(*facts) render.Value {
-		return func(f *facts) render.Value {
-			if !f.known {
-				return render.Null
-			}
-			return value(f)
-		}
-	}
-	incompatible := func(bit qcow2.IncompatibleFeatures) func(*facts) render.Value {
-		return func(f *facts) render.Value { return render.Bool(f.IncompatibleFeatures&bit != 0) }
-	}
+	return slices.Concat(imageFacts(), fileFacts(), flagFacts(), tableFacts(), featureFacts(names))
+}
+
+// imageFacts are about the image as a whole.
+func imageFacts() []headerFact {
 	return []headerFact{
 		{render.Column{Key: "format", Title: "Format", Kind: render.KindText},
-			func(*facts) render.Value { return render.Text("qcow2") }},
+			func(*headerFacts) render.Value { return render.Text("qcow2") }},
 		{render.Column{Key: "version", Title: "Version", Kind: render.KindUint},
-			func(f *facts) render.Value { return render.Uint(uint64(f.Version)) }},
+			func(f *headerFacts) render.Value { return render.Uint(uint64(f.Version)) }},
 		{render.Column{Key: "compat", Title: "Compat", Kind: render.KindText},
-			func(f *facts) render.Value { return render.Text(f.Compat()) }},
+			func(f *headerFacts) render.Value { return render.Text(f.Compat()) }},
 		{render.Column{Key: "virtual-size", Title: "Virtual size", Kind: render.KindSize},
-			func(f *facts) render.Value { return render.Size(f.VirtualSize()) }},
+			func(f *headerFacts) render.Value { return render.Size(f.VirtualSize()) }},
 		{render.Column{Key: "file-size", Title: "File size", Kind: render.KindSize},
-			func(f *facts) render.Value { return render.Size(uint64(f.img.Size())) }},
+			func(f *headerFacts) render.Value { return render.Size(uint64(f.img.Size())) }},
 		{render.Column{Key: "actual-size", Title: "Allocated on disk", Kind: render.KindSize}, allocatedSize},
 		{render.Column{Key: "cluster-bits", Title: "Cluster bits", Kind: render.KindUint},
-			func(f *facts) render.Value { return render.Uint(uint64(f.ClusterBits)) }},
+			func(f *headerFacts) render.Value { return render.Uint(uint64(f.ClusterBits)) }},
 		{render.Column{Key: "cluster-size", Title: "Cluster size", Kind: render.KindSize},
-			ifKnown(func(f *facts) render.Value { return render.Size(f.geometry.ClusterSize) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Size(f.geometry.ClusterSize) })},
 		{render.Column{Key: "subcluster-size", Title: "Subcluster size", Kind: render.KindSize},
 			ifKnown(subclusterSize)},
 		{render.Column{Key: "clusters", Title: "Guest clusters", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.Clusters) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.Clusters) })},
 		{render.Column{Key: "host-clusters", Title: "Host clusters", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.HostClusters) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.HostClusters) })},
 		{render.Column{Key: "header-length", Title: "Header length", Kind: render.KindSize},
-			func(f *facts) render.Value { return render.Size(uint64(f.HeaderLength)) }},
+			func(f *headerFacts) render.Value { return render.Size(uint64(f.HeaderLength)) }},
+	}
+}
+
+// fileFacts are about other files, and about what guest data look like.
+func fileFacts() []headerFact {
+	return []headerFact{
 		{render.Column{Key: "backing-filename", Title: "Backing file", Kind: render.KindImageText},
-			func(f *facts) render.Value { return imageText(f.backing, f.hasBacking) }},
+			func(f *headerFacts) render.Value { return imageText(f.backing, f.hasBacking) }},
 		{render.Column{Key: "full-backing-filename", Title: "Full backing file", Kind: render.KindImageText},
-			func(f *facts) render.Value { return imageText(f.fullBacking, f.hasBacking) }},
+			func(f *headerFacts) render.Value { return imageText(f.fullBacking, f.hasBacking) }},
 		{render.Column{Key: "backing-filename-format", Title: "Backing format", Kind: render.KindImageText},
-			func(f *facts) render.Value { return imageText(f.img.BackingFormat()) }},
+			func(f *headerFacts) render.Value { return imageText(f.img.BackingFormat()) }},
 		{render.Column{Key: "backing-file-offset", Title: "Backing file offset", Kind: render.KindOffset},
-			func(f *facts) render.Value { return offsetOrNull(f.BackingFileOffset) }},
+			func(f *headerFacts) render.Value { return offsetOrNull(f.BackingFileOffset) }},
 		{render.Column{Key: "data-file", Title: "Data file", Kind: render.KindImageText},
-			func(f *facts) render.Value { return imageText(f.img.DataFile()) }},
+			func(f *headerFacts) render.Value { return imageText(f.img.DataFile()) }},
 		{render.Column{Key: "data-file-raw", Title: "Data file is raw", Kind: render.KindBool},
-			func(f *facts) render.Value { return render.Bool(f.AutoclearFeatures&qcow2.RawExternalData != 0) }},
+			func(f *headerFacts) render.Value { return render.Bool(f.AutoclearFeatures&qcow2.RawExternalData != 0) }},
 		{render.Column{Key: "encrypted", Title: "Encrypted", Kind: render.KindBool},
-			func(f *facts) render.Value { return render.Bool(f.CryptMethod != qcow2.CryptNone) }},
+			func(f *headerFacts) render.Value { return render.Bool(f.CryptMethod != qcow2.CryptNone) }},
 		{render.Column{Key: "encrypt.format", Title: "Encryption", Kind: render.KindText}, encryptFormat},
 		{render.Column{Key: "compression-type", Title: "Compression", Kind: render.KindText},
-			func(f *facts) render.Value { return render.Text(f.CompressionType.String()) }},
+			func(f *headerFacts) render.Value { return render.Text(f.CompressionType.String()) }},
 		{render.Column{Key: "refcount-bits", Title: "Refcount bits", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.RefcountBits) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.RefcountBits) })},
 		{render.Column{Key: "refcount-block-entries", Title: "Refcount block entries", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.RefcountBlockEntries) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.RefcountBlockEntries) })},
+	}
+}
+
+// flagFacts are single bits of the feature words.
+func flagFacts() []headerFact {
+	incompatible := func(bit qcow2.IncompatibleFeatures) func(*headerFacts) render.Value {
+		return func(f *headerFacts) render.Value { return render.Bool(f.IncompatibleFeatures&bit != 0) }
+	}
+	return []headerFact{
 		{render.Column{Key: "dirty-flag", Title: "Dirty", Kind: render.KindBool}, incompatible(qcow2.Dirty)},
 		{render.Column{Key: "corrupt", Title: "Corrupt", Kind: render.KindBool}, incompatible(qcow2.Corrupt)},
 		{render.Column{Key: "lazy-refcounts", Title: "Lazy refcounts", Kind: render.KindBool},
-			func(f *facts) render.Value { return render.Bool(f.CompatibleFeatures&qcow2.LazyRefcounts != 0) }},
+			func(f *headerFacts) render.Value { return render.Bool(f.CompatibleFeatures&qcow2.LazyRefcounts != 0) }},
 		{render.Column{Key: "extended-l2", Title: "Extended L2 entries", Kind: render.KindBool}, incompatible(qcow2.ExtendedL2)},
+	}
+}
+
+// tableFacts are about the tables that the header leads to.
+func tableFacts() []headerFact {
+	return []headerFact{
 		{render.Column{Key: "l1-table.offset", Title: "L1 table", Kind: render.KindAddr},
-			func(f *facts) render.Value { return render.Addr(f.L1TableOffset) }},
+			func(f *headerFacts) render.Value { return render.Addr(f.L1TableOffset) }},
 		{render.Column{Key: "l1-table.entries", Title: "L1 table entries", Kind: render.KindUint},
-			func(f *facts) render.Value { return render.Uint(uint64(f.L1Size)) }},
+			func(f *headerFacts) render.Value { return render.Uint(uint64(f.L1Size)) }},
 		{render.Column{Key: "l1-table.expected-entries", Title: "L1 entries expected", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.L1Entries) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.L1Entries) })},
 		{render.Column{Key: "l2-entries", Title: "L2 table entries", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.L2Entries) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.L2Entries) })},
 		{render.Column{Key: "refcount-table.offset", Title: "Refcount table", Kind: render.KindAddr},
-			func(f *facts) render.Value { return render.Addr(f.RefcountTableOffset) }},
+			func(f *headerFacts) render.Value { return render.Addr(f.RefcountTableOffset) }},
 		{render.Column{Key: "refcount-table.clusters", Title: "Refcount table clusters", Kind: render.KindUint},
-			func(f *facts) render.Value { return render.Uint(uint64(f.RefcountTableClusters)) }},
+			func(f *headerFacts) render.Value { return render.Uint(uint64(f.RefcountTableClusters)) }},
 		{render.Column{Key: "refcount-table.entries", Title: "Refcount table entries", Kind: render.KindUint},
-			ifKnown(func(f *facts) render.Value { return render.Uint(f.geometry.RefcountTableEntries) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.RefcountTableEntries) })},
 		{render.Column{Key: "snapshot-table.offset", Title: "Snapshot table", Kind: render.KindAddr},
-			func(f *facts) render.Value { return render.Addr(f.SnapshotsOffset) }},
+			func(f *headerFacts) render.Value { return render.Addr(f.SnapshotsOffset) }},
 		{render.Column{Key: "snapshot-table.count", Title: "Snapshots", Kind: render.KindUint},
-			func(f *facts) render.Value { return render.Uint(uint64(f.NbSnapshots)) }},
+			func(f *headerFacts) render.Value { return render.Uint(uint64(f.NbSnapshots)) }},
 		{render.Column{Key: "l2-cache-size", Title: "L2 cache for all tables", Kind: render.KindSize},
-			ifKnown(func(f *facts) render.Value { return render.Size(f.geometry.L2CacheSize) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Size(f.geometry.L2CacheSize) })},
 		{render.Column{Key: "vm-state-offset", Title: "VM state offset", Kind: render.KindAddr},
-			ifKnown(func(f *facts) render.Value { return render.Addr(f.geometry.VMStateOffset) })},
+			ifKnown(func(f *headerFacts) render.Value { return render.Addr(f.geometry.VMStateOffset) })},
+	}
+}
+
+// featureFacts are the feature words.
+func featureFacts(names []qcow2.FeatureName) []headerFact {
+	return []headerFact{
 		{render.Column{Key: "incompatible-features", Title: "Incompatible features", Kind: render.KindBits,
 			Names: qcow2.IncompatibleFeatures(allBits).Names(names)},
-			func(f *facts) render.Value { return render.Bits(uint64(f.IncompatibleFeatures)) }},
+			func(f *headerFacts) render.Value { return render.Bits(uint64(f.IncompatibleFeatures)) }},
 		{render.Column{Key: "compatible-features", Title: "Compatible features", Kind: render.KindBits,
 			Names: qcow2.CompatibleFeatures(allBits).Names(names)},
-			func(f *facts) render.Value { return render.Bits(uint64(f.CompatibleFeatures)) }},
+			func(f *headerFacts) render.Value { return render.Bits(uint64(f.CompatibleFeatures)) }},
 		{render.Column{Key: "autoclear-features", Title: "Autoclear features", Kind: render.KindBits,
 			Names: qcow2.AutoclearFeatures(allBits).Names(names)},
-			func(f *facts) render.Value { return render.Bits(uint64(f.AutoclearFeatures)) }},
+			func(f *headerFacts) render.Value { return render.Bits(uint64(f.AutoclearFeatures)) }},
+	}
+}
+
+// ifKnown is for what the geometry tells: null while there is none.
+func ifKnown(value func(*headerFacts) render.Value) func(*headerFacts) render.Value {
+	return func(f *headerFacts) render.Value {
+		if !f.known {
+			return render.Null
+		}
+		return value(f)
 	}
 }
 

@@ -60,7 +60,7 @@ no file that an image names.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
 	}
 	root.SetVersionTemplate("qinspect {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, err) })
+	root.SetFlagErrorFunc(usageError)
 
 	flags := root.PersistentFlags()
 	flags.VarP(a.output, "output", "o", "output format: "+a.output.choices())
