@@ -1,7 +1,9 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -34,22 +36,56 @@ func configure(cmd *cobra.Command) error {
 	}
 	if file != "" {
 		v.SetConfigFile(file)
-		if err := v.ReadInConfig(); err != nil {
+		if err := readConfig(v); err != nil {
 			return fmt.Errorf("config file %s: %w", file, err)
-		}
-		if err := checkKeys(cmd.Root(), v, file); err != nil {
-			return err
 		}
 	}
 	for key, flag := range configKeys(cmd) {
 		if flag.Changed || !v.IsSet(key) {
 			continue
 		}
-		if err := setFlag(flag, v.Get(key)); err != nil {
+		if err := setFlag(flag, v.GetString(key)); err != nil {
 			return fmt.Errorf("%s: %w", origin(key, file), err)
 		}
 	}
 	return nil
+}
+
+// readConfig reads the config file and checks all of it, also what flags or
+// variables override.
+func readConfig(v *viper.Viper) error {
+	file := viper.New() // the file alone, without the variables
+	file.SetConfigFile(v.ConfigFileUsed())
+	if err := errors.Join(file.ReadInConfig(), v.ReadInConfig()); err != nil {
+		return parseError(err)
+	}
+	known := map[string]*pflag.Flag{}
+	for _, cmd := range (&app{}).newRootCommand().Commands() {
+		maps.Copy(known, configKeys(cmd))
+	}
+	keys := file.AllKeys()
+	slices.Sort(keys)
+	for _, key := range keys {
+		if known[key] == nil {
+			return fmt.Errorf("unknown key %q", key)
+		}
+		if err := checkValue(known[key], file.Get(key)); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// parseError returns what is wrong with a file in one line, without the words
+// that viper begins with.
+func parseError(err error) error {
+	if e, ok := errors.AsType[viper.ConfigParseError](err); ok {
+		return errors.New(strings.Join(strings.Fields(e.Unwrap().Error()), " "))
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
 }
 
 // envNames turns a config key into the name of its variable, less the prefix.
@@ -107,42 +143,25 @@ func configKeys(cmd *cobra.Command) map[string]*pflag.Flag {
 	return keys
 }
 
-// checkKeys returns an error on a key of the file that no command has, or
-// whose value its flag does not take.
-func checkKeys(root *cobra.Command, v *viper.Viper, file string) error {
-	known := map[string]*pflag.Flag{}
-	for _, cmd := range root.Commands() {
-		maps.Copy(known, configKeys(cmd))
+// checkValue returns why a flag does not take a value of a config file.
+func checkValue(flag *pflag.Flag, value any) error {
+	typed := false
+	switch value.(type) {
+	case bool:
+		typed = flag.Value.Type() == "bool"
+	case string:
+		typed = flag.Value.Type() == "string"
 	}
-	keys := v.AllKeys()
-	slices.Sort(keys)
-	for _, key := range keys {
-		if known[key] == nil {
-			return fmt.Errorf("config file %s: unknown key %q", file, key)
-		}
+	if !typed {
+		return fmt.Errorf("%v is not a %s", value, flag.Value.Type())
 	}
-	return nil
+	return setFlag(flag, fmt.Sprint(value))
 }
 
 // setFlag gives a flag a value from a config file or a variable.
-func setFlag(flag *pflag.Flag, value any) error {
-	s, ok := scalar(value)
-	if !ok {
-		return fmt.Errorf("%v is not a %s", value, flag.Value.Type())
-	}
-	if err := flag.Value.Set(s); err != nil {
-		return fmt.Errorf("%q is not valid: %w", s, err)
+func setFlag(flag *pflag.Flag, value string) error {
+	if err := flag.Value.Set(value); err != nil {
+		return fmt.Errorf("%q is not valid: %w", value, err)
 	}
 	return nil
-}
-
-// scalar returns a value as it would be written on the command line.
-func scalar(value any) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case bool, int, int64, uint64, float64:
-		return fmt.Sprint(v), true
-	}
-	return "", false
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,18 @@ type hintError struct {
 
 func (e *hintError) Unwrap() error { return e.error }
 
+// unknownCommand is the Args of a command that only has subcommands.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return &hintError{err, "did you mean " + strings.Join(near, " or ") + "?"}
+	}
+	return usageError(cmd, err)
+}
+
 // usageError is an error in how the command was called.
 func usageError(cmd *cobra.Command, err error) error {
 	return &hintError{err, fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
@@ -68,19 +81,21 @@ func usageError(cmd *cobra.Command, err error) error {
 // complain writes an error to standard error, with a hint where there is one.
 // The words are lower case, without a full stop, and safe for a terminal.
 func (a *app) complain(name string, err error) {
+	words := err.Error()
 	if name != "" {
 		name = render.Escape(name) + ": "
+		words = reason(err)
 	}
-	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, render.Escape(reason(err)))
+	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, render.Escape(words))
 	if hint := hintFor(err); hint != "" {
 		fmt.Fprintf(a.Stderr, "qinspect: hint: %s\n", hint)
 	}
 }
 
-// reason returns the words of an error without the file name that the
-// operating system's errors repeat.
+// reason returns the words of an error about an image without the image's name,
+// which the operating system's errors repeat.
 func reason(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Op == "open" || ok && e.Op == "stat" {
+	if e, ok := err.(*fs.PathError); ok { //nolint:errorlint // a wrapped one has words around it
 		return e.Err.Error()
 	}
 	return err.Error()

@@ -57,11 +57,13 @@ func runExtensions(rep *report) error {
 	if _, err := rep.img.Geometry(); err != nil {
 		return err
 	}
-	rep.Section(extensionsSection())
+	s := extensionsSection()
+	rep.Section(s)
 	bitmaps, _ := rep.img.Extension(qcow2.ExtBitmaps)
 	for x, err := range rep.img.Extensions() {
 		if err != nil {
 			rep.damaged(err)
+			s.Empty = "" // nobody knows
 			break
 		}
 		c := newExtensionContent(rep, x)

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -17,7 +18,8 @@ type headerFacts struct {
 	*qcow2.Header
 	img         *qcow2.File
 	geometry    qcow2.Geometry
-	known       bool // the geometry is
+	known       bool            // the geometry is
+	present     map[string]bool // fields that the header has
 	backing     string
 	hasBacking  bool
 	fullBacking string
@@ -61,7 +63,7 @@ func imageFacts() []headerFact {
 		{render.Column{Key: "host-clusters", Title: "Host clusters", Kind: render.KindUint},
 			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.HostClusters) })},
 		{render.Column{Key: "header-length", Title: "Header length", Kind: render.KindSize},
-			func(f *headerFacts) render.Value { return render.Size(uint64(f.HeaderLength)) }},
+			ifThere("header_length", func(f *headerFacts) render.Value { return render.Size(uint64(f.HeaderLength)) })},
 	}
 }
 
@@ -79,7 +81,9 @@ func fileFacts() []headerFact {
 		{render.Column{Key: "data-file", Title: "Data file", Kind: render.KindImageText},
 			func(f *headerFacts) render.Value { return imageText(f.img.DataFile()) }},
 		{render.Column{Key: "data-file-raw", Title: "Data file is raw", Kind: render.KindBool},
-			func(f *headerFacts) render.Value { return render.Bool(f.AutoclearFeatures&qcow2.RawExternalData != 0) }},
+			ifThere("autoclear_features", func(f *headerFacts) render.Value {
+				return render.Bool(f.AutoclearFeatures&qcow2.RawExternalData != 0)
+			})},
 		{render.Column{Key: "encrypted", Title: "Encrypted", Kind: render.KindBool},
 			func(f *headerFacts) render.Value { return render.Bool(f.CryptMethod != qcow2.CryptNone) }},
 		{render.Column{Key: "encrypt.format", Title: "Encryption", Kind: render.KindText}, encryptFormat},
@@ -95,13 +99,17 @@ func fileFacts() []headerFact {
 // flagFacts are single bits of the feature words.
 func flagFacts() []headerFact {
 	incompatible := func(bit qcow2.IncompatibleFeatures) func(*headerFacts) render.Value {
-		return func(f *headerFacts) render.Value { return render.Bool(f.IncompatibleFeatures&bit != 0) }
+		return ifThere("incompatible_features", func(f *headerFacts) render.Value {
+			return render.Bool(f.IncompatibleFeatures&bit != 0)
+		})
 	}
 	return []headerFact{
 		{render.Column{Key: "dirty-flag", Title: "Dirty", Kind: render.KindBool}, incompatible(qcow2.Dirty)},
 		{render.Column{Key: "corrupt", Title: "Corrupt", Kind: render.KindBool}, incompatible(qcow2.Corrupt)},
 		{render.Column{Key: "lazy-refcounts", Title: "Lazy refcounts", Kind: render.KindBool},
-			func(f *headerFacts) render.Value { return render.Bool(f.CompatibleFeatures&qcow2.LazyRefcounts != 0) }},
+			ifThere("compatible_features", func(f *headerFacts) render.Value {
+				return render.Bool(f.CompatibleFeatures&qcow2.LazyRefcounts != 0)
+			})},
 		{render.Column{Key: "extended-l2", Title: "Extended L2 entries", Kind: render.KindBool}, incompatible(qcow2.ExtendedL2)},
 	}
 }
@@ -139,13 +147,24 @@ func featureFacts(names []qcow2.FeatureName) []headerFact {
 	return []headerFact{
 		{render.Column{Key: "incompatible-features", Title: "Incompatible features", Kind: render.KindBits,
 			Names: qcow2.IncompatibleFeatures(allBits).Names(names)},
-			func(f *headerFacts) render.Value { return render.Bits(uint64(f.IncompatibleFeatures)) }},
+			ifThere("incompatible_features", func(f *headerFacts) render.Value { return render.Bits(uint64(f.IncompatibleFeatures)) })},
 		{render.Column{Key: "compatible-features", Title: "Compatible features", Kind: render.KindBits,
 			Names: qcow2.CompatibleFeatures(allBits).Names(names)},
-			func(f *headerFacts) render.Value { return render.Bits(uint64(f.CompatibleFeatures)) }},
+			ifThere("compatible_features", func(f *headerFacts) render.Value { return render.Bits(uint64(f.CompatibleFeatures)) })},
 		{render.Column{Key: "autoclear-features", Title: "Autoclear features", Kind: render.KindBits,
 			Names: qcow2.AutoclearFeatures(allBits).Names(names)},
-			func(f *headerFacts) render.Value { return render.Bits(uint64(f.AutoclearFeatures)) }},
+			ifThere("autoclear_features", func(f *headerFacts) render.Value { return render.Bits(uint64(f.AutoclearFeatures)) })},
+	}
+}
+
+// ifThere is for what a field of version 3 tells: null where the file ends
+// before it. In version 2 it counts as 0.
+func ifThere(field string, value func(*headerFacts) render.Value) func(*headerFacts) render.Value {
+	return func(f *headerFacts) render.Value {
+		if f.Version > 2 && !f.present[field] {
+			return render.Null
+		}
+		return value(f)
 	}
 }
 
@@ -200,10 +219,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the header is damaged.`,
 }
 
 func runHeader(rep *report) error {
-	f, err := newHeaderFacts(rep)
-	if err != nil {
-		rep.damaged(err)
-	}
+	f := newHeaderFacts(rep)
 	facts := headerColumns(rep.img.FeatureNames())
 	s := &render.Section{Layout: render.LayoutSingle, ClusterBits: f.geometry.ClusterBits}
 	row := make([]render.Value, len(facts))
@@ -225,15 +241,18 @@ func runHeader(rep *report) error {
 }
 
 // newHeaderFacts gathers the facts, and reports what is wrong with the
-// sections that they come from. The error is that of the backing file's name.
-func newHeaderFacts(rep *report) (*headerFacts, error) {
-	f := &headerFacts{Header: rep.img.Header(), img: rep.img}
+// sections that they come from.
+func newHeaderFacts(rep *report) *headerFacts {
+	f := &headerFacts{Header: rep.img.Header(), img: rep.img, present: map[string]bool{}}
+	for field := range f.Fields() {
+		f.present[field.Name] = true
+	}
 	for _, e := range rep.img.HeaderErrors() {
 		rep.damaged(e)
 	}
 	var err error
 	if f.geometry, err = rep.img.Geometry(); err != nil {
-		return f, nil // HeaderErrors has said it
+		return f // HeaderErrors has said it
 	}
 	f.known = true
 	for _, err := range rep.img.Extensions() {
@@ -241,10 +260,12 @@ func newHeaderFacts(rep *report) (*headerFacts, error) {
 			rep.damaged(err)
 		}
 	}
-	if f.backing, f.hasBacking, err = rep.img.BackingFile(); err == nil {
-		f.fullBacking = qcow2.FullBackingName(rep.name, f.backing)
+	f.backing, f.hasBacking, err = rep.img.BackingFile()
+	if err != nil && !errors.Is(err, qcow2.ErrLimit) { // HeaderErrors has said that
+		rep.damaged(err)
 	}
-	return f, err
+	f.fullBacking = qcow2.FullBackingName(rep.name, f.backing)
+	return f
 }
 
 // fieldRows yields the raw header fields, and then the bytes that belong to no

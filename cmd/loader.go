@@ -24,11 +24,15 @@ type report struct {
 }
 
 // load returns the RunE of a command that shows images: the only place that
-// opens images, picks the renderer, and joins errors and exit codes. The error
+// reads the config, opens images, picks the renderer, and joins errors and exit
+// codes. The error
 // of show is one that leaves nothing to show; what is merely damaged goes to
 // report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
+		if err := configure(cmd); err != nil {
+			return err
+		}
 		if a.output.value == render.FormatJSON && len(names) > 1 {
 			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document an image"}
 		}

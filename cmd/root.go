@@ -4,6 +4,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -29,7 +30,7 @@ type app struct {
 
 // Execute runs the command and returns its exit status.
 func Execute(ctx context.Context, p Process) int {
-	a := &app{Process: p, output: newChoice(render.AllFormats()...)}
+	a := &app{Process: p}
 	root := a.newRootCommand()
 	root.SetArgs(p.Args)
 	root.SetOut(p.Stdout)
@@ -45,6 +46,7 @@ func Execute(ctx context.Context, p Process) int {
 	return int(exitOK)
 }
 
+// newRootCommand returns the command tree, and ties its flags to a.
 func (a *app) newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "qinspect COMMAND [flags] IMAGE",
@@ -57,11 +59,13 @@ no file that an image names.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return configure(cmd) },
+		Args:              unknownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("qinspect {{.Version}}\n")
 	root.SetFlagErrorFunc(usageError)
 
+	a.output = newChoice(render.AllFormats()...)
 	flags := root.PersistentFlags()
 	flags.VarP(a.output, "output", "o", "output format: "+a.output.choices())
 	flags.BoolVar(&a.noLimits, "no-limits", false, "read structures beyond QEMU's limits, as far as the file reaches")
@@ -74,7 +78,38 @@ no file that an image names.`,
 		a.newSnapshotsCommand(),
 		a.newVersionCommand(),
 	)
+	root.SetHelpCommand(newHelpCommand())
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	must(err)
+	completion.Args, completion.RunE = unknownCommand, root.RunE
 	return root
+}
+
+// newHelpCommand returns cobra's help command, but for an unknown command,
+// which is an error.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), args)
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	}
+}
+
+// noArguments checks the arguments of a command that takes none.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError(cmd, fmt.Errorf("unexpected argument %q", args[0]))
+	}
+	return nil
 }
 
 // images checks the arguments of a command that takes one image or several.

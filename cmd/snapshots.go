@@ -67,6 +67,7 @@ func runSnapshots(rep *report) error {
 	for snapshot, err := range rep.img.Snapshots() {
 		if err != nil {
 			rep.damaged(err)
+			s.Empty = "" // nobody knows
 			break
 		}
 		for _, e := range snapshot.Damage {

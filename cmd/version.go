@@ -13,7 +13,7 @@ func (a *app) newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of qinspect",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.Stdout, "qinspect %s %s %s/%s\n", version(a.Version), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			if err != nil {

@@ -94,11 +94,13 @@ func parseHeader(p []byte) (Header, error) {
 	if len(p) == 0 {
 		return h, errorf(SectionHeader, 0, ErrNotQcow2, "not a qcow2 image: the file is empty")
 	}
-	if len(p) < 8 || binary.BigEndian.Uint32(p) != Magic {
+	if len(p) < 4 || binary.BigEndian.Uint32(p) != Magic {
 		return h, errorf(SectionHeader, 0, ErrNotQcow2, "not a qcow2 image: it begins with %x, not %x", p[:min(4, len(p))], Magic)
 	}
-	if v := binary.BigEndian.Uint32(p[4:]); v != 2 && v != 3 {
-		return h, errorf(SectionHeader, 4, ErrUnsupported, "version %d is not supported, only 2 and 3 are", v)
+	if len(p) >= 8 {
+		if v := binary.BigEndian.Uint32(p[4:]); v != 2 && v != 3 {
+			return h, errorf(SectionHeader, 4, ErrUnsupported, "version %d is not supported, only 2 and 3 are", v)
+		}
 	}
 	if len(p) < headerLengthV2 {
 		return h, errorf(SectionHeader, uint64(len(p)), ErrTruncated, "the file ends inside the header: it has %d bytes of at least %d", len(p), headerLengthV2)

@@ -106,6 +106,9 @@ func appendPlain(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	case KindSize:
 		return strconv.AppendUint(dst, v.num, 10)
 	case KindFlags:
+		if v.num == 0 {
+			return append(dst, '-')
+		}
 		return appendNames(dst, c.Names, v.num, ",")
 	case KindBits:
 		dst = appendHex(dst, v.num)
@@ -156,8 +159,11 @@ func appendNames(dst []byte, names []string, word uint64, sep string) []byte {
 	return dst
 }
 
-// appendList appends escaped strings.
+// appendList appends escaped strings, "-" if there are none.
 func appendList(dst []byte, list []string, sep string) []byte {
+	if len(list) == 0 {
+		return append(dst, '-')
+	}
 	for i, s := range list {
 		if i > 0 {
 			dst = append(dst, sep...)

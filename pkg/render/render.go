@@ -30,8 +30,8 @@ type Document struct {
 type Renderer interface {
 	// Begin begins a document.
 	Begin(Document)
-	// Section begins a section of the document, and ends the one before. The
-	// section must not change until the next one begins.
+	// Section begins a section of the document, and ends the one before. Until
+	// then nothing of a section but Empty may change.
 	Section(*Section)
 	// Row adds a row to the section, with a value for each column. The slice
 	// can be used again afterwards.

@@ -307,9 +307,6 @@ func appendCell(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 		dst = appendNames(dst, c.Names, v.num, ", ")
 		return append(appendHex(append(dst, " ("...), v.num), ')')
 	case KindList:
-		if len(v.ref.list) == 0 {
-			return append(dst, '-')
-		}
 		return appendList(dst, v.ref.list, ", ")
 	}
 	return appendText(dst, c, v, clusterBits)

@@ -33,11 +33,11 @@ func TestKinds(t *testing.T) {
 		{"duration", KindDuration, Duration(1_500_000_000), "00:00:01.500000000", "00:00:01.500000000", `1500000000`},
 		{"enum", KindEnum, Enum(2), "data-file", "data-file", `"data-file"`},
 		{"flags", KindFlags, Flags(0b1011), `dirty, corrupt, bit\n3`, `dirty,corrupt,bit\n3`, `["dirty","corrupt","bit\u000a3"]`},
-		{"no flags", KindFlags, Flags(0), "-", "", `[]`},
+		{"no flags", KindFlags, Flags(0), "-", "-", `[]`},
 		{"bits", KindBits, Bits(0b1001), `dirty, bit\n3 (0x9)`, `0x9 dirty,bit\n3`, `{"value":"0x9","names":["dirty","bit\u000a3"]}`},
 		{"no bits", KindBits, Bits(0), "none", "0x0", `{"value":"0x0","names":[]}`},
 		{"list", KindList, List([]string{"a", "\x1b"}), `a, \x1b`, `a,\x1b`, `["a","\u001b"]`},
-		{"empty list", KindList, List(nil), "-", "", `[]`},
+		{"empty list", KindList, List(nil), "-", "-", `[]`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

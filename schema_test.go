@@ -1,0 +1,320 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// documented are the commands that have a JSON Schema and a chapter in
+// docs/json.md.
+var documented = []string{"header", "extensions", "snapshots"}
+
+// brokenImages are fixtures with bytes changed, or cut: what they must still
+// do is give a document that the schema allows. Together with the fixtures
+// they give every key of the schemas a value.
+var brokenImages = []struct {
+	name, fixture string
+	size          int64            // cut to this many bytes; 0: not, -1: to none
+	patches       map[int64]string // offset → bytes in hexadecimal
+}{
+	{name: "empty file", fixture: "v3", size: -1},
+	{name: "cut in the magic", fixture: "v3", size: 4},
+	{name: "cut in the version 2 header", fixture: "v3", size: 71},
+	{name: "cut behind the version 2 header", fixture: "v3", size: 72},
+	{name: "cut in the version 3 header", fixture: "v3", size: 103},
+	{name: "cut behind the version 3 header", fixture: "v3", size: 104},
+	{name: "cut before the extensions", fixture: "v3", size: 112},
+	{name: "cut in an extension", fixture: "backing", size: 124},
+	{name: "cut in the feature names", fixture: "extended-l2", size: 300},
+	{name: "cut in the LUKS header", fixture: "luks", size: 0x4100},
+	{name: "cut in the snapshot table", fixture: "snapshots", size: 0x5e60},
+	{name: "cut before the bitmap directory", fixture: "bitmaps", size: 0x3000},
+	{name: "version 4", fixture: "v3", patches: map[int64]string{4: "00000004"}},
+	{name: "cluster_bits 63", fixture: "backing", patches: map[int64]string{20: "0000003f"}},
+	{name: "refcount_order 7", fixture: "v3", patches: map[int64]string{96: "00000007"}},
+	{name: "header_length", fixture: "v3", patches: map[int64]string{100: "fffffff8"}},
+	{name: "long header", fixture: "v3", patches: map[int64]string{100: "000000a0", 112: strings.Repeat("ab", 48)}},
+	{name: "l1_size", fixture: "v3", patches: map[int64]string{36: "ffffffff"}},
+	{name: "size", fixture: "v3", patches: map[int64]string{24: "ffffffffffffffff"}},
+	{name: "nb_snapshots", fixture: "snapshots", patches: map[int64]string{60: "ffffffff"}},
+	{name: "offsets", fixture: "v3", patches: map[int64]string{8: strings.Repeat("ff", 8), 40: strings.Repeat("ff", 20)}},
+	{name: "methods", fixture: "v3", patches: map[int64]string{32: "00000003", 104: "ff"}},
+	{name: "features", fixture: "v3", patches: map[int64]string{72: strings.Repeat("ff", 24)}},
+	{name: "backing name", fixture: "backing", patches: map[int64]string{136: "ff1b", 120: "fe"}},
+	{name: "data file name", fixture: "data-file", patches: map[int64]string{120: "ff"}},
+	{name: "feature name", fixture: "unknown-feature", patches: map[int64]string{120: "0901fffe", 0x1ca: "ff"}},
+	{name: "unknown extension", fixture: "v3", patches: map[int64]string{112: "1234567800000024" + strings.Repeat("cd", 36)}},
+	{name: "extension length", fixture: "bitmaps", patches: map[int64]string{0x74: "00000010"}},
+	{name: "bitmaps", fixture: "bitmaps", patches: map[int64]string{0x3a0c: "ffffffff0240", 0x3a18: "ff"}},
+	{name: "bitmap directory", fixture: "bitmaps", patches: map[int64]string{0x88: "7fffffffffffffff"}},
+	{name: "LUKS magic", fixture: "luks", patches: map[int64]string{0x4000: "00"}},
+	{name: "LUKS version 2", fixture: "luks", patches: map[int64]string{0x4006: "0002"}},
+	{name: "LUKS text", fixture: "luks", patches: map[int64]string{0x4008: "ff", 0x4028: "ff2dff3aff00", 0x4048: "ff", 0x40a8: "ff", 0x40d0: "00000001"}},
+	{name: "snapshot text", fixture: "snapshots", patches: map[int64]string{0x5e40: "ffff", 0x5e10: strings.Repeat("ff", 16)}},
+	{name: "snapshot extra data", fixture: "snapshots", patches: map[int64]string{0x5e0c: "00010001", 0x5e24: "0000001c", 0x5e38: strings.Repeat("ff", 12)}},
+	{name: "snapshot L1 table", fixture: "snapshots", patches: map[int64]string{0x5e00: strings.Repeat("ff", 12)}},
+}
+
+// imagesToValidate returns the fixtures, files that are no images, one that
+// does not exist, and the broken images.
+func imagesToValidate(t *testing.T) []string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(fixtures)); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range brokenImages {
+		p, err := os.ReadFile(filepath.Join(dir, b.fixture+".qcow2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.size != 0 {
+			p = p[:max(b.size, 0)]
+		}
+		for offset, digits := range b.patches {
+			patch, err := hex.DecodeString(digits)
+			if err != nil || copy(p[offset:], patch) != len(patch) {
+				t.Fatalf("%s: patch at %#x does not fit", b.name, offset)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, b.name), p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := []string{filepath.Join(dir, "missing"), dir}
+	for name := range hashes(t, dir) {
+		names = append(names, filepath.Join(dir, name))
+	}
+	slices.Sort(names)
+	return names
+}
+
+func schemaFile(command string) string {
+	return filepath.Join("docs", "schema", command+".schema.json")
+}
+
+// TestSchema validates what each command writes, as JSON and as NDJSON, for
+// every image.
+func TestSchema(t *testing.T) {
+	images := imagesToValidate(t)
+	for _, command := range documented {
+		t.Run(command, func(t *testing.T) {
+			schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
+			seen := map[string]bool{}
+			for _, image := range images {
+				doc := validDocument(t, schema, command, image)
+				markValues(seen, "", doc)
+			}
+			for _, p := range slices.Sorted(maps.Keys(schemaPaths(schema))) {
+				if !seen[p] {
+					t.Errorf("no document has a value for %s", p)
+				}
+			}
+		})
+	}
+}
+
+// validDocument runs the command in both formats, which must hold the same
+// document, one that the schema allows and the exit status agrees with.
+func validDocument(t *testing.T, schema *jsonschema.Schema, command, image string) any {
+	t.Helper()
+	pretty, _, code := execute(t, command, "-o", "json", image)
+	line, _, lineCode := execute(t, command, "-o", "ndjson", image)
+	name := command + " " + filepath.Base(image)
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(pretty))
+	if err != nil {
+		t.Fatalf("%s: %v in\n%s", name, err, pretty)
+	}
+	if err := schema.Validate(doc); err != nil {
+		t.Errorf("%s: %#v\n%s", name, err, pretty)
+	}
+	fromLine, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+	if err != nil || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
+		t.Fatalf("%s: %v, in what is not one line:\n%s", name, err, line)
+	}
+	if diff := cmp.Diff(doc, fromLine); diff != "" {
+		t.Errorf("%s: json and ndjson differ (-json +ndjson):\n%s", name, diff)
+	}
+	keys := topLevelKeys(t, pretty)
+	if got, want := keys[0]+" "+keys[1]+" "+keys[len(keys)-1], "schema filename errors"; got != want {
+		t.Errorf("%s: the first two keys and the last are %q, want %q", name, got, want)
+	}
+	errs, _ := doc.(map[string]any)["errors"].([]any)
+	if code != lineCode || (code == 0) != (len(errs) == 0) || (code == 1) != (len(keys) == 3) {
+		t.Errorf("%s: exit status %d, with ndjson %d, with %d keys and %d errors", name, code, lineCode, len(keys), len(errs))
+	}
+	return doc
+}
+
+// topLevelKeys returns the keys of a document in their order.
+func topLevelKeys(t *testing.T, doc string) []string {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(doc))
+	if _, err := d.Token(); err != nil { // the brace
+		t.Fatal(err)
+	}
+	var keys []string
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key.(string))
+	}
+	return keys
+}
+
+// TestSchemaBites shows that the schemas are strict: a document from which a
+// key is taken, to which one is added, or in which a value is of another type
+// is refused, wherever in the document that is.
+func TestSchemaBites(t *testing.T) {
+	for command, images := range map[string][]string{
+		"header":     {"data-file.qcow2", "luks.qcow2", "unknown-feature.qcow2", "README.md"},
+		"extensions": {"bitmaps.qcow2", "extended-l2.qcow2", "luks.qcow2", "README.md"},
+		"snapshots":  {"evil-names.qcow2", "README.md"},
+	} {
+		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
+		for _, image := range images {
+			doc := validDocument(t, schema, command, filepath.Join(fixtures, image))
+			n := 0
+			mutate("", doc, func(what string) {
+				n++
+				if schema.Validate(doc) == nil {
+					t.Errorf("%s %s: %s is not refused", command, image, what)
+				}
+			})
+			if n < 10 {
+				t.Errorf("%s %s: only %d mutations", command, image, n)
+			}
+			if err := schema.Validate(doc); err != nil {
+				t.Errorf("%s %s: not restored after the mutations: %v", command, image, err)
+			}
+		}
+	}
+}
+
+// mutate changes the document in each way, one at a time, calls check with a
+// description, and takes the change back.
+func mutate(path string, v any, check func(what string)) {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			mutate(fmt.Sprintf("%s[%d]", path, i), v[i], check)
+		}
+	case map[string]any:
+		v["additional"] = nil
+		check("an additional key in " + path)
+		delete(v, "additional")
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			value := v[key]
+			delete(v, key)
+			check(path + "." + key + " missing")
+			v[key] = map[string]any{"an": "object"}
+			check(path + "." + key + " as another object")
+			v[key] = value
+			mutate(path+"."+key, value, check)
+		}
+	}
+}
+
+// markValues records the path of each value of a document that is not null:
+// "l1-table.offset", "fields[].name".
+func markValues(seen map[string]bool, path string, v any) {
+	switch v := v.(type) {
+	case nil:
+		return
+	case []any:
+		for _, value := range v {
+			markValues(seen, path+"[]", value)
+		}
+	case map[string]any:
+		for key, value := range v {
+			markValues(seen, strings.TrimPrefix(path+"."+key, "."), value)
+		}
+	}
+	seen[path] = true
+}
+
+// schemaPaths returns the path of each key that a schema defines, with its
+// types as docs/json.md writes them: "integer or null".
+func schemaPaths(s *jsonschema.Schema) map[string]string {
+	paths := map[string]string{}
+	var walk func(path string, s *jsonschema.Schema)
+	walk = func(path string, s *jsonschema.Schema) {
+		if s.Ref != nil {
+			walk(path, s.Ref)
+		}
+		for _, s := range s.OneOf {
+			walk(path, s)
+		}
+		for key, property := range s.Properties {
+			key = strings.TrimPrefix(path+"."+key, ".")
+			types := property.Types.ToStrings()
+			if i := slices.Index(types, "null"); i >= 0 {
+				types = append(slices.Delete(types, i, i+1), "null")
+			}
+			paths[key] = strings.Join(types, " or ")
+			walk(key, property)
+		}
+		if s.Items2020 != nil {
+			walk(path+"[]", s.Items2020)
+		}
+	}
+	walk("", s)
+	return paths
+}
+
+var (
+	chapter = regexp.MustCompile(`(?m)^## (.*)$`)
+	keyRow  = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([a-z ]+) \\|")
+)
+
+// TestJSONDocumentation holds docs/json.md against the schemas: its tables
+// have every key with its types, and no other.
+func TestJSONDocumentation(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("docs", "json.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := map[string]map[string]string{} // chapter → key → types
+	headings := chapter.FindAllSubmatchIndex(text, -1)
+	for i, h := range headings {
+		end := len(text)
+		if i+1 < len(headings) {
+			end = headings[i+1][0]
+		}
+		rows := map[string]string{}
+		for _, row := range keyRow.FindAllSubmatch(text[h[1]:end], -1) {
+			rows[string(row[1])] = string(bytes.TrimSpace(row[2]))
+		}
+		tables[string(text[h[2]:h[3]])] = rows
+	}
+	const shared = "What all documents share"
+	for _, command := range documented {
+		got := maps.Clone(tables[command])
+		if got == nil {
+			t.Fatalf("docs/json.md has no chapter %q", command)
+		}
+		maps.Copy(got, tables[shared])
+		want := schemaPaths(jsonschema.NewCompiler().MustCompile(schemaFile(command)))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("keys of %s (-schema +docs/json.md):\n%s", command, diff)
+		}
+	}
+}
