@@ -23,6 +23,13 @@ const (
 	notConfigurable = "qinspect_not_configurable"
 )
 
+// selects marks flags as not configurable.
+func selects(flags *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		must(flags.SetAnnotation(name, notConfigurable, nil))
+	}
+}
+
 // configure sets the flags of cmd that the command line leaves alone from
 // QINSPECT_* variables, else from the config file.
 func configure(cmd *cobra.Command) error {

@@ -21,6 +21,7 @@ type report struct {
 	img      *qcow2.File
 	name     string // of the image, as the user gave it
 	failures failures
+	rows     int // calls of interrupted
 }
 
 // load returns the RunE of a command that shows images: the only place that
@@ -104,6 +105,18 @@ func (rep *report) damaged(err error) {
 		}
 	}
 	rep.failures.add(exitFailed, err) // the disk's fault, not the image's
+}
+
+// interruptEvery is how many rows go by between two looks at the context.
+const interruptEvery = 4096
+
+// interrupted returns an error, now and then, when the run is to end. Commands
+// call it for every row.
+func (rep *report) interrupted() error {
+	if rep.rows++; rep.rows%interruptEvery != 0 {
+		return nil
+	}
+	return rep.ctx.Err()
 }
 
 // outputWriter tells failures to write from failures to read.

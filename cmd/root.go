@@ -76,6 +76,7 @@ no file that an image names.`,
 		a.newHeaderCommand(),
 		a.newExtensionsCommand(),
 		a.newSnapshotsCommand(),
+		a.newGuestCommand(),
 		a.newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand())
@@ -110,6 +111,14 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return usageError(cmd, fmt.Errorf("unexpected argument %q", args[0]))
 	}
 	return nil
+}
+
+// oneImage checks the arguments of a command that takes one image.
+func oneImage(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError(cmd, errors.New("this command takes one image"))
+	}
+	return images(cmd, args)
 }
 
 // images checks the arguments of a command that takes one image or several.

@@ -31,6 +31,8 @@ const (
 	SectionHeader           Section = "header"
 	SectionExtensions       Section = "header extensions"
 	SectionSnapshotTable    Section = "snapshot table"
+	SectionL1Table          Section = "L1 table"
+	SectionL2Table          Section = "L2 table"
 	SectionBitmapDirectory  Section = "bitmap directory"
 	SectionEncryptionHeader Section = "encryption header"
 )

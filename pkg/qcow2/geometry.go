@@ -72,7 +72,7 @@ func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
 	g.RefcountTableEntries = uint64(h.RefcountTableClusters) * g.ClusterSize / 8
 	g.L1Entries = g.l1Entries(g.VirtualSize)
 	g.L2CacheSize = ceilDiv(g.Clusters*g.L2EntrySize, g.ClusterSize) * g.ClusterSize
-	g.VMStateOffset = g.vmStateOffset(g.VirtualSize)
+	g.VMStateOffset = g.VMStateOffsetOf(g.VirtualSize)
 	return g, nil
 }
 
@@ -81,9 +81,10 @@ func (g Geometry) l1Entries(size uint64) uint64 {
 	return ceilDiv(size, g.ClusterSize*g.L2Entries)
 }
 
-// vmStateOffset returns where VM state begins behind a disk of size bytes. It
-// saturates: behind the largest disks there is no room left.
-func (g Geometry) vmStateOffset(size uint64) uint64 {
+// VMStateOffsetOf returns the guest offset at which VM state begins behind a
+// disk of size bytes, such as that of a snapshot. It saturates: behind the
+// largest disks there is no room left.
+func (g Geometry) VMStateOffsetOf(size uint64) uint64 {
 	hi, lo := bits.Mul64(g.l1Entries(size), g.ClusterSize*g.L2Entries)
 	if hi != 0 {
 		return ^uint64(0)

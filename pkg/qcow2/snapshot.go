@@ -2,8 +2,11 @@ package qcow2
 
 import (
 	"encoding/binary"
+	"fmt"
 	"iter"
 	"math"
+	"slices"
+	"strings"
 )
 
 const (
@@ -75,6 +78,52 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 			}
 		}
 	}
+}
+
+// FindSnapshot returns the snapshot that name names: by its id, else by its
+// name, else, as "@N", by its position in the table from 0. Where that is none
+// or more than one the error says which there are; a table that cannot be read
+// is an [*Error].
+func (img *Image) FindSnapshot(name string) (Snapshot, error) {
+	var all []Snapshot
+	for s, err := range img.Snapshots() {
+		if err != nil {
+			return Snapshot{}, err
+		}
+		all = append(all, s)
+	}
+	for _, matches := range []func(Snapshot) bool{
+		func(s Snapshot) bool { return s.ID == name },
+		func(s Snapshot) bool { return s.Name == name },
+		func(s Snapshot) bool { return fmt.Sprintf("@%d", s.Index) == name },
+	} {
+		found := slices.DeleteFunc(slices.Clone(all), func(s Snapshot) bool { return !matches(s) })
+		if len(found) == 1 {
+			return found[0], nil
+		}
+		if len(found) > 1 {
+			return Snapshot{}, fmt.Errorf("several snapshots match %q: %s", name, snapshotList(found))
+		}
+	}
+	if len(all) == 0 {
+		return Snapshot{}, fmt.Errorf("no snapshot %q: the image has none", name)
+	}
+	return Snapshot{}, fmt.Errorf("no snapshot %q; there are %s", name, snapshotList(all))
+}
+
+// listedSnapshots is how many snapshots an error lists.
+const listedSnapshots = 20
+
+// snapshotList names snapshots for an error.
+func snapshotList(all []Snapshot) string {
+	var words []string
+	for _, s := range all[:min(len(all), listedSnapshots)] {
+		words = append(words, fmt.Sprintf("@%d (id %q, name %q)", s.Index, s.ID, s.Name))
+	}
+	if len(all) > listedSnapshots {
+		words = append(words, fmt.Sprintf("%d more", len(all)-listedSnapshots))
+	}
+	return strings.Join(words, ", ")
 }
 
 // snapshotTableError returns why the table cannot be read.

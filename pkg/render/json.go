@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bufio"
 	"encoding/hex"
 	"math/bits"
 	"strconv"
@@ -29,7 +28,7 @@ var (
 // jsonRenderer writes one JSON document for each document. Lists are written
 // as their rows come, so that a document of any length takes constant memory.
 type jsonRenderer struct {
-	w     *bufio.Writer
+	w     *writer
 	style jsonStyle
 	doc   Document
 
@@ -73,8 +72,8 @@ func (r *jsonRenderer) Section(s *Section) {
 	case s.Layout != LayoutSingle:
 		r.open = true
 		r.flushHead()
-		dst := r.appendMember(r.w.AvailableBuffer(), s.Key)
-		r.write(append(dst, '['))
+		dst := r.appendMember(r.w.take(), s.Key)
+		r.w.put(append(dst, '['))
 	}
 }
 
@@ -92,19 +91,19 @@ func (r *jsonRenderer) Row(row []Value) error {
 	case r.hidden:
 		return nil
 	case r.inLines:
-		dst := append(r.w.AvailableBuffer(), r.line...)
+		dst := append(r.w.take(), r.line...)
 		dst = r.object.appendMembers(append(dst, ','), row)
-		return r.write(append(dst, "}\n"...))
+		return r.w.put(append(dst, "}\n"...))
 	case r.section.Layout == LayoutSingle:
 		r.head = append(append(r.head, ','), r.style.member...)
 		r.head = r.object.appendTopMembers(r.head, row, r.style)
 		return nil
 	}
-	dst := r.w.AvailableBuffer()
+	dst := r.w.take()
 	if r.rows > 1 {
 		dst = append(dst, ',')
 	}
-	return r.write(r.object.appendObject(append(dst, r.style.row...), row))
+	return r.w.put(r.object.appendObject(append(dst, r.style.row...), row))
 }
 
 // closeSection ends the list of the current section.
@@ -113,24 +112,24 @@ func (r *jsonRenderer) closeSection() {
 		return
 	}
 	r.open = false
-	dst := r.w.AvailableBuffer()
+	dst := r.w.take()
 	if r.rows > 0 {
 		dst = append(dst, r.style.close...)
 	}
-	r.write(append(dst, ']'))
+	r.w.put(append(dst, ']'))
 }
 
 func (r *jsonRenderer) End() error {
 	r.flushHead()
 	r.closeSection()
-	r.write(append(r.w.AvailableBuffer(), r.style.end...))
-	return r.w.Flush()
+	r.w.put(append(r.w.take(), r.style.end...))
+	return r.w.flush()
 }
 
 // flushHead writes what is held of the document.
 func (r *jsonRenderer) flushHead() {
 	r.begun = true
-	r.write(r.head)
+	r.w.add(r.head...)
 	r.head = r.head[:0]
 }
 
@@ -141,14 +140,9 @@ func (r *jsonRenderer) spill(s *Section) func([]byte) []byte {
 		return func(dst []byte) []byte { return dst }
 	}
 	return func(dst []byte) []byte {
-		r.write(dst)
-		return r.w.AvailableBuffer()
+		r.w.put(dst)
+		return r.w.take()
 	}
-}
-
-func (r *jsonRenderer) write(p []byte) error {
-	_, err := r.w.Write(p)
-	return err
 }
 
 // A jsonObject is how the rows of a section become JSON objects: its members

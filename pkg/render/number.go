@@ -1,23 +1,43 @@
 package render
 
 import (
+	"math/bits"
 	"strconv"
 	"time"
 )
 
-// appendHex appends n as "0x…".
+// appendHex appends n as "0x…". It is what listings spend their time in:
+// strconv, which knows every base, takes twice as long.
 func appendHex(dst []byte, n uint64) []byte {
-	return strconv.AppendUint(append(dst, "0x"...), n, 16)
+	const digits = "0123456789abcdef"
+	dst = append(dst, '0', 'x')
+	for shift := max(bits.Len64(n)-1, 0) &^ 3; shift >= 0; shift -= 4 {
+		dst = append(dst, digits[n>>shift&15])
+	}
+	return dst
 }
 
-// appendAddr appends a byte offset with the number of its cluster:
-// "0x30000 (#3)".
-func appendAddr(dst []byte, n uint64, clusterBits uint) []byte {
+// AppendAddr appends a byte offset with the number of its cluster, as the
+// formats for people do: "0x30000 (#3)". Without clusterBits it leaves the
+// number out.
+func AppendAddr(dst []byte, n uint64, clusterBits uint) []byte {
 	dst = appendHex(dst, n)
 	if clusterBits == 0 {
 		return dst
 	}
 	dst = strconv.AppendUint(append(dst, " (#"...), n>>clusterBits, 10)
+	return append(dst, ')')
+}
+
+// AppendAddrRange appends the first and the last byte of a range with the
+// numbers of their clusters: "0x30000-0x4ffff (#3-#4)", and "(#3)" for a range
+// inside one.
+func AppendAddrRange(dst []byte, first, last uint64, clusterBits uint) []byte {
+	dst = appendHex(append(appendHex(dst, first), '-'), last)
+	dst = strconv.AppendUint(append(dst, " (#"...), first>>clusterBits, 10)
+	if first>>clusterBits != last>>clusterBits {
+		dst = strconv.AppendUint(append(dst, "-#"...), last>>clusterBits, 10)
+	}
 	return append(dst, ')')
 }
 

@@ -31,8 +31,8 @@ func TestAppendAddr(t *testing.T) {
 		{math.MaxUint64, 9, "0xffffffffffffffff (#36028797018963967)"},
 	}
 	for _, tt := range tests {
-		if got := string(appendAddr(nil, tt.n, tt.bits)); got != tt.want {
-			t.Errorf("appendAddr(%#x, %d) = %q, want %q", tt.n, tt.bits, got, tt.want)
+		if got := string(AppendAddr(nil, tt.n, tt.bits)); got != tt.want {
+			t.Errorf("AppendAddr(%#x, %d) = %q, want %q", tt.n, tt.bits, got, tt.want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bufio"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -10,7 +9,7 @@ import (
 // plainRenderer writes lines for grep, awk and diff: "key: value", or the
 // section's own lines.
 type plainRenderer struct {
-	w       *bufio.Writer
+	w       *writer
 	section *Section
 	row     int
 	prefix  []byte // what the keys of a row begin with
@@ -18,7 +17,7 @@ type plainRenderer struct {
 
 func (r *plainRenderer) Begin(d Document) {
 	if d.Heading {
-		r.line(appendEscaped(append(r.w.AvailableBuffer(), "filename: "...), d.Filename))
+		r.line(appendEscaped(append(r.w.take(), "filename: "...), d.Filename))
 	}
 }
 
@@ -31,7 +30,7 @@ func (r *plainRenderer) Row(row []Value) error {
 		return nil
 	}
 	if s.Line != nil {
-		return r.line(s.Line(r.w.AvailableBuffer(), row))
+		return r.line(s.Line(r.w.take(), row))
 	}
 	r.prefix = r.prefix[:0]
 	if s.Layout != LayoutSingle {
@@ -41,13 +40,10 @@ func (r *plainRenderer) Row(row []Value) error {
 	return r.keys(r.prefix, s, row)
 }
 
-func (r *plainRenderer) End() error { return r.w.Flush() }
+func (r *plainRenderer) End() error { return r.w.flush() }
 
-// line writes p, which may lie in the writer's own buffer, and a newline.
-func (r *plainRenderer) line(p []byte) error {
-	_, err := r.w.Write(append(p, '\n'))
-	return err
-}
+// line puts back what the output was taken with, and a newline.
+func (r *plainRenderer) line(p []byte) error { return r.w.put(append(p, '\n')) }
 
 // rowPrefix appends what names the n-th row of a list: ".label." or ".n.".
 func rowPrefix(dst []byte, s *Section, row []Value, n int) []byte {
@@ -73,7 +69,7 @@ func (r *plainRenderer) keys(prefix []byte, s *Section, row []Value) error {
 			}
 			continue
 		}
-		dst := append(append(r.w.AvailableBuffer(), prefix...), c.Key...)
+		dst := append(append(r.w.take(), prefix...), c.Key...)
 		if err := r.line(appendPlain(append(dst, ": "...), c, v, s.ClusterBits)); err != nil {
 			return err
 		}
@@ -132,7 +128,7 @@ func appendText(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	case KindOffset, KindHex:
 		return appendHex(dst, v.num)
 	case KindAddr:
-		return appendAddr(dst, v.num, clusterBits)
+		return AppendAddr(dst, v.num, clusterBits)
 	case KindText:
 		return append(dst, v.str...)
 	case KindImageText:

@@ -12,7 +12,6 @@
 package render
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 )
@@ -63,13 +62,9 @@ type Options struct {
 	Note func(string)
 }
 
-// bufferSize is how much output is written at once, in bytes.
-const bufferSize = 64 << 10
-
-// New returns a renderer that writes to w in the given format. A bufio.Writer
-// keeps the first write error, which tablewriter would lose.
+// New returns a renderer that writes to w in the given format.
 func New(f Format, w io.Writer, opts Options) Renderer {
-	out := bufio.NewWriterSize(w, bufferSize)
+	out := newWriter(w)
 	switch f {
 	case FormatTable:
 		return &tableRenderer{w: out, opts: opts}

@@ -72,7 +72,7 @@ func (d *drawer) draw(kinds []Kind, titles []string, rows [][]string) []byte {
 	for _, row := range rows {
 		table = append(table, f.left...)
 		for i, cell := range row {
-			table = f.appendCell(table, i, []byte(cell))
+			table = f.appendCell(table, i, []byte(cell), displayWidth(cell))
 		}
 		table = append(table, f.right...)
 	}
@@ -108,13 +108,13 @@ func (d *drawer) frame(kinds []Kind, titles []string, widths []int) *frame {
 	return f
 }
 
-// appendCell appends the i-th cell of a row. A cell wider than its column is
-// not cut: it pushes the frame.
-func (f *frame) appendCell(dst []byte, i int, cell []byte) []byte {
+// appendCell appends the i-th cell of a row, which takes width characters. A
+// cell wider than its column is not cut: it pushes the frame.
+func (f *frame) appendCell(dst []byte, i int, cell []byte, width int) []byte {
 	if i > 0 {
 		dst = append(dst, f.between...)
 	}
-	pad := f.widths[i] - cellWidth(cell)
+	pad := f.widths[i] - width
 	if f.kinds[i].isRightAligned() {
 		return append(appendSpaces(dst, pad), cell...)
 	}

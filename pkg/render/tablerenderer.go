@@ -1,7 +1,6 @@
 package render
 
 import (
-	"bufio"
 	"fmt"
 	"iter"
 	"slices"
@@ -15,7 +14,7 @@ const bufferedRows = 256
 
 // tableRenderer draws tables for people.
 type tableRenderer struct {
-	w      *bufio.Writer
+	w      *writer
 	opts   Options
 	drawer drawer
 
@@ -37,12 +36,12 @@ func (r *tableRenderer) Begin(d Document) {
 // title writes a line above a table, and an empty one above that.
 func (r *tableRenderer) title(s string) {
 	if r.drawn {
-		r.w.WriteByte('\n')
+		r.w.add('\n')
 	}
 	r.drawn = true
 	if s != "" {
-		r.w.WriteString(s)
-		r.w.WriteByte('\n')
+		r.w.addString(s)
+		r.w.add('\n')
 	}
 }
 
@@ -81,7 +80,7 @@ func (r *tableRenderer) keepBelow(row []Value) {
 
 func (r *tableRenderer) End() error {
 	r.finish()
-	return r.w.Flush()
+	return r.w.flush()
 }
 
 // finish draws what is left of the current section, and what belongs below.
@@ -94,13 +93,13 @@ func (r *tableRenderer) finish() {
 	switch {
 	case !slices.ContainsFunc(s.Columns, inTable):
 	case r.long != nil:
-		r.w.Write(r.long.frame.bottom)
+		r.w.add(r.long.frame.bottom...)
 		r.long = nil
 	case s.Layout == LayoutSingle:
 		r.drawSideways(s)
 	case len(r.held) == 0 && s.Empty != "":
 		r.title(s.Title)
-		r.w.WriteString(s.Empty + "\n")
+		r.w.addString(s.Empty + "\n")
 	default:
 		r.drawShort(s)
 	}
@@ -141,7 +140,7 @@ func (r *tableRenderer) drawSideways(s *Section) {
 	}
 	if len(cells) > 0 {
 		r.title(s.Title)
-		r.w.Write(r.drawer.draw([]Kind{KindText, KindText}, nil, cells))
+		r.w.add(r.drawer.draw([]Kind{KindText, KindText}, nil, cells)...)
 	}
 }
 
@@ -157,16 +156,16 @@ func (r *tableRenderer) drawShort(s *Section) {
 		cells = append(cells, line)
 	}
 	r.title(s.Title)
-	r.w.Write(r.drawer.draw(kinds(columns), titles(columns), cells))
+	r.w.add(r.drawer.draw(kinds(columns), titles(columns), cells)...)
 }
 
 // startLong begins a table of many rows with the held ones.
 func (r *tableRenderer) startLong() error {
 	s := r.section
 	columns := r.fit(s, true)
-	r.long = &longTable{section: s, columns: columns, frame: r.drawer.frame(kinds(columns), titles(columns), widths(columns))}
+	r.long = &longTable{section: s, columns: columns, cells: make([]drawnCell, len(columns)), frame: r.drawer.frame(kinds(columns), titles(columns), widths(columns))}
 	r.title(s.Title)
-	r.w.Write(r.long.frame.top)
+	r.w.add(r.long.frame.top...)
 	for row := range r.heldRows(s) {
 		if err := r.long.row(r.w, row); err != nil {
 			return err
@@ -181,18 +180,33 @@ type longTable struct {
 	section *Section
 	columns []tableColumn
 	frame   *frame
-	cell    []byte
+	cells   []drawnCell // one a column
+	scratch []byte
 }
 
-func (t *longTable) row(w *bufio.Writer, row []Value) error {
-	dst := append(w.AvailableBuffer(), t.frame.left...)
+// A drawnCell is the last cell of a column: most columns of a listing repeat
+// it, row after row.
+type drawnCell struct {
+	value Value
+	text  []byte // padded, with what stands before it; nil: nothing drawn yet
+}
+
+func (t *longTable) row(w *writer, row []Value) error {
+	dst := append(w.take(), t.frame.left...)
 	for i := range t.columns {
-		c := &t.columns[i]
-		t.cell = appendCell(t.cell[:0], c.column, &row[c.index], t.section.ClusterBits)
-		dst = t.frame.appendCell(dst, i, t.cell)
+		c, cell := &t.columns[i], &t.cells[i]
+		if v := &row[c.index]; cell.text == nil || !v.same(&cell.value) {
+			t.scratch = appendCell(t.scratch[:0], c.column, v, t.section.ClusterBits)
+			width := len(t.scratch)
+			if !c.column.Kind.isRightAligned() { // numbers are ASCII
+				width = cellWidth(t.scratch)
+			}
+			cell.text = t.frame.appendCell(cell.text[:0], i, t.scratch, width)
+			cell.value = *v
+		}
+		dst = append(dst, cell.text...)
 	}
-	_, err := w.Write(append(dst, t.frame.right...))
-	return err
+	return w.put(append(dst, t.frame.right...))
 }
 
 // A tableColumn is a column of a table that is drawn.

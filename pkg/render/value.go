@@ -102,5 +102,17 @@ func Rows(s *Section, rows iter.Seq[[]Value]) Value {
 	return Value{kind: KindRows, ref: &payload{section: s, rows: rows}}
 }
 
+// Num returns the number that a value holds, for a [Section]'s Line.
+func (v *Value) Num() uint64 { return v.num }
+
+// SetNum replaces the number that a value holds; its kind stays. It is cheaper
+// than a new value where a row differs from the one before in numbers alone.
+func (v *Value) SetNum(n uint64) { v.num = n }
+
+// same reports whether two values of a column are the same and cheap to tell so.
+func (v *Value) same(u *Value) bool {
+	return v.num == u.num && v.kind == u.kind && v.ref == nil && u.ref == nil && v.str == u.str
+}
+
 // IsNull reports whether v is absent.
 func (v *Value) IsNull() bool { return v.kind == kindNull }

@@ -1,0 +1,304 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// Columns of the guest section that its plain lines are made of.
+const (
+	guestStart   = 0
+	guestLength  = 1
+	guestOffset  = 7
+	guestHost    = 8
+	guestKind    = 9
+	guestSectors = 10
+)
+
+// guestSection declares the mapping of guest addresses. Subclusters have a
+// place in the table of an image that has them.
+func guestSection(g qcow2.Geometry) *render.Section {
+	subclusters := render.InJSON
+	if g.L2EntrySize == 16 {
+		subclusters |= render.InTable
+	}
+	return &render.Section{
+		Key:         "guest",
+		Layout:      render.LayoutStream,
+		Empty:       "nothing is mapped",
+		ClusterBits: g.ClusterBits,
+		Line: func(dst []byte, row []render.Value) []byte {
+			return appendGuestLine(dst, row, g)
+		},
+		Columns: []render.Column{
+			guestStart:  {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize},
+			guestLength: {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
+			{Key: "depth", Kind: render.KindUint, Show: render.InJSON},
+			{Key: "present", Kind: render.KindBool, Show: render.InJSON},
+			{Key: "zero", Kind: render.KindBool, Show: render.InJSON},
+			{Key: "data", Kind: render.KindBool, Show: render.InJSON},
+			{Key: "compressed", Kind: render.KindBool, Show: render.InJSON},
+			guestOffset:  {Key: "offset", Kind: render.KindOffset, Show: render.InJSON},
+			guestHost:    {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
+			guestKind:    {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames()},
+			guestSectors: {Key: "sectors", Title: "SECTORS", Kind: render.KindUint, Drop: 3},
+			{Key: "subclusters.allocated", Title: "ALLOCATED", Kind: render.KindHex, Drop: 4, Show: subclusters},
+			{Key: "subclusters.zero", Title: "ZERO", Kind: render.KindHex, Drop: 5, Show: subclusters},
+			{Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1},
+		},
+	}
+}
+
+// guestOptions are the flags of the guest command.
+type guestOptions struct {
+	snapshot           string
+	all, each, vmState bool
+	offset, length, at address
+}
+
+func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.snapshot, "snapshot", "", "the mapping of a snapshot, by id, name or @position")
+	flags.BoolVar(&o.all, "all", false, "unallocated ranges too")
+	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
+	flags.BoolVar(&o.vmState, "vm-state", false, "go on with what is mapped behind the disk")
+	flags.Var(&o.offset, "offset", "begin at this guest address")
+	flags.Var(&o.length, "length", "end after so many bytes")
+	flags.Var(&o.at, "at", "only the cluster of this guest address")
+	selects(flags, "snapshot", "offset", "length", "at")
+}
+
+func (a *app) newGuestCommand() *cobra.Command {
+	var o guestOptions
+	cmd := &cobra.Command{
+		Use:   "guest IMAGE",
+		Short: "Show where every guest address lies",
+		Long: `Show the mapping of guest addresses to host addresses, of the active image or of
+a snapshot: data, zeros, preallocated zeros, compressed clusters; with extended
+L2 entries by subclusters. Neighbours are joined into runs.
+
+Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters (#3).
+
+Entries that are damaged are listed with their problem.
+
+Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
+		Example: `  $ qinspect guest disk.qcow2
+  $ qinspect guest --snapshot before-upgrade --at 0x12340000 disk.qcow2
+  $ qinspect guest --all -o json disk.qcow2`,
+		Args: oneImage,
+		RunE: a.load(func(rep *report) error { return runGuest(rep, o) }),
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runGuest(rep *report, o guestOptions) error {
+	if err := rep.img.Supported(); err != nil {
+		return err
+	}
+	g, err := rep.img.Geometry()
+	if err != nil {
+		return err
+	}
+	opts, err := o.resolve(rep.img, g)
+	if err != nil {
+		return err
+	}
+	rep.Section(guestHead())
+	if err := rep.Row(guestHeadRow(rep.img, g, opts.Snapshot)); err != nil {
+		return err
+	}
+	s := guestSection(g)
+	rep.Section(s)
+	row := guestRow{
+		cells:     make([]render.Value, len(s.Columns)),
+		encrypted: rep.img.Header().CryptMethod != qcow2.CryptNone,
+		backing:   rep.img.Header().BackingFileOffset != 0,
+	}
+	damaged := 0
+	for m, err := range rep.img.Guest(opts) {
+		if err != nil {
+			rep.damaged(err)
+			continue
+		}
+		if m.Kind == qcow2.MappingUnallocated && m.Problems == 0 && !o.all {
+			continue
+		}
+		if m.Problems != 0 {
+			damaged++
+		}
+		if err := rep.Row(row.of(m)); err != nil {
+			return err
+		}
+		if err := rep.interrupted(); err != nil {
+			return err
+		}
+	}
+	if damaged > 0 {
+		rep.failures.add(exitDamaged, errors.New(counted(uint64(damaged), "damaged entry")))
+	}
+	return nil
+}
+
+// resolve turns the flags into what the library wants.
+func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOptions, error) {
+	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState}
+	if o.snapshot != "" {
+		s, err := img.FindSnapshot(o.snapshot)
+		if err != nil {
+			return opts, err
+		}
+		opts.Snapshot = &s
+	}
+	var err error
+	if opts.Offset, opts.Length, err = window(&o.offset, &o.length, &o.at, g.ClusterBits); err != nil {
+		return opts, err
+	}
+	return opts, nil
+}
+
+// window returns the range of bytes that --offset and --length, or --at,
+// select. A length of 0 goes to the end.
+func window(offset, length, at *address, clusterBits uint) (first, n uint64, err error) {
+	if at.given() {
+		if offset.given() || length.given() {
+			return 0, 0, errors.New("--at goes without --offset and --length")
+		}
+		first, err = at.bytes(clusterBits)
+		return first, 1, err
+	}
+	first, err1 := offset.bytes(clusterBits)
+	n, err2 := length.bytes(clusterBits)
+	if length.given() && n == 0 {
+		return 0, 0, errors.New("--length must be more than 0")
+	}
+	return first, n, errors.Join(err1, err2)
+}
+
+// guestHead declares what stands before the mapping in JSON.
+func guestHead() *render.Section {
+	return &render.Section{
+		Show: render.InJSON,
+		Columns: []render.Column{
+			{Key: "virtual-size", Kind: render.KindSize},
+			{Key: "vm-state-offset", Kind: render.KindOffset},
+			{Key: "snapshot", Kind: render.KindImageText},
+			{Key: "data-file", Kind: render.KindImageText},
+		},
+	}
+}
+
+func guestHeadRow(img *qcow2.File, g qcow2.Geometry, s *qcow2.Snapshot) []render.Value {
+	size, vmState, id := g.VirtualSize, g.VMStateOffset, render.Null
+	if s != nil {
+		size, id = s.DiskSize&^511, render.ImageText(s.ID)
+		vmState = g.VMStateOffsetOf(size)
+	}
+	return []render.Value{render.Size(size), render.Offset(vmState), id, imageText(img.DataFile())}
+}
+
+// A guestRow makes rows of mappings.
+type guestRow struct {
+	cells     []render.Value
+	encrypted bool // guest data are: they have no offset for a reader
+	backing   bool // there is a backing file: unallocated is not zero
+
+	last qcow2.Mapping // what the cells show; before the first, nothing
+}
+
+// of returns the row of a mapping. Most differ from the one before in their
+// offsets alone.
+func (r *guestRow) of(m *qcow2.Mapping) []render.Value {
+	if m.Kind == qcow2.MappingData && r.last.Kind == m.Kind && m.HasHost && r.last.HasHost &&
+		!m.HasBitmap && !r.last.HasBitmap && m.Problems|r.last.Problems == 0 {
+		r.cells[guestStart].SetNum(m.Start)
+		r.cells[guestLength].SetNum(m.Length)
+		r.cells[guestOffset].SetNum(m.HostOffset)
+		r.cells[guestHost].SetNum(m.HostOffset)
+		return r.cells
+	}
+	r.last = *m
+	return r.fill(m)
+}
+
+// fill sets all cells of the row.
+func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
+	present := m.Kind != qcow2.MappingUnallocated
+	compressed := m.Kind == qcow2.MappingCompressed
+	zero := render.Bool(m.Kind == qcow2.MappingZero || m.Kind == qcow2.MappingZeroAllocated || !present)
+	if !present && r.backing {
+		zero = render.Null
+	}
+	offset, host, sectors, allocated, zeros := render.Null, render.Null, render.Null, render.Null, render.Null
+	if m.HasHost {
+		host = render.Addr(m.HostOffset)
+		if !compressed && !r.encrypted {
+			offset = render.Offset(m.HostOffset)
+		}
+	}
+	if compressed {
+		sectors = render.Uint(m.Sectors)
+	}
+	if m.HasBitmap {
+		allocated, zeros = render.Hex(m.Bitmap&math.MaxUint32), render.Hex(m.Bitmap>>32)
+	}
+	return append(r.cells[:0],
+		render.Addr(m.Start),
+		render.Size(m.Length),
+		render.Uint(0),
+		render.Bool(present),
+		zero,
+		render.Bool(m.Kind == qcow2.MappingData || compressed),
+		render.Bool(compressed),
+		offset,
+		host,
+		render.Enum(uint64(m.Kind)),
+		sectors,
+		allocated,
+		zeros,
+		render.Flags(uint64(m.Problems)),
+	)
+}
+
+// appendGuestLine appends a mapping as dump-qcow2.pl has it: "0x0 (#0): 0x50000
+// (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
+func appendGuestLine(dst []byte, row []render.Value, g qcow2.Geometry) []byte {
+	start, length, host := row[guestStart].Num(), row[guestLength].Num(), row[guestHost].Num()
+	one := length <= g.ClusterSize && start&(g.ClusterSize-1) == 0 && (length == g.ClusterSize || g.L2EntrySize == 8)
+	dst = append(appendPlace(dst, start, length, one, g.ClusterBits), ": "...)
+	switch qcow2.MappingKind(row[guestKind].Num()) {
+	case qcow2.MappingUnallocated:
+		return append(dst, "Unallocated"...)
+	case qcow2.MappingZero:
+		return append(dst, "All zeros"...)
+	case qcow2.MappingCompressed:
+		return appendCompressed(dst, host, row[guestSectors].Num(), g.ClusterBits)
+	case qcow2.MappingZeroAllocated:
+		return append(appendPlace(dst, host, length, one, g.ClusterBits), " (all zeros)"...)
+	}
+	return appendPlace(dst, host, length, one, g.ClusterBits)
+}
+
+// appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
+func appendPlace(dst []byte, first, length uint64, one bool, clusterBits uint) []byte {
+	if one {
+		return render.AppendAddr(dst, first, clusterBits)
+	}
+	return render.AppendAddrRange(dst, first, first+length-1, clusterBits)
+}
+
+// appendCompressed appends where compressed data lie: their first byte, and
+// the clusters that they touch.
+func appendCompressed(dst []byte, offset, sectors uint64, clusterBits uint) []byte {
+	first, last := offset>>clusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>clusterBits
+	if first == last {
+		return fmt.Appendf(dst, "%#x (#%d) (compressed, %d sectors)", offset, first, sectors)
+	}
+	return fmt.Appendf(dst, "%#x (#%d - #%d) (compressed, %d sectors)", offset, first, last, sectors)
+}

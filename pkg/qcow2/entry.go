@@ -1,0 +1,64 @@
+package qcow2
+
+// offsetMask is the offset in an L1 or L2 entry: bits 9 to 55.
+const offsetMask = 1<<56 - 1<<9
+
+// copiedBit says that the refcount of what an entry points to is exactly 1.
+const copiedBit = 1 << 63
+
+// An L1Entry is an entry of an L1 table (specification, section "L1 table
+// entry").
+type L1Entry uint64
+
+const l1Reserved = L1Entry(^uint64(offsetMask | copiedBit))
+
+// L2Offset returns the offset of the L2 table in bytes; 0: there is none, and
+// all that the entry covers is unallocated.
+func (e L1Entry) L2Offset() uint64 { return uint64(e) & offsetMask }
+
+// Copied reports whether bit 63 is set: the refcount of the L2 table is
+// exactly 1. It is accurate only in the active L1 table.
+func (e L1Entry) Copied() bool { return e&copiedBit != 0 }
+
+// Reserved returns the reserved bits that are set, none in a healthy image.
+func (e L1Entry) Reserved() L1Entry { return e & l1Reserved }
+
+// An L2Entry is the first (often only) word of an entry of an L2 table
+// (specification, section "L2 table entry").
+type L2Entry uint64
+
+const (
+	l2Zero       = L2Entry(1)
+	l2Compressed = L2Entry(1 << 62)
+	l2Reserved   = L2Entry(^uint64(offsetMask|copiedBit)) &^ (l2Zero | l2Compressed)
+)
+
+// Compressed reports whether bit 62 is set: the entry is a compressed cluster
+// descriptor, see [Geometry.Compressed].
+func (e L2Entry) Compressed() bool { return e&l2Compressed != 0 }
+
+// Copied reports whether bit 63 is set: the refcount of the cluster is exactly
+// 1. It is accurate only in L2 tables of the active image.
+func (e L2Entry) Copied() bool { return e&copiedBit != 0 }
+
+// Zero reports whether bit 0 is set: the cluster reads as zeros. The bit has
+// no meaning in version 2 and in extended L2 entries.
+func (e L2Entry) Zero() bool { return e&l2Zero != 0 }
+
+// HostOffset returns the host offset of a standard entry in bytes.
+func (e L2Entry) HostOffset() uint64 { return uint64(e) & offsetMask }
+
+// Compressed splits a compressed cluster descriptor: where the compressed data
+// begin, in bytes, and how many sectors of 512 bytes they touch, counting the
+// one that holds the first byte.
+func (g *Geometry) Compressed(e L2Entry) (offset, sectors uint64) {
+	x := 62 - (g.ClusterBits - 8)
+	return uint64(e) & (1<<x - 1), uint64(e&^(copiedBit|l2Compressed))>>x + 1
+}
+
+// CompressedEnd returns the first byte behind the sectors of compressed data
+// that begin at offset.
+func CompressedEnd(offset, sectors uint64) uint64 { return offset&^511 + sectors*512 }
+
+// compressedReserved is the part of a descriptor's offset that must be 0.
+const compressedReserved = ^uint64(1<<56 - 1)

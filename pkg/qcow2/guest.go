@@ -1,0 +1,441 @@
+package qcow2
+
+import (
+	"errors"
+	"iter"
+	"math/bits"
+)
+
+// MappingKind is what guest clusters or subclusters are mapped to.
+type MappingKind uint8
+
+// The kinds of mappings (specification, section "L2 table entry").
+const (
+	MappingUnallocated   MappingKind = iota // reads the backing file, else zeros
+	MappingData                             // a host cluster
+	MappingZero                             // reads as zeros
+	MappingZeroAllocated                    // reads as zeros, and has a host cluster
+	MappingCompressed                       // compressed data
+)
+
+// MappingKindNames returns the names of the kinds in their order.
+func MappingKindNames() []string {
+	return []string{"unallocated", "data", "zero", "zero-allocated", "compressed"}
+}
+
+// String returns the name of the kind.
+func (k MappingKind) String() string { return nameOf(MappingKindNames(), k, "unknown-") }
+
+// A Mapping is a range of guest addresses that is mapped in one way. The
+// range is one cluster (with extended L2 entries one subcluster, or several),
+// or a run of them in which guest and host offsets go on without a gap.
+type Mapping struct {
+	Start  uint64 // guest offset in bytes
+	Length uint64 // bytes
+	Kind   MappingKind
+	// HostOffset is where the bytes lie, in bytes from the start of the image
+	// file, or of the external data file; meaningful when HasHost is true. For
+	// compressed data it is where those begin.
+	HostOffset uint64
+	HasHost    bool // also an unallocated subcluster can have a host cluster
+	// Sectors is the number of sectors of 512 bytes that compressed data
+	// touch; 0 for other kinds.
+	Sectors uint64
+	// Bitmap is the second word of an extended L2 entry: allocated subclusters
+	// in bits 0 to 31, those that read as zeros in bits 32 to 63; meaningful
+	// when HasBitmap is true, as it can be when every cluster is by itself.
+	Bitmap    uint64
+	HasBitmap bool
+	Problems  Problems
+}
+
+// GuestOptions selects what [Image.Guest] yields.
+type GuestOptions struct {
+	// Snapshot is the snapshot whose mapping is wanted; nil: the active image.
+	Snapshot *Snapshot
+	// Offset and Length narrow the guest addresses, in bytes, to the clusters
+	// that the range touches. A Length of 0 goes to the end.
+	Offset, Length uint64
+	// PerCluster yields every cluster by itself.
+	PerCluster bool
+	// VMState goes on with what is mapped behind the disk.
+	VMState bool
+}
+
+// Guest yields the mapping of guest addresses in their order, without a gap
+// but where a table cannot be read: that is an [*Error], with a nil Mapping,
+// and the sequence goes on behind it. A Mapping is valid until the next.
+//
+// The mapping of an image with unknown incompatible features cannot be known;
+// see [Image.Supported].
+func (img *Image) Guest(o GuestOptions) iter.Seq2[*Mapping, error] {
+	return func(yield func(*Mapping, error) bool) {
+		if err := img.Supported(); err != nil {
+			yield(nil, err)
+			return
+		}
+		m := newMapper(img, o, yield)
+		if err := img.l1Error(o.Snapshot); err != nil {
+			yield(nil, err)
+			return
+		}
+		end := ceilDiv(m.diskEnd, img.geometry.ClusterSize)
+		if m.run(0, end, o) && o.VMState {
+			m.diskEnd = ^uint64(0)
+			m.run(end, m.walk.l1.entries*img.geometry.L2Entries, o)
+		}
+	}
+}
+
+// Supported returns an [*Error] of kind [ErrUnsupported] when the image has
+// incompatible features that this package does not know, and the geometry's
+// error when there is none: then nothing beyond the header can be trusted.
+func (img *Image) Supported() error {
+	if img.geometryErr != nil {
+		return img.geometryErr
+	}
+	if unknown := img.header.IncompatibleFeatures.Unknown(); unknown != 0 {
+		return errorf(SectionHeader, fieldOffset("incompatible_features"), ErrUnsupported,
+			"the image has incompatible features that are not known: %q", unknown.Names(img.FeatureNames()))
+	}
+	return nil
+}
+
+// l1Error returns why the L1 table of a snapshot, or the active one, cannot be
+// read.
+func (img *Image) l1Error(s *Snapshot) error {
+	if s != nil {
+		for _, e := range s.Damage {
+			return e
+		}
+		return nil
+	}
+	for _, e := range img.HeaderErrors() {
+		if e.Offset == fieldOffset("l1_table_offset") || e.Offset == fieldOffset("l1_size") && errors.Is(e, ErrLimit) {
+			return e
+		}
+	}
+	return nil
+}
+
+// A mapper turns runs of L2 entries into mappings.
+type mapper struct {
+	img     *Image
+	walk    *tableWalk
+	diskEnd uint64 // bytes: the mapping is cut here
+	each    bool   // every cluster by itself
+	yield   func(*Mapping, error) bool
+
+	metadata [4][2]uint64 // first and end of what the header leads to, in bytes
+	cur      Mapping      // what can still grow; empty when its length is 0
+	out      Mapping      // what yield is given
+}
+
+func newMapper(img *Image, o GuestOptions, yield func(*Mapping, error) bool) *mapper {
+	h, g := &img.header, &img.geometry
+	l1 := l1Table{h.L1TableOffset, uint64(h.L1Size)}
+	end := g.VirtualSize
+	if o.Snapshot != nil {
+		l1 = l1Table{o.Snapshot.L1TableOffset, uint64(o.Snapshot.L1Size)}
+		end = o.Snapshot.DiskSize &^ 511
+	}
+	m := &mapper{img: img, walk: newTableWalk(img, l1), diskEnd: end, each: o.PerCluster, yield: yield}
+	m.metadata = [4][2]uint64{
+		{0, g.ClusterSize},
+		{l1.offset, l1.offset + l1.entries*l1EntrySize},
+		{h.RefcountTableOffset, h.RefcountTableOffset + uint64(h.RefcountTableClusters)*g.ClusterSize},
+	}
+	if h.NbSnapshots > 0 {
+		m.metadata[3] = [2]uint64{h.SnapshotsOffset, h.SnapshotsOffset + g.ClusterSize}
+	}
+	return m
+}
+
+// run maps the guest clusters from up to to, as far as the options want them,
+// and returns false if the consumer wants no more.
+func (m *mapper) run(from, to uint64, o GuestOptions) bool {
+	size := m.img.geometry.ClusterSize
+	from = max(from, o.Offset/size)
+	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset {
+		to = min(to, ceilDiv(end, size))
+	}
+	if from >= to {
+		return true
+	}
+	ok := m.walk.walk(from, to, func(r *l2Run, err error) bool {
+		if err != nil {
+			return m.flush() && m.yield(nil, err)
+		}
+		return m.mapRun(r)
+	})
+	return ok && m.flush()
+}
+
+// mapRun adds a run of L2 entries to the mapping.
+func (m *mapper) mapRun(r *l2Run) bool {
+	g := &m.img.geometry
+	p := m.pieceOf(r)
+	p.Problems = m.problems(r, &p)
+	healthy := r.n
+	if p.Problems == 0 && p.HasHost {
+		healthy = m.healthy(&p, r.n)
+	}
+	switch {
+	case p.Problems != 0 || healthy < r.n:
+		return m.mapEach(r)
+	case m.each:
+		return m.mapHealthy(&p, r.n)
+	case p.HasBitmap && !p.uniform():
+		return m.mapSubclusters(r, p)
+	}
+	p.Length = r.n * g.ClusterSize
+	return m.add(&p)
+}
+
+// mapHealthy yields n clusters from p's on, which differ in their offsets alone.
+func (m *mapper) mapHealthy(p *Mapping, n uint64) bool {
+	size := m.img.geometry.ClusterSize
+	step := size
+	if !p.HasHost {
+		step = 0
+	}
+	for m.out = *p; n > 0 && m.out.Start < m.diskEnd; n-- {
+		m.out.Length = min(size, m.diskEnd-m.out.Start)
+		if !m.yield(&m.out, nil) {
+			return false
+		}
+		m.out.Start += size
+		m.out.HostOffset += step
+	}
+	return true
+}
+
+// mapEach adds the entries of a run one by one, each with its own problems.
+func (m *mapper) mapEach(r *l2Run) bool {
+	one := *r
+	one.n = 1
+	step := L2Entry(0)
+	if r.entry.HostOffset() != 0 {
+		step = L2Entry(m.img.geometry.ClusterSize)
+	}
+	for range r.n {
+		p := m.pieceOf(&one)
+		p.Problems = m.problems(&one, &p)
+		if p.HasBitmap && !m.each && !p.uniform() {
+			if !m.mapSubclusters(&one, p) {
+				return false
+			}
+		} else if !m.add(&p) {
+			return false
+		}
+		one.guest++
+		one.entry += step
+		one.at += m.img.geometry.L2EntrySize
+	}
+	return true
+}
+
+// pieceOf returns the mapping of the first cluster of a run.
+func (m *mapper) pieceOf(r *l2Run) Mapping {
+	g := &m.img.geometry
+	p := Mapping{Start: r.guest << g.ClusterBits, Length: g.ClusterSize}
+	if r.entry.Compressed() {
+		p.Kind, p.HasHost = MappingCompressed, true
+		p.HostOffset, p.Sectors = g.Compressed(r.entry)
+		return p
+	}
+	p.HostOffset = r.entry.HostOffset()
+	p.HasHost = p.HostOffset != 0 || r.entry.Copied() && m.img.hasDataFile()
+	if g.L2EntrySize == 16 && r.at != 0 {
+		p.Bitmap, p.HasBitmap = r.bitmap, true
+		p.Kind = subclusterKind(uint32(r.bitmap), uint32(r.bitmap>>32), p.HasHost)
+		return p
+	}
+	zero := r.entry.Zero() && m.img.header.Version > 2
+	switch {
+	case zero && p.HasHost:
+		p.Kind = MappingZeroAllocated
+	case zero:
+		p.Kind = MappingZero
+	case p.HasHost:
+		p.Kind = MappingData
+	}
+	return p
+}
+
+// subclusterKind returns the kind of a set of subclusters, the allocated ones
+// and those that read as zeros: data if any is.
+func subclusterKind(allocated, zero uint32, host bool) MappingKind {
+	switch {
+	case allocated != 0 && host:
+		return MappingData
+	case zero != 0 && host:
+		return MappingZeroAllocated
+	case zero != 0:
+		return MappingZero
+	}
+	return MappingUnallocated
+}
+
+// uniform reports whether all subclusters of the cluster are alike.
+func (p *Mapping) uniform() bool {
+	allocated, zero := uint32(p.Bitmap), uint32(p.Bitmap>>32)
+	return (allocated == 0 || ^allocated == 0) && (zero == 0 || ^zero == 0)
+}
+
+// mapSubclusters adds the subclusters of each cluster of a run, alike ones in
+// one piece.
+func (m *mapper) mapSubclusters(r *l2Run, p Mapping) bool {
+	size := m.img.geometry.SubclusterSize
+	allocated, zero := uint32(r.bitmap), uint32(r.bitmap>>32)
+	first := p
+	for c := range r.n {
+		for i := 0; i < subclustersPerCluster; {
+			a, z := allocated>>i, zero>>i
+			n := min(alike(a), alike(z), subclustersPerCluster-i)
+			p = first
+			p.Kind = subclusterKind(a&1, z&1, p.HasHost)
+			p.Start += c*m.img.geometry.ClusterSize + uint64(i)*size
+			p.Length = uint64(n) * size
+			if p.HasHost {
+				p.HostOffset += c*m.img.geometry.ClusterSize + uint64(i)*size
+			}
+			if p.Problems&InvalidSubclusters != 0 && a&1 == 0 { // another subcluster's
+				p.Problems &^= InvalidSubclusters
+			}
+			if !m.add(&p) {
+				return false
+			}
+			i += n
+		}
+	}
+	return true
+}
+
+// alike returns how many bits from the lowest on are equal.
+func alike(word uint32) int {
+	if word&1 != 0 {
+		word = ^word
+	}
+	return bits.TrailingZeros32(word)
+}
+
+func (img *Image) hasDataFile() bool {
+	return img.header.IncompatibleFeatures&ExternalDataFile != 0
+}
+
+// problems returns what is wrong with the first entry of a run, whose mapping
+// is p.
+func (m *mapper) problems(r *l2Run, p *Mapping) Problems {
+	var bad Problems
+	if p.Kind == MappingCompressed {
+		return m.compressedProblems(r, p)
+	}
+	reserved := r.entry & l2Reserved
+	if m.img.header.Version == 2 {
+		reserved |= r.entry & l2Zero
+	}
+	if reserved != 0 {
+		bad |= ReservedBits
+	}
+	allocated, zero := uint32(p.Bitmap), uint32(p.Bitmap>>32)
+	if allocated&zero != 0 || allocated != 0 && !p.HasHost {
+		bad |= InvalidSubclusters
+	}
+	if !p.HasHost {
+		return bad
+	}
+	if p.HostOffset%m.img.geometry.ClusterSize != 0 {
+		bad |= Unaligned
+	}
+	if m.img.hasDataFile() {
+		if p.HostOffset != p.Start {
+			bad |= OffsetMismatch
+		}
+		return bad
+	}
+	if p.HostOffset >= m.img.src.size {
+		bad |= BeyondEOF
+	}
+	if m.inMetadata(p.HostOffset, p.HostOffset+1) {
+		bad |= OverlapsMetadata
+	}
+	return bad
+}
+
+func (m *mapper) compressedProblems(r *l2Run, p *Mapping) Problems {
+	var bad Problems
+	end := CompressedEnd(p.HostOffset, p.Sectors)
+	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 || r.entry.Copied() {
+		bad |= ReservedBits
+	}
+	if p.HostOffset >= m.img.src.size {
+		bad |= BeyondEOF
+	}
+	if m.inMetadata(p.HostOffset, end) {
+		bad |= OverlapsMetadata
+	}
+	if m.img.hasDataFile() {
+		bad |= NotAllowed
+	}
+	return bad
+}
+
+// healthy returns how many of n clusters from p's on lie before the end of the
+// file and before metadata.
+func (m *mapper) healthy(p *Mapping, n uint64) uint64 {
+	if m.img.hasDataFile() {
+		return n // offsets go on as guest offsets do
+	}
+	size := m.img.geometry.ClusterSize
+	end := p.HostOffset + n*size
+	if end-size >= m.img.src.size || m.inMetadata(p.HostOffset, end) {
+		return 0
+	}
+	return n
+}
+
+// inMetadata reports whether host bytes from first up to end belong to what
+// the header leads to.
+func (m *mapper) inMetadata(first, end uint64) bool {
+	for _, r := range m.metadata {
+		if first < r[1] && r[0] < end {
+			return true
+		}
+	}
+	return false
+}
+
+// add yields what cannot grow any more, and keeps p if it can.
+func (m *mapper) add(p *Mapping) bool {
+	if p.Start >= m.diskEnd {
+		return true
+	}
+	p.Length = min(p.Length, m.diskEnd-p.Start)
+	p.HasBitmap = p.HasBitmap && m.each
+	if m.each || !m.joins(p) {
+		ok := m.flush()
+		m.cur = *p
+		return ok
+	}
+	m.cur.Length += p.Length
+	return true
+}
+
+// joins reports whether p goes on where the current mapping ends, in the same
+// way.
+func (m *mapper) joins(p *Mapping) bool {
+	c := &m.cur
+	return c.Length > 0 && c.Kind == p.Kind && c.Start+c.Length == p.Start &&
+		c.Problems|p.Problems == 0 && c.Kind != MappingCompressed &&
+		c.HasHost == p.HasHost && (!c.HasHost || c.HostOffset+c.Length == p.HostOffset)
+}
+
+// flush yields the current mapping.
+func (m *mapper) flush() bool {
+	if m.cur.Length == 0 {
+		return true
+	}
+	m.out, m.cur = m.cur, Mapping{}
+	return m.yield(&m.out, nil)
+}

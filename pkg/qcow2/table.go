@@ -1,0 +1,214 @@
+package qcow2
+
+import (
+	"encoding/binary"
+)
+
+const (
+	l1EntrySize = 8 // bytes
+
+	// tableWindow is how much of tables is read at once, in bytes: whole L2
+	// tables that follow each other, or a piece of an L1 table.
+	tableWindow = 1 << 20
+)
+
+// A window holds a piece of the file, which the next read replaces.
+type window struct {
+	src *source
+	off uint64 // file offset of buf
+	buf []byte
+}
+
+// bytes returns the n bytes at off, fewer where the file ends. If they are not
+// at hand it reads ahead, up to ahead bytes in all.
+func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
+	if off >= w.src.size {
+		return nil, nil
+	}
+	n = min(n, w.src.size-off)
+	if off >= w.off && off-w.off <= uint64(len(w.buf)) && n <= uint64(len(w.buf))-(off-w.off) {
+		return w.buf[off-w.off:][:n], nil
+	}
+	want := min(max(n, ahead), w.src.size-off)
+	if uint64(cap(w.buf)) < want {
+		w.buf = make([]byte, want)
+	}
+	w.off, w.buf = off, w.buf[:want]
+	if err := w.src.fill(sec, off, w.buf); err != nil {
+		w.buf = w.buf[:0]
+		return nil, err
+	}
+	return w.buf[:n], nil
+}
+
+// An l1Table is where an L1 table lies.
+type l1Table struct {
+	offset  uint64 // bytes
+	entries uint64
+}
+
+// A tableWalk reads an L1 table and the L2 tables that it leads to.
+type tableWalk struct {
+	img *Image
+	l1  l1Table
+
+	l1Window window
+	l2Window window
+}
+
+func newTableWalk(img *Image, l1 l1Table) *tableWalk {
+	return &tableWalk{img: img, l1: l1, l1Window: window{src: &img.src}, l2Window: window{src: &img.src}}
+}
+
+// l1Entries returns the entries from the i-th on, as many as are at hand, in
+// file order. There are none past the end of the file.
+func (w *tableWalk) l1Entries(i uint64) ([]byte, error) {
+	n := min((w.l1.entries-i)*l1EntrySize, tableWindow)
+	p, err := w.l1Window.bytes(SectionL1Table, w.l1.offset+i*l1EntrySize, n, n)
+	return p[:len(p)&^(l1EntrySize-1)], err
+}
+
+// l2Table returns the L2 table of the first of the given L1 entries, shorter
+// where the file ends. The tables of the next entries are read with it if they
+// follow in the file.
+func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
+	size := w.img.geometry.ClusterSize
+	first := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset()
+	n := size
+	for p := entries[l1EntrySize:]; len(p) > 0 && n < tableWindow; p = p[l1EntrySize:] {
+		if L1Entry(binary.BigEndian.Uint64(p)).L2Offset() != first+n {
+			break
+		}
+		n += size
+	}
+	return w.l2Window.bytes(SectionL2Table, first, size, n)
+}
+
+// An l2Run is one entry of an L2 table, or several neighbours that each go on
+// where the one before ends: the same word, or the next host cluster.
+type l2Run struct {
+	guest  uint64 // guest cluster number of the first
+	n      uint64 // entries
+	entry  L2Entry
+	bitmap uint64 // second word with extended L2 entries
+	at     uint64 // file offset of the first entry; 0 where there is no L2 table
+}
+
+// walk calls yield for every run of guest clusters from up to to, in order,
+// those without an L2 table too. What cannot be read it yields as an error,
+// and goes on behind it. It returns false if yield did.
+func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
+	per := w.img.geometry.L2Entries
+	for i := from / per; i*per < to; {
+		if i >= w.l1.entries {
+			return yield(nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, ceilDiv(to, per)))
+		}
+		entries, err := w.l1Entries(i)
+		if err == nil && len(entries) == 0 {
+			err = errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", w.img.src.size, i, w.l1.entries)
+		}
+		if err != nil {
+			return yield(nil, err)
+		}
+		for ; len(entries) > 0 && i*per < to; entries = entries[l1EntrySize:] {
+			n := uint64(runLength(entries, 0, 0))
+			if n > 0 { // no L2 tables
+				run := l2Run{guest: max(i*per, from)}
+				run.n = min((i+n)*per, to) - run.guest
+				if !yield(&run, nil) {
+					return false
+				}
+				i, entries = i+n, entries[(n-1)*l1EntrySize:]
+				continue
+			}
+			if !w.walkTable(i, entries, max(from, i*per), min(to, (i+1)*per), yield) {
+				return false
+			}
+			i++
+		}
+	}
+	return true
+}
+
+// walkTable walks the L2 table of the first of the given L1 entries, the i-th
+// of the table.
+func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield func(*l2Run, error) bool) bool {
+	g := &w.img.geometry
+	entry := L1Entry(binary.BigEndian.Uint64(entries))
+	table := entry.L2Offset()
+	bad := func(kind error, format string, args ...any) bool {
+		return yield(nil, errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, kind, format, args...))
+	}
+	if r := entry.Reserved(); r != 0 && !bad(ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(r)) {
+		return false
+	}
+	switch {
+	case table == 0: // reserved bits or COPIED without an offset
+		return yield(&l2Run{guest: from, n: to - from}, nil)
+	case table%g.ClusterSize != 0:
+		return bad(ErrCorrupt, "entry %d leads to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, g.ClusterSize)
+	case table >= w.img.src.size:
+		return bad(ErrTruncated, "entry %d leads to an L2 table at %#x, but the file ends at %#x", i, table, w.img.src.size)
+	}
+	p, err := w.l2Table(entries)
+	if err != nil {
+		return yield(nil, err)
+	}
+	first := i * g.L2Entries
+	for j := from; j < to; {
+		rest := p[min((j-first)*g.L2EntrySize, uint64(len(p))):]
+		rest = rest[:min((to-j)*g.L2EntrySize, uint64(len(rest)))]
+		if uint64(len(rest)) < g.L2EntrySize {
+			return yield(nil, errorf(SectionL2Table, table, ErrTruncated, "the file ends at %#x, inside the table", w.img.src.size))
+		}
+		run := l2Run{guest: j, at: table + (j-first)*g.L2EntrySize}
+		w.img.decodeRun(rest, &run)
+		j += run.n
+		if !yield(&run, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// decodeRun decodes the run that p, whole L2 entries, begins with.
+func (img *Image) decodeRun(p []byte, run *l2Run) {
+	word := binary.BigEndian.Uint64(p)
+	run.entry = L2Entry(word)
+	step := uint64(0)
+	if word&offsetMask != 0 {
+		step = img.geometry.ClusterSize
+	}
+	switch {
+	case run.entry.Compressed():
+		run.n = 1
+		if img.geometry.L2EntrySize == 16 {
+			run.bitmap = binary.BigEndian.Uint64(p[8:])
+		}
+	case img.geometry.L2EntrySize == 16:
+		run.bitmap = binary.BigEndian.Uint64(p[8:])
+		run.n = uint64(runLength16(p, word, run.bitmap, step))
+	default:
+		run.n = uint64(runLength(p, word, step))
+	}
+}
+
+// runLength returns how many words p begins with that are word, word+step, …
+func runLength(p []byte, word, step uint64) int {
+	n := 0
+	for ; len(p) >= 8 && binary.BigEndian.Uint64(p) == word; p = p[8:] {
+		word += step
+		n++
+	}
+	return n
+}
+
+// runLength16 is runLength for entries of two words, the second always bitmap.
+func runLength16(p []byte, word, bitmap, step uint64) int {
+	n := 0
+	for ; len(p) >= 16 && binary.BigEndian.Uint64(p) == word && binary.BigEndian.Uint64(p[8:]) == bitmap; p = p[16:] {
+		word += step
+		n++
+	}
+	return n
+}
