@@ -14,6 +14,7 @@ var version string
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
 	code := cmd.Execute(ctx, cmd.Process{
 		Args:    os.Args[1:],
 		Stdout:  os.Stdout,

@@ -47,7 +47,9 @@ func configure(cmd *cobra.Command) error {
 			return fmt.Errorf("config file %s: %w", file, err)
 		}
 	}
-	for key, flag := range configKeys(cmd) {
+	flags := configKeys(cmd)
+	for _, key := range slices.Sorted(maps.Keys(flags)) {
+		flag := flags[key]
 		if flag.Changed || !v.IsSet(key) {
 			continue
 		}
@@ -63,7 +65,10 @@ func configure(cmd *cobra.Command) error {
 func readConfig(v *viper.Viper) error {
 	file := viper.New() // the file alone, without the variables
 	file.SetConfigFile(v.ConfigFileUsed())
-	if err := errors.Join(file.ReadInConfig(), v.ReadInConfig()); err != nil {
+	if ext := filepath.Ext(v.ConfigFileUsed()); !slices.Contains([]string{".yaml", ".yml", ".toml", ".json"}, ext) {
+		return errors.New("its name does not end in .yaml, .toml or .json")
+	}
+	if err := file.ReadInConfig(); err != nil {
 		return parseError(err)
 	}
 	known := map[string]*pflag.Flag{}
@@ -71,16 +76,21 @@ func readConfig(v *viper.Viper) error {
 		maps.Copy(known, configKeys(cmd))
 	}
 	keys := file.AllKeys()
+	for name, value := range file.AllSettings() { // AllKeys leaves out empty maps
+		if m, ok := value.(map[string]any); ok && len(m) == 0 {
+			keys = append(keys, name)
+		}
+	}
 	slices.Sort(keys)
 	for _, key := range keys {
 		if known[key] == nil {
-			return fmt.Errorf("unknown key %q", key)
+			return fmt.Errorf("unknown key \"%s\"", key)
 		}
 		if err := checkValue(known[key], file.Get(key)); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	return nil
+	return v.MergeConfigMap(file.AllSettings())
 }
 
 // parseError returns what is wrong with a file in one line, without the words
@@ -124,8 +134,8 @@ func configFile(cmd *cobra.Command, v *viper.Viper) (string, error) {
 	}
 	for _, ext := range []string{"yaml", "toml", "json"} {
 		name := filepath.Join(dir, "qinspect", "config."+ext)
-		if _, err := os.Stat(name); err == nil {
-			return name, nil
+		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			return name, nil // what is wrong with it comes out when it is read
 		}
 	}
 	return "", nil
@@ -160,15 +170,28 @@ func checkValue(flag *pflag.Flag, value any) error {
 		typed = flag.Value.Type() == "string"
 	}
 	if !typed {
-		return fmt.Errorf("%v is not a %s", value, flag.Value.Type())
+		return fmt.Errorf("%s is not a %s", quoted(value), flag.Value.Type())
 	}
 	return setFlag(flag, fmt.Sprint(value))
 }
 
 // setFlag gives a flag a value from a config file or a variable.
 func setFlag(flag *pflag.Flag, value string) error {
-	if err := flag.Value.Set(value); err != nil {
-		return fmt.Errorf("%q is not valid: %w", value, err)
+	err := flag.Value.Set(value)
+	if err != nil && flag.Value.Type() == "bool" {
+		err = errors.New("must be true or false")
+	}
+	if err != nil {
+		return fmt.Errorf("%s is not valid: %w", quoted(value), err)
 	}
 	return nil
+}
+
+// quoted returns a value as a message shows it. It escapes nothing: what
+// prints the message does.
+func quoted(value any) string {
+	if s, ok := value.(string); ok {
+		return `"` + s + `"`
+	}
+	return fmt.Sprint(value)
 }

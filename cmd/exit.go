@@ -87,7 +87,8 @@ func (a *app) complain(name string, err error) {
 		words = reason(err)
 	}
 	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, render.Escape(words))
-	if hint := hintFor(err); hint != "" {
+	if hint := hintFor(err); hint != "" && hint != a.hinted {
+		a.hinted = hint // once is enough
 		fmt.Fprintf(a.Stderr, "qinspect: hint: %s\n", hint)
 	}
 }
@@ -107,7 +108,7 @@ func hintFor(err error) string {
 		return e.hint
 	}
 	if errors.Is(err, qcow2.ErrLimit) {
-		return "--no-limits reads it as far as the file reaches"
+		return "--no-limits lifts the limits"
 	}
 	return ""
 }

@@ -57,27 +57,42 @@ func runExtensions(rep *report) error {
 	if _, err := rep.img.Geometry(); err != nil {
 		return err
 	}
+	for _, e := range rep.img.HeaderErrors() {
+		if e.Section == qcow2.SectionExtensions {
+			rep.damaged(e)
+		}
+	}
 	s := extensionsSection()
 	rep.Section(s)
-	bitmaps, _ := rep.img.Extension(qcow2.ExtBitmaps)
+	last := lastExtensions(rep.img)
 	for x, err := range rep.img.Extensions() {
 		if err != nil {
 			rep.damaged(err)
 			s.Empty = "" // nobody knows
 			break
 		}
-		c := newExtensionContent(rep, x)
-		if x.Offset == bitmaps.Offset { // one directory, however many extensions name one
-			c.decodeBitmaps(rep)
-		}
+		c := newExtensionContent(rep, x, last[x.Type] == x.Offset)
 		if err := rep.Row(c.row()); err != nil {
 			return err
 		}
-		if err := rep.ctx.Err(); err != nil {
+		if err := rep.interrupted(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lastExtensions returns where the last extension of each type lies that leads
+// to more than a text. Only that one counts, and only that one is decoded,
+// however often an image repeats it.
+func lastExtensions(img *qcow2.File) map[qcow2.ExtensionType]uint64 {
+	last := map[qcow2.ExtensionType]uint64{}
+	for _, t := range []qcow2.ExtensionType{qcow2.ExtFeatureNames, qcow2.ExtBitmaps, qcow2.ExtEncryption} {
+		if x, ok := img.Extension(t); ok {
+			last[t] = x.Offset
+		}
+	}
+	return last
 }
 
 // extensionContent is an extension and what it decodes to; the rest is null.
@@ -97,18 +112,18 @@ func (c *extensionContent) row() []render.Value {
 }
 
 // newExtensionContent decodes an extension, and reports what is wrong with it.
-func newExtensionContent(rep *report, x qcow2.Extension) *extensionContent {
+// last tells whether it is the last of its type.
+func newExtensionContent(rep *report, x qcow2.Extension, last bool) *extensionContent {
 	c := &extensionContent{Extension: x}
 	switch x.Type {
 	case qcow2.ExtBackingFormat, qcow2.ExtDataFile:
 		c.text = render.ImageText(x.Text())
 		c.summary = c.text
-	case qcow2.ExtFeatureNames:
-		c.decodeFeatureNames(rep)
-	case qcow2.ExtBitmaps: // decoded by the caller if it is the last, which counts
+	case qcow2.ExtFeatureNames, qcow2.ExtBitmaps, qcow2.ExtEncryption:
 		c.summary = render.Text("replaced by a later one")
-	case qcow2.ExtEncryption:
-		c.decodeEncryption(rep)
+		if last {
+			c.decode(rep)
+		}
 	default:
 		c.preview = render.Text(preview(x.Data))
 		c.summary = c.preview
@@ -116,7 +131,20 @@ func newExtensionContent(rep *report, x qcow2.Extension) *extensionContent {
 	return c
 }
 
-func (c *extensionContent) decodeFeatureNames(rep *report) {
+// decode follows an extension that leads to more than a text.
+func (c *extensionContent) decode(rep *report) {
+	c.summary = render.Null
+	switch c.Type {
+	case qcow2.ExtFeatureNames:
+		c.decodeFeatureNames()
+	case qcow2.ExtBitmaps:
+		c.decodeBitmaps(rep)
+	case qcow2.ExtEncryption:
+		c.decodeEncryption(rep)
+	}
+}
+
+func (c *extensionContent) decodeFeatureNames() {
 	s := &render.Section{
 		Title:  fmt.Sprintf("Feature names (extension at %#x)", c.Offset),
 		Layout: render.LayoutList,
@@ -127,17 +155,17 @@ func (c *extensionContent) decodeFeatureNames(rep *report) {
 		},
 	}
 	c.features = render.Rows(s, func(yield func([]render.Value) bool) {
-		for f, err := range c.FeatureNames() {
-			if err != nil {
-				rep.damaged(err)
-				return
-			}
+		for f := range c.FeatureNames() {
 			if !yield([]render.Value{render.Text(f.Kind.String()), render.Uint(uint64(f.Bit)), render.ImageText(f.Name)}) {
 				return
 			}
 		}
 	})
-	c.summary = render.Text(counted(uint64(len(c.Data)/qcow2.FeatureNameLength), "name"))
+	names := uint64(0)
+	for range c.FeatureNames() {
+		names++
+	}
+	c.summary = render.Text(counted(names, "name"))
 }
 
 func (c *extensionContent) decodeBitmaps(rep *report) {
@@ -158,7 +186,7 @@ func (c *extensionContent) decodeBitmaps(rep *report) {
 			{Key: "consistent", Title: "Consistent (autoclear bit 0)", Kind: render.KindBool},
 		},
 	}, render.Addr(d.Offset), render.Size(d.Size), render.Uint(uint64(d.NbBitmaps)), render.Bool(consistent))
-	c.bitmaps = render.Rows(bitmapsSection(g.ClusterBits), bitmapRows(rep, d))
+	c.bitmaps = render.Rows(bitmapsSection(g.ClusterBits), bitmapRows(rep, d, consistent))
 	c.summary = render.Text(counted(uint64(d.NbBitmaps), "bitmap"))
 }
 
@@ -180,17 +208,23 @@ func bitmapsSection(clusterBits uint) *render.Section {
 	}
 }
 
-func bitmapRows(rep *report, d qcow2.BitmapDirectory) iter.Seq[[]render.Value] {
+// bitmapRows yields the rows of the bitmaps. What is wrong with those that are
+// not consistent is no damage: they mean nothing, and QEMU does not read them.
+func bitmapRows(rep *report, d qcow2.BitmapDirectory, consistent bool) iter.Seq[[]render.Value] {
+	damaged := rep.damaged
+	if !consistent {
+		damaged = func(error) {}
+	}
 	return func(yield func([]render.Value) bool) {
 		for b, err := range rep.img.Bitmaps(d) {
 			if err != nil {
-				rep.damaged(err)
+				damaged(err)
 				return
 			}
 			for _, e := range b.Damage {
-				rep.damaged(e)
+				damaged(e)
 			}
-			if !yield(bitmapRow(&b)) {
+			if rep.interrupted() != nil || !yield(bitmapRow(&b)) {
 				return
 			}
 		}
@@ -309,17 +343,4 @@ func keySlotRows(l *qcow2.LUKS) iter.Seq[[]render.Value] {
 			}
 		}
 	}
-}
-
-// oneRow returns a nested section of one row.
-func oneRow(s *render.Section, row ...render.Value) render.Value {
-	return render.Rows(s, func(yield func([]render.Value) bool) { yield(row) })
-}
-
-// counted returns a number of things in words.
-func counted(n uint64, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprintf("%d %s", n, thing)
 }

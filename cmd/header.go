@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -18,8 +16,7 @@ type headerFacts struct {
 	*qcow2.Header
 	img         *qcow2.File
 	geometry    qcow2.Geometry
-	known       bool            // the geometry is
-	present     map[string]bool // fields that the header has
+	known       bool // the geometry is
 	backing     string
 	hasBacking  bool
 	fullBacking string
@@ -88,7 +85,7 @@ func fileFacts() []headerFact {
 			func(f *headerFacts) render.Value { return render.Bool(f.CryptMethod != qcow2.CryptNone) }},
 		{render.Column{Key: "encrypt.format", Title: "Encryption", Kind: render.KindText}, encryptFormat},
 		{render.Column{Key: "compression-type", Title: "Compression", Kind: render.KindText},
-			func(f *headerFacts) render.Value { return render.Text(f.CompressionType.String()) }},
+			ifThere("header_length", func(f *headerFacts) render.Value { return render.Text(f.CompressionType.String()) })},
 		{render.Column{Key: "refcount-bits", Title: "Refcount bits", Kind: render.KindUint},
 			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.RefcountBits) })},
 		{render.Column{Key: "refcount-block-entries", Title: "Refcount block entries", Kind: render.KindUint},
@@ -161,7 +158,7 @@ func featureFacts(names []qcow2.FeatureName) []headerFact {
 // before it. In version 2 it counts as 0.
 func ifThere(field string, value func(*headerFacts) render.Value) func(*headerFacts) render.Value {
 	return func(f *headerFacts) render.Value {
-		if f.Version > 2 && !f.present[field] {
+		if f.Version > 2 && !f.Has(field) {
 			return render.Null
 		}
 		return value(f)
@@ -243,10 +240,7 @@ func runHeader(rep *report) error {
 // newHeaderFacts gathers the facts, and reports what is wrong with the
 // sections that they come from.
 func newHeaderFacts(rep *report) *headerFacts {
-	f := &headerFacts{Header: rep.img.Header(), img: rep.img, present: map[string]bool{}}
-	for field := range f.Fields() {
-		f.present[field.Name] = true
-	}
+	f := &headerFacts{Header: rep.img.Header(), img: rep.img}
 	for _, e := range rep.img.HeaderErrors() {
 		rep.damaged(e)
 	}
@@ -260,10 +254,7 @@ func newHeaderFacts(rep *report) *headerFacts {
 			rep.damaged(err)
 		}
 	}
-	f.backing, f.hasBacking, err = rep.img.BackingFile()
-	if err != nil && !errors.Is(err, qcow2.ErrLimit) { // HeaderErrors has said that
-		rep.damaged(err)
-	}
+	f.backing, f.hasBacking, _ = rep.img.BackingFile() // HeaderErrors has its error
 	f.fullBacking = qcow2.FullBackingName(rep.name, f.backing)
 	return f
 }
@@ -281,9 +272,8 @@ func fieldRows(h *qcow2.Header) iter.Seq[[]render.Value] {
 			}
 		}
 		if n := len(h.Rest); n > 0 {
-			offset := uint64(h.HeaderLength) - uint64(n)
 			yield([]render.Value{
-				render.Text("unknown"), render.Offset(offset), render.Uint(uint64(n)),
+				render.Text("unknown"), render.Offset(qcow2.KnownHeaderLength), render.Uint(uint64(n)),
 				render.Null, render.Text(preview(h.Rest)),
 			})
 		}
@@ -310,32 +300,4 @@ func encryptFormat(f *headerFacts) render.Value {
 		return render.Null
 	}
 	return render.Text(f.CryptMethod.String())
-}
-
-// imageText returns a text from the image, null if there is none.
-func imageText(s string, ok bool) render.Value {
-	if !ok {
-		return render.Null
-	}
-	return render.ImageText(s)
-}
-
-// offsetOrNull returns an offset that is absent when it is 0.
-func offsetOrNull(n uint64) render.Value {
-	if n == 0 {
-		return render.Null
-	}
-	return render.Offset(n)
-}
-
-// previewBytes is how much of unknown data is shown.
-const previewBytes = 32
-
-// preview returns the first bytes of unknown data in hexadecimal, with an
-// ellipsis where there are more.
-func preview(p []byte) string {
-	if len(p) > previewBytes {
-		return hex.EncodeToString(p[:previewBytes]) + "…"
-	}
-	return hex.EncodeToString(p)
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -70,10 +71,10 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 		r.Begin(doc)
 		err = show(rep)
 	}
-	if ctx.Err() != nil {
-		return exitOK, &exitError{exitInterrupted}
-	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		rep.failures.add(exitInterrupted, errors.New("interrupted"))
+	case err != nil:
 		rep.failures.add(exitFailed, err)
 	}
 	// Rows that the renderer held back are pulled here: the image is still open.
@@ -81,7 +82,11 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 		if e, ok := errors.AsType[*outputError](err); ok && e.closedPipe() {
 			return exitOK, &exitError{exitFailed}
 		}
+		rep.failures.complain(a, doc.Filename)
 		return exitOK, err
+	}
+	if ctx.Err() != nil { // the rest of the images is not wanted
+		return exitOK, &exitError{exitInterrupted}
 	}
 	rep.failures.complain(a, doc.Filename)
 	return rep.failures.code, nil
@@ -97,15 +102,7 @@ func (a *app) options() []qcow2.Option {
 
 // damaged records what is wrong with the image or could not be read of it,
 // while the command goes on with the rest.
-func (rep *report) damaged(err error) {
-	for _, kind := range []error{qcow2.ErrCorrupt, qcow2.ErrTruncated, qcow2.ErrLimit, qcow2.ErrUnsupported} {
-		if errors.Is(err, kind) {
-			rep.failures.add(exitDamaged, err)
-			return
-		}
-	}
-	rep.failures.add(exitFailed, err) // the disk's fault, not the image's
-}
+func (rep *report) damaged(err error) { rep.failures.add(exitDamaged, err) }
 
 // interruptEvery is how many rows go by between two looks at the context.
 const interruptEvery = 4096
@@ -128,6 +125,18 @@ func (w outputWriter) Write(p []byte) (int, error) {
 		return n, &outputError{err}
 	}
 	return n, nil
+}
+
+// A stickyWriter keeps the first error of a writer, for cobra, which drops it.
+type stickyWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (s *stickyWriter) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.err = cmp.Or(s.err, err)
+	return n, err
 }
 
 // terminalWidth returns the width of the terminal that w is, in columns, and 0

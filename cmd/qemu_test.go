@@ -361,7 +361,7 @@ func TestQEMUDifferences(t *testing.T) {
 		// What the image says is shown also where nothing comes of it.
 		"format without backing file": {text(0xe2792aca, "raw", ""), "backing-filename-format", nil, "raw"},
 		"raw without a data file":     {qcow2test.Image{Size: 1 << 20, AutoclearFeatures: 1 << 1}, "format-specific.data.data-file-raw", nil, true},
-		"empty backing name":          {noName, "backing-filename", nil, ""},
+		"empty backing name":          {noName, "backing-filename", nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,16 +26,21 @@ type app struct {
 	Process
 	output   *choice[render.Format]
 	noLimits bool
+	hinted   string // the last hint given
 }
 
 // Execute runs the command and returns its exit status.
 func Execute(ctx context.Context, p Process) int {
+	out := &stickyWriter{w: p.Stdout}
 	a := &app{Process: p}
 	root := a.newRootCommand()
 	root.SetArgs(p.Args)
-	root.SetOut(p.Stdout)
+	root.SetOut(out)
 	root.SetErr(p.Stderr)
 	err := root.ExecuteContext(ctx)
+	if err == nil && out.err != nil { // help and completion scripts
+		err = &outputError{out.err}
+	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return int(e.code)
 	}
@@ -59,8 +64,10 @@ no file that an image names.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		Args:              unknownCommand,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		SuggestionsMinimumDistance: 2,
+		Args:                       unknownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("qinspect {{.Version}}\n")
 	root.SetFlagErrorFunc(usageError)

@@ -76,7 +76,7 @@ func runSnapshots(rep *report) error {
 		if err := rep.Row(snapshotRow(row, &snapshot)); err != nil {
 			return err
 		}
-		if err := rep.ctx.Err(); err != nil {
+		if err := rep.interrupted(); err != nil {
 			return err
 		}
 	}

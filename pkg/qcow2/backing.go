@@ -8,22 +8,38 @@ import (
 // BackingFile returns the name of the backing file, arbitrary bytes, and
 // whether the image names one. The name is read wherever the header says that
 // it lies, also outside the first cluster; nothing of that name is opened. The
-// error is an [*Error]: the name is beyond the limit or past the end of the
-// file.
+// error is an [*Error], also among [Image.HeaderErrors]: the name is beyond the
+// limit, larger than a cluster, or past the end of the file.
 func (img *Image) BackingFile() (name string, ok bool, err error) {
 	h := &img.header
-	if h.BackingFileOffset == 0 {
+	n := uint64(h.BackingFileSize)
+	bad := func(kind error, format string, args ...any) error {
+		return errorf(SectionHeader, fieldOffset("backing_file_size"), kind, format, args...)
+	}
+	switch {
+	case h.BackingFileOffset == 0 || n == 0:
 		return "", false, nil
+	case img.geometryErr != nil:
+		return "", false, img.geometryErr
+	case n > img.limits.BackingNameBytes:
+		return "", false, bad(ErrLimit, "backing_file_size %d is above the limit of %d bytes (BackingNameBytes)", n, img.limits.BackingNameBytes)
+	case n > img.geometry.ClusterSize:
+		return "", false, bad(ErrCorrupt, "backing_file_size %d is more than a cluster", n)
+	case h.BackingFileOffset > img.src.size || n > img.src.size-h.BackingFileOffset:
+		return "", false, bad(ErrTruncated, "backing_file_size %d at backing_file_offset %#x, but the file ends at %#x", n, h.BackingFileOffset, img.src.size)
 	}
-	if n := uint64(h.BackingFileSize); n > img.limits.BackingNameBytes {
-		return "", false, errorf(SectionHeader, fieldOffset("backing_file_size"), ErrLimit,
-			"backing_file_size %d is above the limit of %d bytes (BackingNameBytes)", n, img.limits.BackingNameBytes)
-	}
-	p, err := img.src.read(SectionHeader, h.BackingFileOffset, uint64(h.BackingFileSize))
+	p, err := img.src.read(SectionHeader, h.BackingFileOffset, n, "the backing file name")
 	if err != nil {
 		return "", false, err
 	}
 	return string(p), true, nil
+}
+
+// BackingFormat returns the format of the backing file as the image names it,
+// and whether it does.
+func (img *Image) BackingFormat() (string, bool) {
+	x, ok := img.Extension(ExtBackingFormat)
+	return x.Text(), ok
 }
 
 // FullBackingName returns the backing file name of the image called imageName

@@ -3,6 +3,7 @@ package qcow2
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"strings"
 )
@@ -85,6 +86,28 @@ func (b *Bitmap) Granularity() (uint64, bool) {
 	return 1 << (b.GranularityBits & 63), b.GranularityBits < 64
 }
 
+// A BitmapDirectory is the data of the bitmaps extension (specification,
+// section "Bitmaps extension"): where the directory of the bitmaps lies.
+type BitmapDirectory struct {
+	NbBitmaps uint32
+	Reserved  uint32 // 0
+	Size      uint64 // bytes
+	Offset    uint64 // bytes from the start of the file
+}
+
+// BitmapDirectory decodes the data of an extension of type [ExtBitmaps].
+func (x Extension) BitmapDirectory() (BitmapDirectory, error) {
+	if err := x.wantLength(bitmapsExtLength); err != nil {
+		return BitmapDirectory{}, err
+	}
+	return BitmapDirectory{
+		NbBitmaps: binary.BigEndian.Uint32(x.Data),
+		Reserved:  binary.BigEndian.Uint32(x.Data[4:]),
+		Size:      binary.BigEndian.Uint64(x.Data[8:]),
+		Offset:    binary.BigEndian.Uint64(x.Data[16:]),
+	}, nil
+}
+
 // Bitmaps yields the entries of the bitmap directory d in its order. An error
 // ends the sequence: what follows a broken entry cannot be found. It is an
 // [*Error], with the zero Bitmap. The entries mean nothing while the autoclear
@@ -96,11 +119,17 @@ func (img *Image) Bitmaps(d BitmapDirectory) iter.Seq2[Bitmap, error] {
 			return
 		}
 		c := newCursor(&img.src, SectionBitmapDirectory, d.Offset, d.Offset+d.Size)
-		for range d.NbBitmaps {
+		seen, seed := map[uint64]bool{}, maphash.MakeSeed()
+		for i := range d.NbBitmaps {
 			b, err := img.bitmapAt(c)
 			if err != nil {
-				yield(Bitmap{}, err)
+				yield(Bitmap{}, inEntry(err, int(i)))
 				return
+			}
+			if hash := maphash.String(seed, b.Name); seen[hash] {
+				b.Damage = append(b.Damage, errorf(SectionBitmapDirectory, b.Offset+bitmapEntryLength, ErrCorrupt, "another bitmap has the same name"))
+			} else {
+				seen[hash] = true
 			}
 			if !yield(b, nil) {
 				return
@@ -120,6 +149,8 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 	}
 	l := img.limits
 	switch {
+	case img.geometryErr != nil:
+		return img.geometryErr
 	case d.NbBitmaps == 0:
 		return bad(ErrCorrupt, "the bitmaps extension counts no bitmaps")
 	case uint64(d.NbBitmaps) > l.Bitmaps:
@@ -137,7 +168,7 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 // bitmapAt decodes the entry at the cursor, padded to a multiple of 8 bytes.
 func (img *Image) bitmapAt(c *cursor) (Bitmap, error) {
 	b := Bitmap{Offset: c.off}
-	p, err := c.next(bitmapEntryLength)
+	p, err := c.next(bitmapEntryLength, "fixed part")
 	if err != nil {
 		return b, err
 	}
@@ -148,16 +179,28 @@ func (img *Image) bitmapAt(c *cursor) (Bitmap, error) {
 	b.GranularityBits = p[17]
 	nameSize := uint64(binary.BigEndian.Uint16(p[18:]))
 	b.ExtraSize = binary.BigEndian.Uint32(p[20:])
-	if err := c.skip(uint64(b.ExtraSize)); err != nil {
+	if err := c.skip(uint64(b.ExtraSize), "extra data"); err != nil {
 		return b, err
 	}
-	name, err := c.next(nameSize)
+	name, err := c.next(nameSize, "name")
 	if err != nil {
 		return b, err
 	}
 	b.Name = string(name)
 	b.Damage = img.bitmapDamage(&b)
 	return b, c.pad(b.Offset)
+}
+
+// bitmapSizeDamage judges the size of the bitmap that the table leads to.
+func (img *Image) bitmapSizeDamage(b *Bitmap, bad func(at uint64, kind error, format string, args ...any)) {
+	n := uint64(b.TableSize) * img.geometry.ClusterSize
+	granularity, ok := b.Granularity()
+	switch {
+	case n > img.limits.BitmapBytes:
+		bad(8, ErrLimit, "a bitmap of %d bytes is above the limit of %d (BitmapBytes)", n, img.limits.BitmapBytes)
+	case ok && b.Flags&BitmapInUse == 0 && ceilDiv(ceilDiv(img.geometry.VirtualSize, granularity), 8) > n:
+		bad(8, ErrCorrupt, "the bitmap table has %d entries, too few for a disk of %d bytes at this granularity", b.TableSize, img.geometry.VirtualSize)
+	}
 }
 
 // bitmapDamage judges one entry as QEMU does when it opens the image.
@@ -173,6 +216,8 @@ func (img *Image) bitmapDamage(b *Bitmap) []*Error {
 		bad(8, ErrLimit, "a bitmap table of %d entries is above the limit of %d (BitmapTableEntries)", n, img.limits.BitmapTableEntries)
 	} else if n == 0 {
 		bad(8, ErrCorrupt, "the bitmap table has no entries")
+	} else {
+		img.bitmapSizeDamage(b, bad)
 	}
 	if unknown := b.Flags &^ (BitmapInUse | BitmapAuto); unknown != 0 {
 		bad(12, ErrUnsupported, "the flags %s are not supported", unknown)

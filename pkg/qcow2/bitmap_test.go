@@ -69,6 +69,7 @@ func TestDamagedBitmap(t *testing.T) {
 		{"bitmap[0].table_offset", 0x10200, corrupt, "the bitmap table offset 0x10200"},
 		{"bitmap[0].table_size", 0, corrupt, "has no entries"},
 		{"bitmap[0].table_size", 0x8000001, limit, "134217729 entries is above the limit of 134217728 (BitmapTableEntries)"},
+		{"bitmap[0].table_size", 8193, limit, "a bitmap of 536936448 bytes is above the limit of 536870912 (BitmapBytes)"},
 		{"bitmap[0].flags", 4, qcow2.ErrUnsupported, "the flags bit-2 are not supported"},
 		{"bitmap[0].type", 2, qcow2.ErrUnsupported, "the type 2 is not 1"},
 		{"bitmap[0].granularity_bits", 8, corrupt, "granularity_bits 8 is outside 9 to 31"},
@@ -95,6 +96,30 @@ func TestDamagedBitmap(t *testing.T) {
 	}
 }
 
+func TestBitmapTooSmall(t *testing.T) {
+	image := qcow2test.Image{Size: 512 << 20, ClusterBits: 12, Bitmaps: []qcow2test.Bitmap{{Name: "a", GranularityBits: 9}}}
+	for _, test := range []struct {
+		flags  uint32
+		damage int
+	}{{0, 1}, {1, 0}} { // nobody trusts one in use
+		image.Bitmaps[0].Flags = test.flags
+		got, err := bitmaps(t, open(t, image.Build()))
+		if err != nil || len(got[0].Damage) != test.damage {
+			t.Errorf("flags %d: %v, damage %v", test.flags, err, got[0].Damage)
+		}
+	}
+}
+
+func TestBitmapsOfOneName(t *testing.T) {
+	got, err := bitmaps(t, open(t, qcow2test.Image{Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "b"}, {Name: "a"}}}.Build()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got[0].Damage)+len(got[1].Damage) != 0 || len(got[2].Damage) != 1 || !strings.Contains(got[2].Damage[0].Detail, "the same name") {
+		t.Errorf("damage %v, %v, %v", got[0].Damage, got[1].Damage, got[2].Damage)
+	}
+}
+
 // TestBrokenBitmapDirectory breaks what the entries cannot be found without.
 func TestBrokenBitmapDirectory(t *testing.T) {
 	const count, size, offset = "extension[0].data[0]", "extension[0].data[1]", "extension[0].data[2]"
@@ -106,7 +131,7 @@ func TestBrokenBitmapDirectory(t *testing.T) {
 		words string
 	}{
 		"no bitmaps":          {count, 0, 0, corrupt, "counts no bitmaps"},
-		"three bitmaps":       {count, 3 << 32, 2, qcow2.ErrTruncated, "24 bytes wanted, 0 left"},
+		"three bitmaps":       {count, 3 << 32, 2, qcow2.ErrTruncated, "entry 2: fixed part of 24 bytes, but 0 are left"},
 		"one bitmap":          {count, 1 << 32, 1, corrupt, "32 bytes are left of the directory behind its 1 entries"},
 		"too many":            {count, 65536 << 32, 0, limit, "65536 bitmaps are above the limit of 65535 (Bitmaps)"},
 		"directory too long":  {size, 1024*65535 + 1, 0, limit, "(BitmapDirectoryBytes)"},
@@ -114,8 +139,8 @@ func TestBrokenBitmapDirectory(t *testing.T) {
 		"offset overflows":    {offset, 0xffffffffffff0000, 0, qcow2.ErrTruncated, "the file ends at"},
 		"unaligned":           {offset, 0x20200, 0, corrupt, "0x20200 is not that of a cluster"},
 		"in the header":       {offset, 0, 0, corrupt, "0x0 is not that of a cluster"},
-		"name overruns":       {"bitmap[1].name_size", 0xffff, 1, qcow2.ErrTruncated, "65535 bytes wanted"},
-		"extra data overruns": {"bitmap[0].extra_data_size", 0xffffffff, 0, qcow2.ErrTruncated, "4294967295 bytes wanted"},
+		"name overruns":       {"bitmap[1].name_size", 0xffff, 1, qcow2.ErrTruncated, "entry 1: name of 65535 bytes, but 8 are left before 0x30040"},
+		"extra data overruns": {"bitmap[0].extra_data_size", 0xffffffff, 0, qcow2.ErrTruncated, "entry 0: extra data of 4294967295 bytes"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -65,6 +65,14 @@ func (e *Error) Error() string {
 // Unwrap returns e.Kind.
 func (e *Error) Unwrap() error { return e.Kind }
 
+// inEntry says in which entry of a table an error is.
+func inEntry(err error, index int) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return errorf(e.Section, e.Offset, e.Kind, "entry %d: %s", index, e.Detail)
+	}
+	return err
+}
+
 // errorf returns an Error whose detail is formatted.
 func errorf(s Section, offset uint64, kind error, format string, args ...any) *Error {
 	return &Error{Section: s, Offset: offset, Kind: kind, Detail: fmt.Sprintf(format, args...)}

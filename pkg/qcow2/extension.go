@@ -41,13 +41,10 @@ func (t ExtensionType) String() string {
 
 const (
 	extensionHeaderLength = 8  // bytes: u32 type, u32 length
+	featureNameLength     = 48 // bytes: u8 kind, u8 bit, 46 bytes of name
 	bitmapsExtLength      = 24 // bytes
 	encryptionExtLength   = 16 // bytes
 )
-
-// FeatureNameLength is the length of a record of the feature name table, in
-// bytes: u8 kind, u8 bit, 46 bytes of name.
-const FeatureNameLength = 48
 
 // An Extension is one header extension.
 type Extension struct {
@@ -69,7 +66,7 @@ func (img *Image) Extensions() iter.Seq2[Extension, error] {
 			return
 		}
 		end := img.extensionsEnd()
-		for off := uint64(img.header.HeaderLength); off < end && end-off >= extensionHeaderLength; {
+		for off := uint64(img.header.HeaderLength); off < end; {
 			x, err := img.extensionAt(off, end)
 			if err != nil {
 				yield(Extension{}, err)
@@ -92,10 +89,16 @@ func (img *Image) extensionsEnd() uint64 {
 	return img.geometry.ClusterSize
 }
 
-// extensionAt decodes the extension at off; 8 bytes fit before end.
+// extensionAt decodes the extension at off, before end.
 func (img *Image) extensionAt(off, end uint64) (Extension, error) {
 	have := uint64(len(img.firstCluster))
+	if end-off < extensionHeaderLength {
+		return Extension{}, errorf(SectionExtensions, off, ErrCorrupt, "%d bytes are left before %#x, too few for an extension or an end marker", end-off, end)
+	}
 	if have < off+extensionHeaderLength {
+		if img.firstClusterErr != nil {
+			return Extension{}, img.firstClusterErr
+		}
 		return Extension{}, errorf(SectionExtensions, off, ErrTruncated, "the file ends at %#x, before an end marker", have)
 	}
 	x := Extension{Type: ExtensionType(binary.BigEndian.Uint32(img.firstCluster[off:])), Offset: off}
@@ -106,6 +109,9 @@ func (img *Image) extensionAt(off, end uint64) (Extension, error) {
 			uint32(x.Type), x.Type, n, end-data, end)
 	}
 	if n > have-data {
+		if img.firstClusterErr != nil {
+			return Extension{}, img.firstClusterErr
+		}
 		return Extension{}, errorf(SectionExtensions, off, ErrTruncated, "extension 0x%08x (%s) has length %d, but the file ends at %#x",
 			uint32(x.Type), x.Type, n, have)
 	}
@@ -126,22 +132,17 @@ func (img *Image) Extension(t ExtensionType) (Extension, bool) {
 	return last, found
 }
 
-// Text returns the data of an extension that holds a string: the backing file
-// format or the name of the external data file. The bytes are arbitrary.
+// Text returns the data of an extension that holds a string, the backing file
+// format or the name of the external data file: arbitrary bytes.
 func (x Extension) Text() string { return string(x.Data) }
 
-// FeatureNames yields the records of a feature name table. A rest that is
-// shorter than a record is an [*Error] at the end.
-func (x Extension) FeatureNames() iter.Seq2[FeatureName, error] {
-	return func(yield func(FeatureName, error) bool) {
-		for p := x.Data; len(p) > 0; p = p[FeatureNameLength:] {
-			if len(p) < FeatureNameLength {
-				yield(FeatureName{}, errorf(SectionExtensions, x.Offset, ErrCorrupt,
-					"the feature name table ends with %d bytes of a record of %d", len(p), FeatureNameLength))
-				return
-			}
-			name, _, _ := bytes.Cut(p[2:FeatureNameLength], []byte{0})
-			if !yield(FeatureName{Kind: FeatureKind(p[0]), Bit: p[1], Name: string(name)}, nil) {
+// FeatureNames yields the records of a feature name table. What is left behind
+// the last whole record says nothing.
+func (x Extension) FeatureNames() iter.Seq[FeatureName] {
+	return func(yield func(FeatureName) bool) {
+		for p := x.Data; len(p) >= featureNameLength; p = p[featureNameLength:] {
+			name, _, _ := bytes.Cut(p[2:featureNameLength], []byte{0})
+			if !yield(FeatureName{Kind: FeatureKind(p[0]), Bit: p[1], Name: string(name)}) {
 				return
 			}
 		}
@@ -155,8 +156,8 @@ func (img *Image) FeatureNames() []FeatureName {
 	var names []FeatureName
 	seen := map[[2]byte]bool{}
 	x, _ := img.Extension(ExtFeatureNames)
-	for n, err := range x.FeatureNames() {
-		if key := [2]byte{byte(n.Kind), n.Bit}; err == nil && !seen[key] {
+	for n := range x.FeatureNames() {
+		if key := [2]byte{byte(n.Kind), n.Bit}; !seen[key] {
 			seen[key] = true
 			names = append(names, n)
 		}
@@ -164,58 +165,12 @@ func (img *Image) FeatureNames() []FeatureName {
 	return names
 }
 
-// BackingFormat returns the format of the backing file as the image names it,
-// and whether it does.
-func (img *Image) BackingFormat() (string, bool) {
-	x, ok := img.Extension(ExtBackingFormat)
-	return x.Text(), ok
-}
-
-// DataFile returns the name of the external data file (never opened by this
-// package), and whether the image has one.
+// DataFile returns the name of the external data file, which this package never
+// opens, and whether the image names one. Whether it has one is told by the
+// feature bit [ExternalDataFile].
 func (img *Image) DataFile() (string, bool) {
 	x, ok := img.Extension(ExtDataFile)
 	return x.Text(), ok
-}
-
-// An EncryptionHeader is the data of the full disk encryption extension
-// (specification, section "Full disk encryption header pointer").
-type EncryptionHeader struct {
-	Offset uint64 // of the LUKS header, in bytes from the start of the file
-	Length uint64 // bytes
-}
-
-// EncryptionHeader decodes the data of an extension of type [ExtEncryption].
-func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
-	if err := x.wantLength(encryptionExtLength); err != nil {
-		return EncryptionHeader{}, err
-	}
-	return EncryptionHeader{
-		Offset: binary.BigEndian.Uint64(x.Data),
-		Length: binary.BigEndian.Uint64(x.Data[8:]),
-	}, nil
-}
-
-// A BitmapDirectory is the data of the bitmaps extension (specification,
-// section "Bitmaps extension"): where the directory of the bitmaps lies.
-type BitmapDirectory struct {
-	NbBitmaps uint32
-	Reserved  uint32 // 0
-	Size      uint64 // bytes
-	Offset    uint64 // bytes from the start of the file
-}
-
-// BitmapDirectory decodes the data of an extension of type [ExtBitmaps].
-func (x Extension) BitmapDirectory() (BitmapDirectory, error) {
-	if err := x.wantLength(bitmapsExtLength); err != nil {
-		return BitmapDirectory{}, err
-	}
-	return BitmapDirectory{
-		NbBitmaps: binary.BigEndian.Uint32(x.Data),
-		Reserved:  binary.BigEndian.Uint32(x.Data[4:]),
-		Size:      binary.BigEndian.Uint64(x.Data[8:]),
-		Offset:    binary.BigEndian.Uint64(x.Data[16:]),
-	}, nil
 }
 
 func (x Extension) wantLength(n int) error {

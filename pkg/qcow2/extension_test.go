@@ -3,10 +3,12 @@ package qcow2_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
@@ -95,6 +97,7 @@ func TestBrokenExtensions(t *testing.T) {
 		"longest":             {patches: map[string]uint64{"extension[1].length": 0xffffffff}, n: 1, kind: corrupt, offset: second, words: "extension 0x12345678 (unknown) has length 4294967295"},
 		"end marker too long": {patches: map[string]uint64{"end.length": 0xffffffff}, n: 2, kind: corrupt, offset: second + 16, words: "extension 0x00000000 (end)"},
 		"end marker with 8":   {patches: map[string]uint64{"end.length": 8}, n: 2},
+		"7 bytes left":        {patches: map[string]uint64{"backing_file_offset": second + 7}, n: 1, kind: corrupt, offset: second, words: "7 bytes are left before 0x87, too few"},
 		"into backing name":   {patches: map[string]uint64{"backing_file_offset": second + 12}, n: 1, kind: corrupt, offset: second, words: "only 4 bytes are left before 0x8c"},
 		"backing name before": {patches: map[string]uint64{"backing_file_offset": 100}, n: 0},
 		"cut in a header":     {truncate: second + 4, n: 1, kind: qcow2.ErrTruncated, offset: second, words: "the file ends at 0x84"},
@@ -157,12 +160,11 @@ func TestFeatureNameTable(t *testing.T) {
 	tests := map[string]struct {
 		data []byte
 		n    int
-		err  string
 	}{
-		"whole":          {data, 4, ""},
-		"cut in a name":  {data[:len(data)-1], 3, "ends with 47 bytes of a record of 48"},
-		"cut after kind": {data[:49], 1, "ends with 1 bytes of a record"},
-		"empty":          {nil, 0, ""},
+		"whole":          {data, 4},
+		"cut in a name":  {data[:len(data)-1], 3},
+		"cut after kind": {data[:49], 1},
+		"empty":          {nil, 0},
 	}
 	all := []qcow2.FeatureName{
 		{Kind: qcow2.Incompatible, Bit: 62, Name: "time\x1btravel"}, {Kind: qcow2.Autoclear, Bit: 1, Name: long},
@@ -175,18 +177,9 @@ func TestFeatureNameTable(t *testing.T) {
 			if !ok {
 				t.Fatal("no feature name table")
 			}
-			var got []qcow2.FeatureName
-			var last error
-			for n, err := range x.FeatureNames() {
-				if last = err; err == nil {
-					got = append(got, n)
-				}
-			}
-			if diff := cmp.Diff(all[:test.n], got); diff != "" && test.n > 0 {
+			got := slices.Collect(x.FeatureNames())
+			if diff := cmp.Diff(all[:test.n], got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("names (-want +got):\n%s", diff)
-			}
-			if (test.err == "") != (last == nil) || last != nil && !strings.Contains(last.Error(), test.err) {
-				t.Errorf("error %v, want %q", last, test.err)
 			}
 		})
 	}

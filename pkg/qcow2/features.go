@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -116,11 +117,17 @@ func featureName(kind FeatureKind, bit int, table []FeatureName) string {
 		return known[bit]
 	}
 	for _, n := range table {
-		if n.Kind == kind && int(n.Bit) == bit && n.Name != "" {
+		if n.Kind == kind && int(n.Bit) == bit && n.Name != "" && !isKnownName(n.Name) {
 			return n.Name
 		}
 	}
 	return fmt.Sprintf("bit-%d", bit)
+}
+
+// isKnownName reports whether a name is that of a known bit, which no image can
+// give to another one.
+func isKnownName(name string) bool {
+	return slices.ContainsFunc(featureBitNames[:], func(known []string) bool { return slices.Contains(known, name) })
 }
 
 // setBits yields the numbers of the bits that are set in word, lowest first.

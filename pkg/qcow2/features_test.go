@@ -38,6 +38,15 @@ func TestFeatureNames(t *testing.T) {
 	}
 }
 
+// TestFeatureNameOfAnother has an image give a known name to an unknown bit.
+func TestFeatureNameOfAnother(t *testing.T) {
+	own := []qcow2.FeatureName{{Kind: qcow2.Incompatible, Bit: 50, Name: "dirty"}, {Kind: qcow2.Incompatible, Bit: 51, Name: "bitmaps"}}
+	got := qcow2.IncompatibleFeatures(1<<50 | 1<<51).Names(own)
+	if diff := cmp.Diff([]string{"bit-50", "bit-51"}, got); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
+	}
+}
+
 func TestUnknownFeatures(t *testing.T) {
 	if got := qcow2.IncompatibleFeatures(0x1f | 1<<5 | 1<<63).Unknown(); got != 1<<5|1<<63 {
 		t.Errorf("Unknown = %#x", uint64(got))

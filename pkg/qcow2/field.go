@@ -110,11 +110,18 @@ func (f Field) value(h *Header) uint64 {
 	panic("qcow2: header field " + f.Name + " has no value")
 }
 
+// Has reports whether h has the named field, as [Header.Fields] yields it. It
+// panics if the specification has no such field.
+func (h *Header) Has(name string) bool { return h.has(fieldNamed(name)) }
+
 // fieldOffset returns the byte offset of the named field.
-func fieldOffset(name string) uint64 {
+func fieldOffset(name string) uint64 { return uint64(fieldNamed(name).Offset) }
+
+// fieldNamed returns the named field.
+func fieldNamed(name string) Field {
 	i := slices.IndexFunc(fields[:], func(f Field) bool { return f.Name == name })
 	if i < 0 {
 		panic("qcow2: no header field " + name)
 	}
-	return uint64(fields[i].Offset)
+	return fields[i]
 }

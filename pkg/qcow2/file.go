@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // A File is an [Image] in a file or on a block device.
@@ -42,7 +43,17 @@ func openSeekable(name string) (*os.File, error) {
 	if kind := unseekable(info.Mode()); kind != "" {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%s, not a file or block device", kind)}
 	}
-	return os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil && unseekable(info.Mode()) != "" {
+		err = &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%s, not a file or block device", unseekable(info.Mode()))}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // unseekable names what the mode is of, or returns "" for a regular file or a

@@ -37,10 +37,10 @@ type Geometry struct {
 	// entries a 32nd of the cluster size, else the cluster size.
 	SubclusterSize uint64
 
-	// L1Entries is the number of L1 entries that the virtual size needs.
+	// L1Entries is the number of L1 entries, and so of L2 tables, that the size
+	// field needs.
 	L1Entries uint64
-	// L2CacheSize is how large a cache must be to hold the L2 entries of the
-	// whole disk, in bytes, whole clusters.
+	// L2CacheSize is how large a cache must be to hold all L2 tables, in bytes.
 	L2CacheSize uint64
 	// VMStateOffset is the guest offset at which VM state begins: that of the
 	// first L1 entry wholly past the disk, in bytes.
@@ -70,9 +70,9 @@ func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
 	g.HostClusters = ceilDiv(fileSize, g.ClusterSize)
 	g.RefcountBlockEntries = g.ClusterSize * 8 / g.RefcountBits
 	g.RefcountTableEntries = uint64(h.RefcountTableClusters) * g.ClusterSize / 8
-	g.L1Entries = g.l1Entries(g.VirtualSize)
-	g.L2CacheSize = ceilDiv(g.Clusters*g.L2EntrySize, g.ClusterSize) * g.ClusterSize
-	g.VMStateOffset = g.VMStateOffsetOf(g.VirtualSize)
+	g.L1Entries = g.l1Entries(h.Size)
+	g.L2CacheSize = g.L1Entries * g.ClusterSize
+	g.VMStateOffset = g.VMStateOffsetOf(h.Size)
 	return g, nil
 }
 

@@ -199,6 +199,9 @@ func (m *mapper) mapHealthy(p *Mapping, n uint64) bool {
 	if !p.HasHost {
 		step = 0
 	}
+	if !m.flush() {
+		return false
+	}
 	for m.out = *p; n > 0 && m.out.Start < m.diskEnd; n-- {
 		m.out.Length = min(size, m.diskEnd-m.out.Start)
 		if !m.yield(&m.out, nil) {
@@ -300,8 +303,9 @@ func (m *mapper) mapSubclusters(r *l2Run, p Mapping) bool {
 			if p.HasHost {
 				p.HostOffset += c*m.img.geometry.ClusterSize + uint64(i)*size
 			}
-			if p.Problems&InvalidSubclusters != 0 && a&1 == 0 { // another subcluster's
-				p.Problems &^= InvalidSubclusters
+			p.Problems &^= InvalidSubclusters // of the cluster as a whole
+			if a&1 != 0 && (z&1 != 0 || !p.HasHost) {
+				p.Problems |= InvalidSubclusters
 			}
 			if !m.add(&p) {
 				return false
@@ -369,8 +373,8 @@ func (m *mapper) compressedProblems(r *l2Run, p *Mapping) Problems {
 	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 || r.entry.Copied() {
 		bad |= ReservedBits
 	}
-	if p.HostOffset >= m.img.src.size {
-		bad |= BeyondEOF
+	if p.HostOffset >= m.img.src.size || end >= m.img.src.size+m.img.geometry.ClusterSize {
+		bad |= BeyondEOF // a file may end inside its last cluster
 	}
 	if m.inMetadata(p.HostOffset, end) {
 		bad |= OverlapsMetadata

@@ -6,10 +6,13 @@ import "encoding/binary"
 const Magic = 0x514649fb
 
 const (
-	headerLengthV2    = 72  // bytes; also the least that can be shown
-	headerLengthV3    = 104 // bytes; the shortest header of version 3
-	headerLengthKnown = 112 // bytes; where the fields known to this package end
+	headerLengthV2 = 72  // bytes; also the least that can be shown
+	headerLengthV3 = 104 // bytes; the shortest header of version 3
 )
+
+// KnownHeaderLength is where the header fields known to this package end, in
+// bytes.
+const KnownHeaderLength = 112
 
 // CryptMethod is the header's crypt_method: how guest data is encrypted.
 type CryptMethod uint32
@@ -80,7 +83,7 @@ func (h *Header) known() uint32 {
 	if h.Version == 2 {
 		return headerLengthV2
 	}
-	return min(max(h.HeaderLength, headerLengthV3), headerLengthKnown)
+	return min(max(h.HeaderLength, headerLengthV3), KnownHeaderLength)
 }
 
 // VirtualSize returns the disk size in bytes that the guest sees: Size without
@@ -88,7 +91,7 @@ func (h *Header) known() uint32 {
 func (h *Header) VirtualSize() uint64 { return h.Size &^ 511 }
 
 // parseHeader decodes p, the first bytes of the file: as many as there are, up
-// to [headerLengthKnown].
+// to [KnownHeaderLength].
 func parseHeader(p []byte) (Header, error) {
 	var h Header
 	if len(p) == 0 {

@@ -162,7 +162,7 @@ func TestOpenEveryLength(t *testing.T) {
 		if _, err := img.Geometry(); (err != nil) != (n < 104) {
 			t.Errorf("%d bytes: Geometry: %v", n, err)
 		}
-		if errs := img.HeaderErrors(); (len(errs) > 0) != (n < 112) {
+		if errs := img.HeaderErrors(); (len(errs) > 0) != (n < 124) { // where the backing file name ends
 			t.Errorf("%d bytes: HeaderErrors = %v", n, errs)
 		}
 	}
@@ -186,18 +186,25 @@ func TestReadErrors(t *testing.T) {
 	b := qcow2test.Image{Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
 	broken := errors.New("broken disk")
 	for name, test := range map[string]struct {
-		from int64
-		err  error
-		want error
+		from       int64
+		err        error
+		open, exts error
 	}{
-		"header":        {0, broken, broken},
-		"first cluster": {112, broken, broken},
-		"shrunk":        {112, io.EOF, qcow2.ErrTruncated},
+		"header":        {0, broken, broken, nil},
+		"shrunk":        {100, io.EOF, qcow2.ErrTruncated, nil},
+		"behind header": {112, broken, nil, broken},
+		"first cluster": {4096, broken, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := qcow2.Open(failingReader{b.Reader(), test.from, test.err}, int64(len(b.Bytes)))
-			if !errors.Is(err, test.want) {
-				t.Errorf("Open = %v, want %v", err, test.want)
+			img, err := qcow2.Open(failingReader{b.Reader(), test.from, test.err}, int64(len(b.Bytes)))
+			if !errors.Is(err, test.open) {
+				t.Fatalf("Open = %v, want %v", err, test.open)
+			}
+			if img == nil {
+				return
+			}
+			if _, err := extensions(img); !errors.Is(err, test.exts) {
+				t.Errorf("Extensions: %v, want %v", err, test.exts)
 			}
 		})
 	}

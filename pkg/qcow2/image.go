@@ -14,7 +14,9 @@ type Image struct {
 	header       Header
 	geometry     Geometry
 	geometryErr  error
-	firstCluster []byte // as far as the file reaches; the header alone without a geometry
+	firstCluster []byte // as far as it can be read; the header alone without a geometry
+
+	firstClusterErr error // why there is no more of it, if not for the end of the file
 }
 
 // An Option changes how [Open] reads an image.
@@ -34,7 +36,7 @@ func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 	for _, opt := range opts {
 		opt(img)
 	}
-	p, err := img.src.read(SectionHeader, 0, min(img.src.size, headerLengthKnown))
+	p, err := img.src.read(SectionHeader, 0, min(img.src.size, KnownHeaderLength), "the header")
 	if err != nil {
 		return nil, err
 	}
@@ -46,13 +48,25 @@ func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 		img.firstCluster = p
 		return img, nil
 	}
-	if img.firstCluster, err = img.src.read(SectionHeader, 0, min(img.src.size, img.geometry.ClusterSize)); err != nil {
-		return nil, err
-	}
-	if n := min(uint64(img.header.HeaderLength), uint64(len(img.firstCluster))); n > headerLengthKnown {
-		img.header.Rest = img.firstCluster[headerLengthKnown:n:n]
+	img.readFirstCluster(p)
+	if n := min(uint64(img.header.HeaderLength), uint64(len(img.firstCluster))); n > KnownHeaderLength {
+		img.header.Rest = img.firstCluster[KnownHeaderLength:n:n]
 	}
 	return img, nil
+}
+
+// readFirstCluster reads the first cluster, which begins with p. Where a disk
+// fails inside it, it takes what can be read before.
+func (img *Image) readFirstCluster(p []byte) {
+	img.firstCluster = p
+	for n := min(img.src.size, img.geometry.ClusterSize); n > uint64(len(p)); n /= 2 {
+		q, err := img.src.read(SectionExtensions, 0, n, "the first cluster")
+		if err == nil {
+			img.firstCluster = q
+			return
+		}
+		img.firstClusterErr = err
+	}
 }
 
 // Header returns the header as it is in the file.

@@ -29,6 +29,11 @@ type Limits struct {
 	BitmapNameBytes uint64
 	// BitmapTableEntries bounds each bitmap table, in entries of 8 bytes.
 	BitmapTableEntries uint64
+	// BitmapBytes bounds each bitmap, in bytes of the clusters that its table
+	// has entries for.
+	BitmapBytes uint64
+	// BackingFormatBytes bounds the format of the backing file, in bytes.
+	BackingFormatBytes uint64
 }
 
 // DefaultLimits returns the limits that QEMU enforces.
@@ -44,6 +49,8 @@ func DefaultLimits() Limits {
 		BitmapDirectoryBytes: 1024 * 65535,
 		BitmapNameBytes:      1023,
 		BitmapTableEntries:   0x8000000,
+		BitmapBytes:          0x20000000,
+		BackingFormatBytes:   15,
 	}
 }
 
@@ -62,5 +69,7 @@ func NoLimits() Limits {
 		BitmapDirectoryBytes: none,
 		BitmapNameBytes:      none,
 		BitmapTableEntries:   none,
+		BitmapBytes:          none,
+		BackingFormatBytes:   none,
 	}
 }

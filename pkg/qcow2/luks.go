@@ -70,7 +70,7 @@ var luksKeySizes = map[string][]uint32{
 // or key size that QEMU does not know leaves the name as stored.
 func (l *LUKS) CipherAlg() string {
 	n := l.KeyBytes
-	if l.mode() == "xts" {
+	if l.CipherModeAlg() == "xts" {
 		n /= 2 // XTS takes two keys of equal size
 	}
 	if slices.Contains(luksKeySizes[l.CipherName], n) {
@@ -80,9 +80,7 @@ func (l *LUKS) CipherAlg() string {
 }
 
 // CipherModeAlg returns the block cipher mode as qemu-img info names it: "xts".
-func (l *LUKS) CipherModeAlg() string { return l.mode() }
-
-func (l *LUKS) mode() string {
+func (l *LUKS) CipherModeAlg() string {
 	mode, _, _ := strings.Cut(l.CipherMode, "-")
 	return mode
 }
@@ -102,9 +100,33 @@ func (l *LUKS) IVGenHashAlg() string {
 	return hash
 }
 
+// An EncryptionHeader is the data of the full disk encryption extension
+// (specification, section "Full disk encryption header pointer").
+type EncryptionHeader struct {
+	Offset uint64 // of the LUKS header, in bytes from the start of the file
+	Length uint64 // bytes
+}
+
+// EncryptionHeader decodes the data of an extension of type [ExtEncryption].
+func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
+	if err := x.wantLength(encryptionExtLength); err != nil {
+		return EncryptionHeader{}, err
+	}
+	return EncryptionHeader{
+		Offset: binary.BigEndian.Uint64(x.Data),
+		Length: binary.BigEndian.Uint64(x.Data[8:]),
+	}, nil
+}
+
 // LUKS decodes the LUKS header at e. The error is an [*Error].
 func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
-	p, err := img.src.read(SectionEncryptionHeader, e.Offset, luksPreludeLength)
+	if img.geometryErr != nil {
+		return nil, img.geometryErr
+	}
+	if c := img.geometry.ClusterSize; e.Offset%c != 0 {
+		return nil, errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "the offset %#x is not a multiple of the cluster size %#x", e.Offset, c)
+	}
+	p, err := img.src.read(SectionEncryptionHeader, e.Offset, luksPreludeLength, "the LUKS magic")
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +136,7 @@ func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
 	l := &LUKS{Offset: e.Offset, Version: binary.BigEndian.Uint16(p[len(luksMagic):])}
 	switch l.Version {
 	case 1:
-		if p, err = img.src.read(SectionEncryptionHeader, e.Offset, luksHeaderLength); err != nil {
+		if p, err = img.src.read(SectionEncryptionHeader, e.Offset, luksHeaderLength, "the LUKS header"); err != nil {
 			return nil, err
 		}
 		l.decode(p)
@@ -122,7 +144,7 @@ func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
 	default:
 		return l, errorf(SectionEncryptionHeader, e.Offset+uint64(len(luksMagic)), ErrUnsupported, "LUKS version %d is not known", l.Version)
 	}
-	l.judge(e, img.geometry.ClusterSize)
+	l.judge(e)
 	return l, nil
 }
 
@@ -147,12 +169,9 @@ func (l *LUKS) decode(p []byte) {
 }
 
 // judge records what contradicts the specification in a decoded header.
-func (l *LUKS) judge(e EncryptionHeader, clusterSize uint64) {
+func (l *LUKS) judge(e EncryptionHeader) {
 	bad := func(at uint64, format string, args ...any) {
 		l.Damage = append(l.Damage, errorf(SectionEncryptionHeader, l.Offset+at, ErrCorrupt, format, args...))
-	}
-	if e.Offset%clusterSize != 0 {
-		bad(0, "it does not begin at a cluster")
 	}
 	if e.Length < luksHeaderLength {
 		bad(0, "the header extension gives it %d bytes, fewer than the %d of a LUKS header", e.Length, luksHeaderLength)

@@ -66,11 +66,11 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 		for i := range img.header.NbSnapshots {
 			s, err := img.snapshotAt(c, int(i))
 			if err == nil && c.off-start > img.limits.SnapshotTableBytes {
-				err = errorf(SectionSnapshotTable, s.Offset, ErrLimit, "entry %d ends above the limit of %d bytes for the table (SnapshotTableBytes)",
-					i, img.limits.SnapshotTableBytes)
+				err = errorf(SectionSnapshotTable, s.Offset, ErrLimit, "it ends above the limit of %d bytes for the table (SnapshotTableBytes)",
+					img.limits.SnapshotTableBytes)
 			}
 			if err != nil {
-				yield(Snapshot{}, err)
+				yield(Snapshot{}, inEntry(err, int(i)))
 				return
 			}
 			if !yield(s, nil) {
@@ -156,7 +156,7 @@ func (img *Image) snapshotCountError() *Error {
 // snapshotAt decodes the entry at the cursor, padded to a multiple of 8 bytes.
 func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	s := Snapshot{Index: index, Offset: c.off}
-	p, err := c.next(snapshotEntryLength)
+	p, err := c.next(snapshotEntryLength, "fixed part")
 	if err != nil {
 		return s, err
 	}
@@ -170,13 +170,13 @@ func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	s.VMStateSize = uint64(binary.BigEndian.Uint32(p[32:]))
 	s.ExtraSize = binary.BigEndian.Uint32(p[36:])
 	if uint64(s.ExtraSize) > img.limits.SnapshotExtraBytes {
-		return s, errorf(SectionSnapshotTable, s.Offset+36, ErrLimit, "entry %d has %d bytes of extra data, above the limit of %d (SnapshotExtraBytes)",
-			index, s.ExtraSize, img.limits.SnapshotExtraBytes)
+		return s, errorf(SectionSnapshotTable, s.Offset+36, ErrLimit, "%d bytes of extra data are above the limit of %d (SnapshotExtraBytes)",
+			s.ExtraSize, img.limits.SnapshotExtraBytes)
 	}
 	if err := s.readExtra(c, img.header.Size); err != nil {
 		return s, err
 	}
-	text, err := c.next(idSize + nameSize)
+	text, err := c.next(idSize+nameSize, "id and name")
 	if err != nil {
 		return s, err
 	}
@@ -188,7 +188,7 @@ func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 // readExtra decodes the extra data, whose fields end where ExtraSize does.
 func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	kept := min(uint64(s.ExtraSize), extraICount+maxExtraKept)
-	p, err := c.next(kept)
+	p, err := c.next(kept, "extra data")
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	} else if kept > extraICount {
 		s.Extra = append(s.Extra, p[extraICount:]...)
 	}
-	return c.skip(uint64(s.ExtraSize) - kept)
+	return c.skip(uint64(s.ExtraSize)-kept, "extra data")
 }
 
 // snapshotDamage judges where the entry says that the L1 table lies.
@@ -218,6 +218,9 @@ func (img *Image) snapshotDamage(s *Snapshot) []*Error {
 		errs = append(errs, errorf(SectionSnapshotTable, s.Offset+at, kind, format, args...))
 	}
 	n := uint64(s.L1Size) * 8
+	if img.header.Version > 2 && s.ExtraSize < extraDiskSize {
+		bad(36, ErrCorrupt, "entry %d has %d bytes of extra data; version 3 needs %d, with the disk size", s.Index, s.ExtraSize, extraDiskSize)
+	}
 	if s.L1TableOffset%img.geometry.ClusterSize != 0 {
 		bad(0, ErrCorrupt, "the L1 table offset %#x of entry %d is not a multiple of the cluster size %#x", s.L1TableOffset, s.Index, img.geometry.ClusterSize)
 	} else if s.L1TableOffset > math.MaxInt64-n {

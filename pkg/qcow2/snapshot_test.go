@@ -94,9 +94,9 @@ func TestBrokenSnapshotTable(t *testing.T) {
 		"4 billion":         {"nb_snapshots", 0xffffffff, 0, limit, "nb_snapshots 4294967295 is above the limit of 65536 (Snapshots)"},
 		"offset 0":          {"snapshots_offset", 0, 0, corrupt, "snapshots_offset 0x0 is not that of a cluster"},
 		"unaligned":         {"snapshots_offset", 0x10200, 0, corrupt, "snapshots_offset 0x10200"},
-		"past the end":      {"snapshots_offset", 1 << 40, 0, qcow2.ErrTruncated, "40 bytes wanted, 0 left"},
-		"largest offset":    {"snapshots_offset", math.MaxUint64 &^ 0xffff, 0, qcow2.ErrTruncated, "40 bytes wanted, 0 left"},
-		"extra data: limit": {"snapshot[1].extra_data_size", 1025, 1, limit, "entry 1 has 1025 bytes of extra data, above the limit of 1024 (SnapshotExtraBytes)"},
+		"past the end":      {"snapshots_offset", 1 << 40, 0, qcow2.ErrTruncated, "entry 0: fixed part of 40 bytes, but the file ends at 0x"},
+		"largest offset":    {"snapshots_offset", math.MaxUint64 &^ 0xffff, 0, qcow2.ErrTruncated, "entry 0: fixed part of 40 bytes, but the file ends at 0x"},
+		"extra data: limit": {"snapshot[1].extra_data_size", 1025, 1, limit, "entry 1: 1025 bytes of extra data are above the limit of 1024 (SnapshotExtraBytes)"},
 		"extra data":        {"snapshot[0].extra_data_size", 0xffffffff, 0, limit, "4294967295 bytes of extra data"},
 	}
 	for name, test := range tests {
@@ -159,6 +159,21 @@ func TestDamagedSnapshot(t *testing.T) {
 		}
 		if e := got[0].Damage[0]; !errors.Is(e, test.kind) || !strings.Contains(e.Detail, test.words) || e.Offset != b.Field(test.field).Offset {
 			t.Errorf("%s = %#x: damage %q of kind %v, want %q of kind %v", test.field, test.value, e, e.Kind, test.words, test.kind)
+		}
+	}
+}
+
+// TestShortExtraData holds that version 3, unlike 2, wants the disk size.
+func TestShortExtraData(t *testing.T) {
+	for _, test := range []struct {
+		version   uint32
+		extraSize int
+		damage    int
+	}{{3, -1, 1}, {3, 15, 1}, {3, 16, 0}, {2, -1, 0}, {2, 8, 0}} {
+		b := qcow2test.Image{Version: test.version, Snapshots: []qcow2test.Snapshot{{ID: "1", ExtraSize: test.extraSize}}}.Build()
+		got, err := snapshots(open(t, b))
+		if err != nil || len(got) != 1 || len(got[0].Damage) != test.damage {
+			t.Errorf("version %d, extra data of %d bytes: %+v, %v", test.version, test.extraSize, got, err)
 		}
 	}
 }

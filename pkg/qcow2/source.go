@@ -13,11 +13,11 @@ type source struct {
 	size uint64 // bytes
 }
 
-// read returns the n bytes at off. It allocates nothing when the file does
-// not reach that far.
-func (s *source) read(sec Section, off, n uint64) ([]byte, error) {
+// read returns the n bytes at off, which are what. It allocates nothing when
+// the file does not reach that far.
+func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 	if off > s.size || n > s.size-off {
-		return nil, errorf(sec, off, ErrTruncated, "%d bytes wanted, but the file ends at %#x", n, s.size)
+		return nil, errorf(sec, off, ErrTruncated, "%s of %d bytes, but the file ends at %#x", what, n, s.size)
 	}
 	p := make([]byte, n)
 	if err := s.fill(sec, off, p); err != nil {
@@ -60,10 +60,11 @@ func newCursor(src *source, sec Section, off, end uint64) *cursor {
 // left returns how many bytes there are until the end.
 func (c *cursor) left() uint64 { return c.end - min(c.off, c.end) }
 
-// next consumes n bytes and returns them; they stay valid until the next call.
-func (c *cursor) next(n uint64) ([]byte, error) {
-	if n > c.left() {
-		return nil, errorf(c.sec, c.off, ErrTruncated, "%d bytes wanted, %d left before %#x", n, c.left(), c.end)
+// next consumes n bytes, which are what, and returns them; they stay valid
+// until the next call.
+func (c *cursor) next(n uint64, what string) ([]byte, error) {
+	if err := c.reach(n, what); err != nil {
+		return nil, err
 	}
 	if n > uint64(len(c.buf)) {
 		window := make([]byte, min(max(n, cursorWindow), c.left()))
@@ -79,10 +80,22 @@ func (c *cursor) next(n uint64) ([]byte, error) {
 	return p, nil
 }
 
-// skip consumes n bytes without reading those that are not read yet.
-func (c *cursor) skip(n uint64) error {
-	if n > c.left() {
-		return errorf(c.sec, c.off, ErrTruncated, "%d bytes wanted, %d left before %#x", n, c.left(), c.end)
+// reach returns an error when there are fewer than n bytes left.
+func (c *cursor) reach(n uint64, what string) error {
+	switch {
+	case n <= c.left():
+		return nil
+	case c.end == c.src.size:
+		return errorf(c.sec, c.off, ErrTruncated, "%s of %d bytes, but the file ends at %#x", what, n, c.end)
+	}
+	return errorf(c.sec, c.off, ErrTruncated, "%s of %d bytes, but %d are left before %#x", what, n, c.left(), c.end)
+}
+
+// skip consumes n bytes, which are what, without reading those that are not
+// read yet.
+func (c *cursor) skip(n uint64, what string) error {
+	if err := c.reach(n, what); err != nil {
+		return err
 	}
 	c.buf = c.buf[min(n, uint64(len(c.buf))):]
 	c.off += n
@@ -92,5 +105,5 @@ func (c *cursor) skip(n uint64) error {
 // pad consumes what pads a record that began at start to a multiple of 8
 // bytes. The last record may lack it.
 func (c *cursor) pad(start uint64) error {
-	return c.skip(min(-(c.off-start)&7, c.left()))
+	return c.skip(min(-(c.off-start)&7, c.left()), "padding")
 }

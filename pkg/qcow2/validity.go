@@ -1,16 +1,21 @@
 package qcow2
 
-import "math"
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
+)
 
 // HeaderErrors returns what is wrong with the header, in the order of the
 // file: fields outside what the specification allows, fields beyond the
-// limits, and a header that the file does not hold whole. It is empty for
-// every image that QEMU opens. Unknown feature bits are no error here.
+// limits, fields that contradict the header extensions, and a header that the
+// file does not hold whole. Unknown feature bits are no error here.
 func (img *Image) HeaderErrors() []*Error {
 	h, v := &img.header, validity{img: img}
 	v.errs = geometryErrors(h)
-	if h.stored < h.known() && h.stored >= headerLengthV3 {
-		v.bad(h.stored, ErrTruncated, "the file ends inside the header: it has %d bytes of %d", h.stored, h.known())
+	if img.geometryErr == nil && img.src.size < uint64(h.HeaderLength) {
+		v.bad(uint32(img.src.size), ErrTruncated, "the file ends inside the header: it has %d bytes of %d", img.src.size, h.HeaderLength)
 	}
 	if !h.CryptMethod.known() {
 		v.field("crypt_method", ErrUnsupported, "%d is neither 0 (none), 1 (AES) nor 2 (LUKS)", uint32(h.CryptMethod))
@@ -26,7 +31,9 @@ func (img *Image) HeaderErrors() []*Error {
 		v.refcountTable()
 		v.snapshotTable()
 		v.encryption()
+		v.backingFormat()
 	}
+	slices.SortStableFunc(v.errs, func(a, b *Error) int { return cmp.Compare(a.Offset, b.Offset) })
 	return v.errs
 }
 
@@ -64,13 +71,15 @@ func (v *validity) backingName() {
 	if h.BackingFileOffset == 0 {
 		return
 	}
+	if _, _, err := v.img.BackingFile(); err != nil {
+		if e, ok := errors.AsType[*Error](err); ok {
+			v.errs = append(v.errs, e)
+		}
+	}
 	if h.BackingFileOffset > g.ClusterSize {
 		v.field("backing_file_offset", ErrCorrupt, "%#x lies outside the first cluster", h.BackingFileOffset)
 	} else if uint64(h.BackingFileSize) > g.ClusterSize-h.BackingFileOffset {
 		v.field("backing_file_size", ErrCorrupt, "%d: the name at %#x crosses the end of the first cluster", h.BackingFileSize, h.BackingFileOffset)
-	}
-	if n := uint64(h.BackingFileSize); n > v.img.limits.BackingNameBytes {
-		v.field("backing_file_size", ErrLimit, "%d is above the limit of %d bytes (BackingNameBytes)", n, v.img.limits.BackingNameBytes)
 	}
 }
 
@@ -111,6 +120,8 @@ func (v *validity) snapshotTable() {
 // table judges where a table of n bytes lies.
 func (v *validity) table(field string, offset, n uint64) {
 	switch {
+	case offset == 0 && n > 0:
+		v.field(field, ErrCorrupt, "is 0: the table would overlap the header")
 	case offset%v.img.geometry.ClusterSize != 0:
 		v.field(field, ErrCorrupt, "%#x is not a multiple of the cluster size %#x", offset, v.img.geometry.ClusterSize)
 	case offset > math.MaxInt64 || n > math.MaxInt64-offset:
@@ -119,7 +130,19 @@ func (v *validity) table(field string, offset, n uint64) {
 }
 
 func (v *validity) encryption() {
-	if _, ok := v.img.Extension(ExtEncryption); !ok && v.img.header.CryptMethod == CryptLUKS {
+	x, ok := v.img.Extension(ExtEncryption)
+	luks := v.img.header.CryptMethod == CryptLUKS
+	switch {
+	case luks && !ok:
 		v.field("crypt_method", ErrCorrupt, "2 (LUKS) needs the encryption header extension, which is missing")
+	case ok && !luks:
+		v.field("crypt_method", ErrCorrupt, "%d is not 2 (LUKS), but there is an encryption header extension at %#x", uint32(v.img.header.CryptMethod), x.Offset)
+	}
+}
+
+func (v *validity) backingFormat() {
+	if x, ok := v.img.Extension(ExtBackingFormat); ok && uint64(len(x.Data)) > v.img.limits.BackingFormatBytes {
+		v.errs = append(v.errs, errorf(SectionExtensions, x.Offset, ErrLimit,
+			"a backing file format of %d bytes is above the limit of %d (BackingFormatBytes)", len(x.Data), v.img.limits.BackingFormatBytes))
 	}
 }

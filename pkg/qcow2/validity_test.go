@@ -49,6 +49,8 @@ var headerFaults = []headerFault{
 	{"l1_size", 4 << 20, nil, ""},
 	{"l1_size", 4<<20 + 1, limit, "is above the limit of 33554432 (L1Bytes)"},
 	{"l1_size", 0xffffffff, limit, "l1_size 4294967295: a table of 34359738360 bytes is above the limit"},
+	{"l1_table_offset", 0, corrupt, "l1_table_offset is 0: the table would overlap the header"},
+	{"refcount_table_offset", 0, corrupt, "refcount_table_offset is 0: the table would overlap the header"},
 	{"l1_table_offset", 0x30200, corrupt, "l1_table_offset 0x30200 is not a multiple of the cluster size 0x10000"},
 	{"l1_table_offset", 0xffffffffffff0000, corrupt, "would reach beyond 2^63"},
 	{"l1_table_offset", math.MaxInt64 &^ 0xffff, nil, ""},
@@ -159,5 +161,74 @@ func TestExtendedL2ClusterBits(t *testing.T) {
 		if (len(errs) > 0) != bad {
 			t.Errorf("cluster_bits %d with extended L2: %v", bits, errs)
 		}
+	}
+}
+
+// TestEncryptionContradiction has a LUKS header that crypt_method denies.
+func TestEncryptionContradiction(t *testing.T) {
+	for method, bad := range map[uint64]bool{0: true, 1: true, 2: false} {
+		b := qcow2test.Image{LUKS: luksHeader("aes", "xts-plain64", 64), L1Size: 1}.Build().Set("crypt_method", method)
+		errs := open(t, b).HeaderErrors()
+		if (len(errs) > 0) != bad || bad && !strings.Contains(errs[0].Detail, "is not 2 (LUKS), but there is an encryption header extension at 0x70") {
+			t.Errorf("crypt_method %d: %v", method, errs)
+		}
+	}
+}
+
+func TestBackingFormatLimit(t *testing.T) {
+	for n, bad := range map[int]bool{0: false, 15: false, 16: true} {
+		b := qcow2test.Image{L1Size: 1, Extensions: []qcow2test.Extension{{Type: uint32(qcow2.ExtBackingFormat), Data: make([]byte, n)}}}.Build()
+		errs := open(t, b).HeaderErrors()
+		if (len(errs) > 0) != bad || bad && (errs[0].Section != qcow2.SectionExtensions || !errors.Is(errs[0], limit)) {
+			t.Errorf("a format of %d bytes: %v", n, errs)
+		}
+	}
+}
+
+// TestHeaderErrorsInOrder breaks fields from the last to the first.
+func TestHeaderErrorsInOrder(t *testing.T) {
+	b := qcow2test.Image{Size: 1 << 20}.Build()
+	b.Set("compression_type", 9).Set("nb_snapshots", 1<<20).Set("l1_size", 0).Set("crypt_method", 9).Set("backing_file_size", 9).Set("backing_file_offset", 1<<40)
+	last := uint64(0)
+	errs := open(t, b).HeaderErrors()
+	for _, e := range errs {
+		if e.Offset < last {
+			t.Errorf("%v comes after offset %d", e, last)
+		}
+		last = e.Offset
+	}
+	if len(errs) < 5 {
+		t.Errorf("%d errors: %v", len(errs), errs)
+	}
+}
+
+// TestWithoutGeometry asks an image whose geometry cannot be read for what
+// needs one.
+func TestWithoutGeometry(t *testing.T) {
+	img := open(t, qcow2test.Image{BackingFile: "base", Patches: map[string]uint64{"cluster_bits": 22}}.Build())
+	want := "cluster_bits 22 is outside 9 to 21"
+	var errs []error
+	for _, err := range img.Bitmaps(qcow2.BitmapDirectory{NbBitmaps: 1, Size: 24, Offset: 512}) {
+		errs = append(errs, err)
+	}
+	for _, err := range img.Snapshots() {
+		errs = append(errs, err)
+	}
+	for _, err := range img.Extensions() {
+		errs = append(errs, err)
+	}
+	for _, err := range img.Guest(qcow2.GuestOptions{}) {
+		errs = append(errs, err)
+	}
+	_, err := img.LUKS(qcow2.EncryptionHeader{Offset: 512, Length: 592})
+	_, _, err2 := img.BackingFile()
+	errs = append(errs, err, err2)
+	for _, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	if len(errs) != 6 {
+		t.Errorf("%d errors, want 6", len(errs))
 	}
 }

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -132,6 +133,9 @@ func appendText(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	case KindText:
 		return append(dst, v.str...)
 	case KindImageText:
+		if v.str == "-" { // not the same as none
+			return append(dst, `\x2d`...)
+		}
 		return appendEscaped(dst, v.str)
 	case KindTime:
 		return appendTime(dst, v.num)
@@ -143,14 +147,15 @@ func appendText(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	panic("render: a value of column " + c.Key + " has no text")
 }
 
-// appendNames appends the escaped names of the bits that are set.
+// appendNames appends the escaped names of the bits that are set, as appendItem
+// does.
 func appendNames(dst []byte, names []string, word uint64, sep string) []byte {
 	for first := true; word != 0; word &= word - 1 {
 		if !first {
 			dst = append(dst, sep...)
 		}
 		first = false
-		dst = appendEscaped(dst, names[bits.TrailingZeros64(word)])
+		dst = appendItem(dst, names[bits.TrailingZeros64(word)])
 	}
 	return dst
 }
@@ -164,7 +169,18 @@ func appendList(dst []byte, list []string, sep string) []byte {
 		if i > 0 {
 			dst = append(dst, sep...)
 		}
-		dst = appendEscaped(dst, s)
+		dst = appendItem(dst, s)
 	}
 	return dst
+}
+
+// appendItem appends a string of a list, escaped, and with it the comma, which
+// would pass for the end of the item.
+func appendItem(dst []byte, s string) []byte {
+	start := len(dst)
+	if dst = appendEscaped(dst, s); !slices.Contains(dst[start:], ',') {
+		return dst
+	}
+	item := bytes.ReplaceAll(dst[start:], []byte(","), []byte(`\x2c`))
+	return append(dst[:start], item...)
 }

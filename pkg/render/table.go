@@ -60,12 +60,21 @@ func (d *drawer) whole(kinds []Kind, titles []string, rows [][]string) []byte {
 	return bytes.Clone(d.out.Bytes())
 }
 
+// maxColumnWidth bounds the width that cells give their column, in characters:
+// one enormous name would pad every other row as well. A wider cell pushes the
+// frame.
+const maxColumnWidth = 200
+
 // draw returns a table of text cells, aligned by the kinds of the columns.
 // Without titles it has no heading.
 func (d *drawer) draw(kinds []Kind, titles []string, rows [][]string) []byte {
 	widths := cellWidths(titles, rows)
-	if len(rows) <= wholeRows || slices.Contains(widths, 0) { // a frame shows no column of width 0
+	short := len(rows) <= wholeRows && slices.Max(widths) <= maxColumnWidth
+	if short || slices.Contains(widths, 0) { // a frame shows no column of width 0
 		return d.whole(kinds, titles, rows)
+	}
+	for i, w := range widths {
+		widths[i] = min(w, maxColumnWidth)
 	}
 	f := d.frame(kinds, titles, widths)
 	table := slices.Clone(f.top)

@@ -7,10 +7,14 @@ import (
 	"strings"
 )
 
-// bufferedRows is how many rows of a section are held back to see how wide
-// they are. The columns of a longer section are as wide as these rows and the
-// widest value that a column declares.
-const bufferedRows = 256
+// bufferedRows and bufferedText are how many rows of a section, and how many
+// bytes of text in them, are held back to see how wide they are. The columns of
+// a longer section are as wide as these rows and the widest value that a column
+// declares.
+const (
+	bufferedRows = 256
+	bufferedText = 1 << 20
+)
 
 // tableRenderer draws tables for people.
 type tableRenderer struct {
@@ -21,6 +25,7 @@ type tableRenderer struct {
 	drawn   bool // there is something above
 	section *Section
 	held    []Value   // the first rows, one behind the other
+	text    int       // bytes of text in them
 	below   []payload // nested sections, to draw under the table
 	long    *longTable
 }
@@ -63,7 +68,10 @@ func (r *tableRenderer) Row(row []Value) error {
 		return nil
 	}
 	r.held = append(r.held, row...)
-	if len(r.held) > bufferedRows*len(row) {
+	for i := range row {
+		r.text += len(row[i].str)
+	}
+	if len(r.held) > bufferedRows*len(row) || r.text > bufferedText && r.section.Layout != LayoutSingle {
 		return r.startLong()
 	}
 	return nil
@@ -103,7 +111,7 @@ func (r *tableRenderer) finish() {
 	default:
 		r.drawShort(s)
 	}
-	r.held = r.held[:0]
+	r.held, r.text = r.held[:0], 0
 	below := r.below
 	r.below = nil
 	for _, b := range below {
@@ -171,7 +179,7 @@ func (r *tableRenderer) startLong() error {
 			return err
 		}
 	}
-	r.held = r.held[:0]
+	r.held, r.text = r.held[:0], 0
 	return nil
 }
 
@@ -255,7 +263,8 @@ func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
 		}
 		t := tableColumn{column: c, index: i, width: max(displayWidth(c.Title), 1)}
 		for row := range r.heldRows(s) {
-			t.width = max(t.width, cellWidth(appendCell(nil, c, &row[i], s.ClusterBits)))
+			width := cellWidth(appendCell(nil, c, &row[i], s.ClusterBits))
+			t.width = max(t.width, min(width, maxColumnWidth))
 		}
 		if more {
 			t.width = max(t.width, widest(c, s.ClusterBits))

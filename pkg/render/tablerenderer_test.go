@@ -292,3 +292,21 @@ func TestTableWithoutColumns(t *testing.T) {
 		}
 	}
 }
+
+// One enormous name pads no other row, and its section is held no longer than
+// bufferedText.
+func TestTableEnormousCell(t *testing.T) {
+	s := &Section{Key: "list", Layout: LayoutList, Columns: []Column{{Key: "n", Title: "N", Kind: KindImageText}, {Key: "k", Title: "K", Kind: KindUint}}}
+	huge := strings.Repeat("h", 100_000)
+	for _, n := range []int{3, wholeRows + 3, bufferedRows + 3} {
+		rows := slices.Repeat([][]Value{{ImageText("a"), Uint(1)}}, n)
+		rows[1] = []Value{ImageText(huge), Uint(2)}
+		out := output(t, FormatTable, Options{}, part{s, rows})
+		if !strings.Contains(out, huge) {
+			t.Errorf("%d rows: the name is cut", n)
+		}
+		if most := len(huge) + (n+4)*4*(maxColumnWidth+20); len(out) > most {
+			t.Errorf("%d rows: %d bytes, want %d at most", n, len(out), most)
+		}
+	}
+}

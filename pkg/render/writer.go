@@ -45,6 +45,8 @@ func (w *writer) flush() error {
 		}
 		w.err = err
 	}
-	w.buf = w.buf[:0]
+	if w.buf = w.buf[:0]; cap(w.buf) > 4*bufferSize { // a row was enormous
+		w.buf = make([]byte, 0, bufferSize+bufferSize/4)
+	}
 	return w.err
 }

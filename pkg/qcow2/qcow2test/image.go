@@ -20,7 +20,7 @@ type Image struct {
 	ClusterBits  uint   // 0: 16
 	RefcountBits uint64 // 0: 16
 	Size         uint64 // virtual disk size in bytes
-	L1Size       uint32 // entries of the L1 table; 0: as many as Size needs
+	L1Size       uint32 // entries of the L1 table; 0: as many as Size and the mapping need
 	HeaderLength uint32 // 0: 112, or 72 in version 2
 
 	CryptMethod          uint32
@@ -33,9 +33,14 @@ type Image struct {
 	Extensions  []Extension // before those of Bitmaps and LUKS
 	Bitmaps     []Bitmap
 	LUKS        []byte            // LUKS header
-	Clusters    map[uint64]Kind   // the mapping by guest cluster; the rest is unallocated
 	Snapshots   []Snapshot        // in the order of the table
 	Patches     map[string]uint64 // fields to set at the end, as [Built.Set] does
+
+	// The mapping by guest cluster; the rest is unallocated. Clusters past
+	// Size are those behind the disk, where VM state is.
+	Clusters    map[uint64]Kind
+	Compressed  map[uint64]Compressed
+	Subclusters map[uint64]uint64 // bitmaps of clusters whose subclusters differ, with extended L2 entries
 }
 
 // An Extension is a header extension.
@@ -52,7 +57,7 @@ type Bitmap struct {
 }
 
 // A Snapshot is an internal snapshot of the disk as it is in the image: it
-// shares all L2 tables and clusters.
+// shares all L2 tables and clusters, unless it has Clusters of its own.
 type Snapshot struct {
 	ID, Name     string
 	Seconds      uint32
@@ -61,9 +66,11 @@ type Snapshot struct {
 	VMStateSize  uint64 // bytes
 	VMState32    uint32 // the 32-bit field, ignored where Extra has the other
 	DiskSize     uint64 // 0: Size
+	L1Size       uint32 // 0: as the active table, or as many as DiskSize and Clusters need
 	ICount       uint64
 	ExtraSize    int    // 0: 24; -1: none
 	UnknownExtra []byte // behind the 24 known bytes
+	Clusters     map[uint64]Kind
 }
 
 // Kind is what a guest cluster is mapped to.
@@ -75,6 +82,13 @@ const (
 	Zero                      // reads as zeros, no host cluster
 	ZeroAllocated             // reads as zeros, with a host cluster
 )
+
+// A Compressed says where the data of a compressed cluster lie. All of an
+// image lie in one area of clusters, the first behind the header.
+type Compressed struct {
+	Offset  uint64 // of the first byte, from the start of the area
+	Sectors uint64 // sectors of 512 bytes that the data touch, 1 or more
+}
 
 // A Built is an image in memory, and where its fields are.
 type Built struct {
@@ -129,16 +143,19 @@ func (im Image) Build() *Built {
 	im.Version = cmp.Or(im.Version, 3)
 	im.ClusterBits = cmp.Or(im.ClusterBits, 16)
 	im.RefcountBits = cmp.Or(im.RefcountBits, 16)
-	w := &writer{clusterBits: im.ClusterBits, entrySize: 8}
+	w := &writer{clusterBits: im.ClusterBits, entrySize: 8, dataFile: im.IncompatibleFeatures&(1<<2) != 0}
 	if im.IncompatibleFeatures&(1<<4) != 0 {
 		w.entrySize = 16
 	}
 	w.alloc(1) // the header
+	w.allocCompressed(im.Compressed)
 	h := w.header(&im)
 	im.Extensions = append(slices.Clone(im.Extensions), w.pointers(&im)...)
-	h.l1Size = cmp.Or(im.L1Size, uint32(ceilDiv(im.Size, w.clusterSize()*w.l2Entries())))
-	h.l1Offset = w.activeTables(&im, h.l1Size)
+	active := mapping{im.Clusters, im.Compressed, im.Subclusters}
+	h.l1Size = cmp.Or(im.L1Size, w.l1Size(im.Size, active))
+	h.l1Offset = w.tables("", h.l1Size, active)
 	h.snapshotsOffset = w.snapshotTable(&im, h)
+	w.setCopied(h.l1Offset, h.l1Size)
 	h.refcountTableOffset, h.refcountTableClusters = w.refcounts(im.RefcountBits)
 	w.finishHeader(&im, h)
 	b := &Built{Bytes: w.buf, Fields: w.fields}
@@ -152,6 +169,8 @@ func (im Image) Build() *Built {
 type writer struct {
 	clusterBits uint
 	entrySize   uint64 // bytes of an L2 entry
+	dataFile    bool   // data lie in an external file, where the guest has them
+	compressed  uint64 // where the area of compressed data begins
 	buf         []byte
 	refs        []uint64 // references to each cluster
 	fields      []Field

@@ -17,30 +17,59 @@ func TestHealthy(t *testing.T) {
 	}
 	clusters := map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data, 3: qcow2test.Data, 100: qcow2test.Data}
 	withZeros := map[uint64]qcow2test.Kind{0: qcow2test.Data, 2: qcow2test.Zero, 3: qcow2test.ZeroAllocated}
+	compressed := map[uint64]qcow2test.Compressed{4: {0, 3}, 5: {0x5ff, 1}, 6: {0x600, 2}, 200: {0xa00, 1}}
 	snapshots := []qcow2test.Snapshot{{ID: "1", Name: "one", Seconds: 1700000000}, {ID: "2", Name: "two", VMStateSize: 5}}
 	tests := map[string]qcow2test.Image{
-		"empty":       {Size: 1 << 20},
-		"v2":          {Version: 2, Size: 16 << 20, Clusters: clusters},
-		"512 bytes":   {ClusterBits: 9, Size: 1 << 20, Clusters: clusters},
-		"2 MiB":       {ClusterBits: 21, Size: 1 << 30, Clusters: clusters},
-		"refcount 1":  {ClusterBits: 9, RefcountBits: 1, Size: 1 << 20, Clusters: clusters},
-		"refcount 4":  {ClusterBits: 9, RefcountBits: 4, Size: 1 << 20, Clusters: clusters, Snapshots: snapshots},
-		"refcount 64": {ClusterBits: 9, RefcountBits: 64, Size: 1 << 20, Clusters: clusters},
-		"zeros":       {Size: 1 << 20, Clusters: withZeros},
-		"snapshots":   {ClusterBits: 12, Size: 1 << 20, Clusters: withZeros, Snapshots: snapshots},
-		"v2 snapshot": {Version: 2, ClusterBits: 12, Size: 1 << 20, Clusters: clusters, Snapshots: snapshots[:1]},
-		"bitmaps":     {ClusterBits: 12, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "bb", GranularityBits: 9, Flags: 2}}},
-		"extended L2": {ClusterBits: 14, Size: 1 << 20, IncompatibleFeatures: 1 << 4, Clusters: withZeros},
-		"zstd":        {Size: 1 << 20, IncompatibleFeatures: 1 << 3, CompressionType: 1},
-		"extension":   {Size: 1 << 20, Extensions: []qcow2test.Extension{{Type: 0x12345678, Data: []byte("what is this")}}},
+		"empty":            {Size: 1 << 20},
+		"v2":               {Version: 2, Size: 16 << 20, Clusters: clusters},
+		"512 bytes":        {ClusterBits: 9, Size: 1 << 20, Clusters: clusters},
+		"2 MiB":            {ClusterBits: 21, Size: 1 << 30, Clusters: clusters},
+		"refcount 1":       {ClusterBits: 9, RefcountBits: 1, Size: 1 << 20, Clusters: clusters},
+		"refcount 4":       {ClusterBits: 9, RefcountBits: 4, Size: 1 << 20, Clusters: clusters, Snapshots: snapshots},
+		"refcount 64":      {ClusterBits: 9, RefcountBits: 64, Size: 1 << 20, Clusters: clusters},
+		"zeros":            {Size: 1 << 20, Clusters: withZeros},
+		"snapshots":        {ClusterBits: 12, Size: 1 << 20, Clusters: withZeros, Snapshots: snapshots},
+		"v2 snapshot":      {Version: 2, ClusterBits: 12, Size: 1 << 20, Clusters: clusters, Snapshots: snapshots[:1]},
+		"bitmaps":          {ClusterBits: 12, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "bb", GranularityBits: 9, Flags: 2}}},
+		"extended L2":      {ClusterBits: 14, Size: 1 << 20, IncompatibleFeatures: 1 << 4, Clusters: withZeros},
+		"compressed":       {ClusterBits: 9, Size: 1 << 20, Clusters: clusters, Compressed: compressed, Snapshots: snapshots},
+		"2 MiB compressed": {ClusterBits: 21, Size: 1 << 30, Clusters: clusters, Compressed: compressed},
+		"v2 compressed":    {Version: 2, Size: 16 << 20, Clusters: clusters, Compressed: compressed},
+		"subclusters": {
+			ClusterBits: 14, Size: 16 << 20, IncompatibleFeatures: 1 << 4, Clusters: withZeros, Compressed: compressed,
+			Subclusters: map[uint64]uint64{0: 0xff, 2: 0xff << 40, 3: 1<<63 | 1},
+		},
+		"data file": {
+			ClusterBits: 12, Size: 1 << 20, IncompatibleFeatures: 1 << 2, Clusters: withZeros,
+			Extensions: []qcow2test.Extension{{Type: 0x44415441, Data: []byte("data.raw")}},
+		},
+		"data file with subclusters": {
+			ClusterBits: 14, Size: 1 << 20, IncompatibleFeatures: 1<<2 | 1<<4, Clusters: withZeros,
+			Extensions: []qcow2test.Extension{{Type: 0x44415441, Data: []byte("data.raw")}},
+		},
+		"behind the disk": {ClusterBits: 9, Size: 1<<20 - 512, Clusters: map[uint64]qcow2test.Kind{1: qcow2test.Data, 2048: qcow2test.Data, 2111: qcow2test.Data}},
+		"snapshots of their own": {ClusterBits: 12, Size: 1 << 20, Clusters: withZeros, Snapshots: []qcow2test.Snapshot{
+			{ID: "1", DiskSize: 4 << 20, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1023: qcow2test.ZeroAllocated}},
+			{ID: "2", L1Size: 9},
+			{ID: "3", DiskSize: 512, Clusters: map[uint64]qcow2test.Kind{512: qcow2test.Data}},
+		}},
+		"shorter L1 in a snapshot": {ClusterBits: 9, Size: 1 << 20, Clusters: clusters, Snapshots: []qcow2test.Snapshot{{ID: "1", DiskSize: 32768, L1Size: 1}}},
+		"zstd":                     {Size: 1 << 20, IncompatibleFeatures: 1 << 3, CompressionType: 1},
+		"extension":                {Size: 1 << 20, Extensions: []qcow2test.Extension{{Type: 0x12345678, Data: []byte("what is this")}}},
 	}
 	for name, image := range tests {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "image.qcow2")
+			dir := t.TempDir()
+			file := filepath.Join(dir, "image.qcow2")
 			if err := os.WriteFile(file, image.Build().Bytes, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := exec.CommandContext(t.Context(), "qemu-img", "check", "-f", "qcow2", file).CombinedOutput(); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "data.raw"), make([]byte, 1<<20), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			check := exec.CommandContext(t.Context(), "qemu-img", "check", "-f", "qcow2", file)
+			check.Dir = dir // where QEMU looks for the data file
+			if out, err := check.CombinedOutput(); err != nil {
 				t.Errorf("qemu-img check: %v\n%s", err, out)
 			}
 		})

@@ -3,101 +3,53 @@ package qcow2test
 import (
 	"cmp"
 	"encoding/binary"
-	"maps"
+	"fmt"
 	"slices"
 )
 
-const copied = 1 << 63
-
-// activeTables writes the active L1 table, its L2 tables and the clusters that
-// they map, and returns where the L1 table begins.
-func (w *writer) activeTables(im *Image, l1Size uint32) uint64 {
-	l1 := w.alloc(uint64(l1Size) * 8)
-	tables := map[uint64]uint64{} // L1 index → L2 table offset
-	for _, guest := range slices.Sorted(maps.Keys(im.Clusters)) {
-		i, j := guest/w.l2Entries(), guest%w.l2Entries()
-		if tables[i] == 0 {
-			tables[i] = w.alloc(1)
-		}
-		w.mapCluster(tables[i]+j*w.entrySize, im.Clusters[guest], i, j)
-	}
-	shared := uint64(copied)
-	if len(im.Snapshots) > 0 {
-		shared = 0
-	}
-	for i := range uint64(l1Size) {
-		entry := tables[i]
-		if entry != 0 {
-			entry |= shared
-		}
-		w.put(l1+i*8, 8, entry, "l1[%d]", i)
-	}
-	if n := uint64(len(im.Snapshots)); n > 0 {
-		w.share(slices.Sorted(maps.Values(tables)), n)
-	}
-	return l1
-}
-
-// mapCluster writes an L2 entry.
-func (w *writer) mapCluster(off uint64, kind Kind, i, j uint64) {
-	entry, bitmap := uint64(0), uint64(0)
-	switch kind {
-	case Data:
-		entry, bitmap = w.alloc(1)|copied, 0xffffffff
-	case Zero:
-		entry, bitmap = 1, 0xffffffff<<32
-	case ZeroAllocated:
-		entry, bitmap = w.alloc(1)|copied|1, 0xffffffff<<32
-	}
-	if w.entrySize == 16 {
-		entry &^= 1
-		w.put(off+8, 8, bitmap, "l2[%d][%d].bitmap", i, j)
-	}
-	w.put(off, 8, entry, "l2[%d][%d]", i, j)
-}
-
-// share adds n references to the L2 tables and to every cluster that they map,
-// and clears the COPIED bits.
-func (w *writer) share(tables []uint64, n uint64) {
-	for _, table := range tables {
-		w.refs[table>>w.clusterBits] += n
-		for off := table; off < table+w.clusterSize(); off += w.entrySize {
-			entry := binary.BigEndian.Uint64(w.buf[off:]) &^ copied
-			binary.BigEndian.PutUint64(w.buf[off:], entry)
-			if host := entry &^ 1; host != 0 {
-				w.refs[host>>w.clusterBits] += n
-			}
-		}
-	}
-}
-
-// snapshotTable writes a copy of the active L1 table for each snapshot, and
-// the table, and returns where it begins.
+// snapshotTable writes the L1 table of each snapshot, and the table, and
+// returns where it begins.
 func (w *writer) snapshotTable(im *Image, h header) uint64 {
 	if len(im.Snapshots) == 0 {
 		return 0
 	}
-	l1Bytes := uint64(h.l1Size) * 8
 	l1 := make([]uint64, len(im.Snapshots))
 	size := uint64(0)
-	for i, s := range im.Snapshots {
-		l1[i] = w.alloc(l1Bytes)
-		copy(w.buf[l1[i]:], w.buf[h.l1Offset:][:l1Bytes])
+	snapshots := slices.Clone(im.Snapshots)
+	for i := range snapshots {
+		s := &snapshots[i]
+		s.DiskSize = cmp.Or(s.DiskSize, im.Size)
+		l1[i] = w.snapshotTables(fmt.Sprintf("snapshot[%d].", i), s, h)
 		size += s.length()
 	}
 	table := w.alloc(size)
 	off := table
-	for i, s := range im.Snapshots {
-		w.snapshot(off, i, s, l1[i], h.l1Size, cmp.Or(s.DiskSize, im.Size))
+	for i, s := range snapshots {
+		w.snapshot(off, i, s, l1[i])
 		off += s.length()
 	}
 	return table
 }
 
+// snapshotTables writes the L1 table of a snapshot: that of its own clusters,
+// or a copy of the active one.
+func (w *writer) snapshotTables(prefix string, s *Snapshot, h header) uint64 {
+	if s.Clusters != nil {
+		own := mapping{clusters: s.Clusters}
+		s.L1Size = cmp.Or(s.L1Size, w.l1Size(s.DiskSize, own))
+		return w.tables(prefix, s.L1Size, own)
+	}
+	s.L1Size = cmp.Or(s.L1Size, h.l1Size)
+	l1 := w.tables(prefix, s.L1Size, mapping{})
+	copy(w.buf[l1:][:s.L1Size*8], w.buf[h.l1Offset:][:h.l1Size*8])
+	w.share(l1, s.L1Size)
+	return l1
+}
+
 // extra returns the snapshot's extra data.
-func (s Snapshot) extra(diskSize uint64) []byte {
+func (s Snapshot) extra() []byte {
 	p := binary.BigEndian.AppendUint64(nil, s.VMStateSize)
-	p = binary.BigEndian.AppendUint64(p, diskSize)
+	p = binary.BigEndian.AppendUint64(p, s.DiskSize)
 	p = append(binary.BigEndian.AppendUint64(p, s.ICount), s.UnknownExtra...)
 	switch {
 	case s.ExtraSize < 0:
@@ -110,17 +62,17 @@ func (s Snapshot) extra(diskSize uint64) []byte {
 
 // length returns the length of the snapshot's entry in the table.
 func (s Snapshot) length() uint64 {
-	return (40 + uint64(len(s.extra(0))+len(s.ID)+len(s.Name)) + 7) &^ 7
+	return (40 + uint64(len(s.extra())+len(s.ID)+len(s.Name)) + 7) &^ 7
 }
 
 // snapshot writes the i-th entry of the snapshot table.
-func (w *writer) snapshot(off uint64, i int, s Snapshot, l1 uint64, l1Size uint32, diskSize uint64) {
+func (w *writer) snapshot(off uint64, i int, s Snapshot, l1 uint64) {
 	put := func(at uint64, size int, value uint64, name string) {
 		w.put(off+at, size, value, "snapshot[%d].%s", i, name)
 	}
-	extra := s.extra(diskSize)
+	extra := s.extra()
 	put(0, 8, l1, "l1_table_offset")
-	put(8, 4, uint64(l1Size), "l1_size")
+	put(8, 4, uint64(s.L1Size), "l1_size")
 	put(12, 2, uint64(len(s.ID)), "id_size")
 	put(14, 2, uint64(len(s.Name)), "name_size")
 	put(16, 4, uint64(s.Seconds), "date_sec")
