@@ -54,6 +54,8 @@ type tableWalk struct {
 
 	l1Window window
 	l2Window window
+
+	cur l2Run // what yield is given
 }
 
 func newTableWalk(img *Image, l1 l1Table) *tableWalk {
@@ -113,9 +115,9 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 		for ; len(entries) > 0 && i*per < to; entries = entries[l1EntrySize:] {
 			n := uint64(runLength(entries, 0, 0))
 			if n > 0 { // no L2 tables
-				run := l2Run{guest: max(i*per, from)}
-				run.n = min((i+n)*per, to) - run.guest
-				if !yield(&run, nil) {
+				w.cur = l2Run{guest: max(i*per, from)}
+				w.cur.n = min((i+n)*per, to) - w.cur.guest
+				if !yield(&w.cur, nil) {
 					return false
 				}
 				i, entries = i+n, entries[(n-1)*l1EntrySize:]
@@ -144,7 +146,8 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 	}
 	switch {
 	case table == 0: // reserved bits or COPIED without an offset
-		return yield(&l2Run{guest: from, n: to - from}, nil)
+		w.cur = l2Run{guest: from, n: to - from}
+		return yield(&w.cur, nil)
 	case table%g.ClusterSize != 0:
 		return bad(ErrCorrupt, "entry %d leads to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, g.ClusterSize)
 	case table >= w.img.src.size:
@@ -161,10 +164,10 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 		if uint64(len(rest)) < g.L2EntrySize {
 			return yield(nil, errorf(SectionL2Table, table, ErrTruncated, "the file ends at %#x, inside the table", w.img.src.size))
 		}
-		run := l2Run{guest: j, at: table + (j-first)*g.L2EntrySize}
-		w.img.decodeRun(rest, &run)
-		j += run.n
-		if !yield(&run, nil) {
+		w.cur = l2Run{guest: j, at: table + (j-first)*g.L2EntrySize}
+		w.img.decodeRun(rest, &w.cur)
+		j += w.cur.n
+		if !yield(&w.cur, nil) {
 			return false
 		}
 	}
