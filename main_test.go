@@ -266,7 +266,7 @@ func TestNothingIsWritten(t *testing.T) {
 		t.Fatalf("only %d files in %s", len(before), fixtures)
 	}
 	for name := range before {
-		for _, command := range []string{"header", "extensions", "snapshots"} {
+		for _, command := range []string{"header", "extensions", "snapshots", "guest"} {
 			for _, format := range []string{"table", "plain", "json", "ndjson"} {
 				execute(t, command, "-o", format, filepath.Join(dir, name))
 				execute(t, command, "-o", format, "--no-limits", filepath.Join(dir, name))

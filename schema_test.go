@@ -19,7 +19,18 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots"}
+var documented = []string{"header", "extensions", "snapshots", "guest"}
+
+// streamed are the commands whose NDJSON has a line for each row of a list, and
+// the key of that list.
+var streamed = map[string]string{"guest": "guest"}
+
+// flagsOf are the flags with which a command is run, one run after the other,
+// so that each of its keys gets a value.
+var flagsOf = map[string][][]string{
+	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
+	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
+}
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
 // do is give a document that the schema allows. Together with the fixtures
@@ -65,6 +76,12 @@ var brokenImages = []struct {
 	{name: "snapshot text", fixture: "snapshots", patches: map[int64]string{0x5e40: "ffff", 0x5e10: strings.Repeat("ff", 16)}},
 	{name: "snapshot extra data", fixture: "snapshots", patches: map[int64]string{0x5e0c: "00010001", 0x5e24: "0000001c", 0x5e38: strings.Repeat("ff", 12)}},
 	{name: "snapshot L1 table", fixture: "snapshots", patches: map[int64]string{0x5e00: strings.Repeat("ff", 12)}},
+	{name: "L1 entry", fixture: "v3", patches: map[int64]string{0x3000: "ff00000000004001"}},
+	{name: "L2 table behind the end", fixture: "v3", patches: map[int64]string{0x3000: "8000000000100000"}},
+	{name: "cut in an L2 table", fixture: "v3", size: 0x401c},
+	{name: "L2 entries", fixture: "v3", patches: map[int64]string{0x4000: "800000000000520080000000001000008000000000003000", 0x4100: "c100000000900000"}},
+	{name: "subclusters", fixture: "extended-l2", patches: map[int64]string{0x10008: "00ff000100000f03"}},
+	{name: "data file offsets", fixture: "data-file", patches: map[int64]string{0x4008: "80000000000030004000000000005000"}},
 }
 
 // imagesToValidate returns the fixtures, files that are no images, one that
@@ -114,10 +131,11 @@ func TestSchema(t *testing.T) {
 			schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 			seen := map[string]bool{}
 			for _, image := range images {
-				doc := validDocument(t, schema, command, image)
-				markValues(seen, "", doc)
+				for _, flags := range flagsOf[command] {
+					markValues(seen, "", validDocument(t, schema, command, image, flags...))
+				}
 			}
-			for _, p := range slices.Sorted(maps.Keys(schemaPaths(schema))) {
+			for _, p := range slices.Sorted(maps.Keys(schemaPaths(documentSchema(command)))) {
 				if !seen[p] {
 					t.Errorf("no document has a value for %s", p)
 				}
@@ -126,13 +144,20 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// documentSchema returns the schema of a whole document.
+func documentSchema(command string) *jsonschema.Schema {
+	return jsonschema.NewCompiler().MustCompile(schemaFile(command) + "#/$defs/document")
+}
+
 // validDocument runs the command in both formats, which must hold the same
-// document, one that the schema allows and the exit status agrees with.
-func validDocument(t *testing.T, schema *jsonschema.Schema, command, image string) any {
+// document, one that the schema allows and the exit status agrees with. The
+// schema must allow each line, too.
+func validDocument(t *testing.T, schema *jsonschema.Schema, command, image string, flags ...string) any {
 	t.Helper()
-	pretty, _, code := execute(t, command, "-o", "json", image)
-	line, _, lineCode := execute(t, command, "-o", "ndjson", image)
-	name := command + " " + filepath.Base(image)
+	args := slices.Concat([]string{command, image}, flags)
+	pretty, _, code := execute(t, append(args, "-o", "json")...)
+	lines, _, lineCode := execute(t, append(args, "-o", "ndjson")...)
+	name := fmt.Sprint(command, flags, filepath.Base(image))
 	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(pretty))
 	if err != nil {
 		t.Fatalf("%s: %v in\n%s", name, err, pretty)
@@ -140,12 +165,14 @@ func validDocument(t *testing.T, schema *jsonschema.Schema, command, image strin
 	if err := schema.Validate(doc); err != nil {
 		t.Errorf("%s: %#v\n%s", name, err, pretty)
 	}
-	fromLine, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
-	if err != nil || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
-		t.Fatalf("%s: %v, in what is not one line:\n%s", name, err, line)
+	got := parseLines(t, lines)
+	if diff := cmp.Diff(wantLines(command, doc), got); diff != "" {
+		t.Errorf("%s: lines (-by the json document +ndjson):\n%s", name, diff)
 	}
-	if diff := cmp.Diff(doc, fromLine); diff != "" {
-		t.Errorf("%s: json and ndjson differ (-json +ndjson):\n%s", name, diff)
+	for _, line := range got {
+		if err := schema.Validate(line); err != nil {
+			t.Errorf("%s: %#v\n%s", name, err, line)
+		}
 	}
 	keys := topLevelKeys(t, pretty)
 	if got, want := keys[0]+" "+keys[1]+" "+keys[len(keys)-1], "schema filename errors"; got != want {
@@ -156,6 +183,42 @@ func validDocument(t *testing.T, schema *jsonschema.Schema, command, image strin
 		t.Errorf("%s: exit status %d, with ndjson %d, with %d keys and %d errors", name, code, lineCode, len(keys), len(errs))
 	}
 	return doc
+}
+
+// parseLines returns the JSON values of lines that each hold one.
+func parseLines(t *testing.T, lines string) []any {
+	t.Helper()
+	var values []any
+	for line := range strings.Lines(lines) {
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(line))
+		if err != nil || !strings.HasSuffix(line, "\n") {
+			t.Fatalf("%v, in %q", err, line)
+		}
+		values = append(values, value)
+	}
+	return values
+}
+
+// wantLines returns the lines that a document is in NDJSON: itself, or where
+// rows are streamed each of them, and what is left of the document.
+func wantLines(command string, doc any) []any {
+	document := doc.(map[string]any)
+	list, ok := streamed[command]
+	if !ok {
+		return []any{doc}
+	}
+	var lines []any
+	rows, _ := document[list].([]any)
+	for _, row := range rows {
+		line := maps.Clone(row.(map[string]any))
+		line["filename"] = document["filename"]
+		lines = append(lines, line)
+	}
+	end := map[string]any{}
+	for _, key := range []string{"schema", "filename", "errors"} {
+		end[key] = document[key]
+	}
+	return append(lines, end)
 }
 
 // topLevelKeys returns the keys of a document in their order.
@@ -188,24 +251,36 @@ func TestSchemaBites(t *testing.T) {
 		"header":     {"data-file.qcow2", "luks.qcow2", "unknown-feature.qcow2", "README.md"},
 		"extensions": {"bitmaps.qcow2", "extended-l2.qcow2", "luks.qcow2", "README.md"},
 		"snapshots":  {"evil-names.qcow2", "README.md"},
+		"guest":      {"v3.qcow2", "data-file.qcow2", "extended-l2.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {
-			doc := validDocument(t, schema, command, filepath.Join(fixtures, image))
-			n := 0
-			mutate("", doc, func(what string) {
-				n++
-				if schema.Validate(doc) == nil {
-					t.Errorf("%s %s: %s is not refused", command, image, what)
+			for _, flags := range flagsOf[command] {
+				doc := validDocument(t, schema, command, filepath.Join(fixtures, image), flags...)
+				bites(t, schema, fmt.Sprint(command, flags, image), doc)
+				for i, line := range wantLines(command, doc) {
+					bites(t, schema, fmt.Sprint(command, flags, image, " line ", i), line)
 				}
-			})
-			if n < 10 {
-				t.Errorf("%s %s: only %d mutations", command, image, n)
-			}
-			if err := schema.Validate(doc); err != nil {
-				t.Errorf("%s %s: not restored after the mutations: %v", command, image, err)
 			}
 		}
+	}
+}
+
+// bites shows that every change of a document is refused.
+func bites(t *testing.T, schema *jsonschema.Schema, name string, doc any) {
+	t.Helper()
+	n := 0
+	mutate("", doc, func(what string) {
+		n++
+		if schema.Validate(doc) == nil {
+			t.Errorf("%s: %s is not refused", name, what)
+		}
+	})
+	if n < 7 {
+		t.Errorf("%s: only %d mutations", name, n)
+	}
+	if err := schema.Validate(doc); err != nil {
+		t.Errorf("%s: not restored after the mutations: %v", name, err)
 	}
 }
 
@@ -312,7 +387,7 @@ func TestJSONDocumentation(t *testing.T) {
 			t.Fatalf("docs/json.md has no chapter %q", command)
 		}
 		maps.Copy(got, tables[shared])
-		want := schemaPaths(jsonschema.NewCompiler().MustCompile(schemaFile(command)))
+		want := schemaPaths(documentSchema(command))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("keys of %s (-schema +docs/json.md):\n%s", command, diff)
 		}

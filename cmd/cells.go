@@ -41,9 +41,9 @@ func oneRow(s *render.Section, row ...render.Value) render.Value {
 }
 
 // counted returns a number of things in words.
-func counted(n uint64, thing string) string {
-	if n != 1 {
-		thing += "s"
+func counted(n uint64, one, many string) string {
+	if n == 1 {
+		many = one
 	}
-	return fmt.Sprintf("%d %s", n, thing)
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -33,14 +33,14 @@ func selects(flags *pflag.FlagSet, names ...string) {
 // configure sets the flags of cmd that the command line leaves alone from
 // QINSPECT_* variables, else from the config file.
 func configure(cmd *cobra.Command) error {
+	file := configFile(cmd)
+	if file == "" && !slices.ContainsFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, envPrefix+"_") }) {
+		return nil // the usual case, and start-up counts
+	}
 	v := viper.New()
 	v.SetEnvPrefix(envPrefix)
 	v.SetEnvKeyReplacer(envNames)
 	v.AutomaticEnv()
-	file, err := configFile(cmd, v)
-	if err != nil {
-		return err
-	}
 	if file != "" {
 		v.SetConfigFile(file)
 		if err := readConfig(v); err != nil {
@@ -121,24 +121,24 @@ func origin(key, file string) string {
 
 // configFile returns the file that --config or QINSPECT_CONFIG names, else the
 // first in the user's folder, else "".
-func configFile(cmd *cobra.Command, v *viper.Viper) (string, error) {
+func configFile(cmd *cobra.Command) string {
 	if f := cmd.Flag("config"); f.Changed {
-		return f.Value.String(), nil
+		return f.Value.String()
 	}
-	if name := v.GetString("config"); name != "" {
-		return name, nil
+	if name := os.Getenv(envName("config")); name != "" {
+		return name
 	}
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return "", nil //nolint:nilerr // a user without a home has no config file
+		return "" // a user without a home has no config file
 	}
 	for _, ext := range []string{"yaml", "toml", "json"} {
 		name := filepath.Join(dir, "qinspect", "config."+ext)
 		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-			return name, nil // what is wrong with it comes out when it is read
+			return name // what is wrong with it comes out when it is read
 		}
 	}
-	return "", nil
+	return ""
 }
 
 // configKeys returns the flags of cmd that can be configured by their keys: the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -86,11 +87,25 @@ func (a *app) complain(name string, err error) {
 		name = render.Escape(name) + ": "
 		words = reason(err)
 	}
-	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, render.Escape(words))
+	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, printable(words))
 	if hint := hintFor(err); hint != "" && hint != a.hinted {
 		a.hinted = hint // once is enough
 		fmt.Fprintf(a.Stderr, "qinspect: hint: %s\n", hint)
 	}
+}
+
+// printable escapes what a terminal would act on. It leaves backslashes alone:
+// text of an image has been escaped where the error was made.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // reason returns the words of an error about an image without the image's name,

@@ -165,7 +165,7 @@ func (c *extensionContent) decodeFeatureNames() {
 	for range c.FeatureNames() {
 		names++
 	}
-	c.summary = render.Text(counted(names, "name"))
+	c.summary = render.Text(counted(names, "name", "names"))
 }
 
 func (c *extensionContent) decodeBitmaps(rep *report) {
@@ -187,7 +187,7 @@ func (c *extensionContent) decodeBitmaps(rep *report) {
 		},
 	}, render.Addr(d.Offset), render.Size(d.Size), render.Uint(uint64(d.NbBitmaps)), render.Bool(consistent))
 	c.bitmaps = render.Rows(bitmapsSection(g.ClusterBits), bitmapRows(rep, d, consistent))
-	c.summary = render.Text(counted(uint64(d.NbBitmaps), "bitmap"))
+	c.summary = render.Text(counted(uint64(d.NbBitmaps), "bitmap", "bitmaps"))
 }
 
 func bitmapsSection(clusterBits uint) *render.Section {

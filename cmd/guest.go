@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -121,17 +122,18 @@ func runGuest(rep *report, o guestOptions) error {
 		encrypted: rep.img.Header().CryptMethod != qcow2.CryptNone,
 		backing:   rep.img.Header().BackingFileOffset != 0,
 	}
-	damaged := 0
+	damaged, last := 0, uint64(math.MaxUint64) // entries, and the guest cluster of the last one
 	for m, err := range rep.img.Guest(opts) {
 		if err != nil {
 			rep.damaged(err)
+			s.Empty = "" // nobody knows
 			continue
 		}
 		if m.Kind == qcow2.MappingUnallocated && m.Problems == 0 && !o.all {
 			continue
 		}
-		if m.Problems != 0 {
-			damaged++
+		if cluster := m.Start >> g.ClusterBits; m.Problems != 0 && cluster != last {
+			damaged, last = damaged+1, cluster
 		}
 		if err := rep.Row(row.of(m)); err != nil {
 			return err
@@ -141,7 +143,7 @@ func runGuest(rep *report, o guestOptions) error {
 		}
 	}
 	if damaged > 0 {
-		rep.failures.add(exitDamaged, errors.New(counted(uint64(damaged), "damaged entry")))
+		rep.failures.add(exitDamaged, errors.New(counted(uint64(damaged), "damaged entry", "damaged entries")))
 	}
 	return nil
 }
@@ -175,10 +177,13 @@ func window(offset, length, at *address, clusterBits uint) (first, n uint64, err
 	}
 	first, err1 := offset.bytes(clusterBits)
 	n, err2 := length.bytes(clusterBits)
+	if err := cmp.Or(err1, err2); err != nil {
+		return 0, 0, err
+	}
 	if length.given() && n == 0 {
 		return 0, 0, errors.New("--length must be more than 0")
 	}
-	return first, n, errors.Join(err1, err2)
+	return first, n, nil
 }
 
 // guestHead declares what stands before the mapping in JSON.

@@ -71,6 +71,33 @@ func ExampleImage_Bitmaps() {
 	// weekly: a bit for 65536 bytes, flags [auto]
 }
 
+func ExampleImage_Guest() {
+	img, err := qcow2.OpenFile("../../testdata/images/snapshots.qcow2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer img.Close()
+
+	snapshot, err := img.FindSnapshot("after-write")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for m, err := range img.Guest(qcow2.GuestOptions{Snapshot: &snapshot, Length: 64 << 10}) {
+		switch {
+		case err != nil:
+			log.Print(err) // a table is lost, what follows is not
+		case m.HasHost:
+			fmt.Printf("%#x: %d bytes of %v at %#x\n", m.Start, m.Length, m.Kind, m.HostOffset)
+		default:
+			fmt.Printf("%#x: %d bytes %v\n", m.Start, m.Length, m.Kind)
+		}
+	}
+	// Output:
+	// 0x0: 4096 bytes of data at 0xa00
+	// 0x1000: 8192 bytes of data at 0x3000
+	// 0x3000: 53248 bytes unallocated
+}
+
 func ExampleFields() {
 	for f := range qcow2.Fields() {
 		if f.Version == 3 && f.Size == 8 {

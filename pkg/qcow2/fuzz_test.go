@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -189,4 +190,162 @@ func FuzzSnapshotTable(f *testing.F) {
 			t.Errorf("%d bytes of snapshot table in a file of %d", total, len(p))
 		}
 	})
+}
+
+// fuzzedMappings bounds how many mappings of an image a fuzz target looks at:
+// clusters by themselves can be many where nothing is mapped.
+const fuzzedMappings = 20000
+
+func FuzzGuest(f *testing.F) {
+	for _, image := range []qcow2test.Image{
+		{ClusterBits: 9, Size: 80 << 9, Clusters: kinds{0: data, 1: data, 2: zero, 4: zeroAllocated, 63: data, 64: data, 90: data}},
+		{ClusterBits: 9, Version: 2, Size: 1000, Clusters: kinds{0: data}, Compressed: map[uint64]qcow2test.Compressed{1: {Offset: 9, Sectors: 2}}},
+		{ClusterBits: 9, Size: 4 << 9, Clusters: kinds{0: data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}, {ID: "2", DiskSize: 9 << 9, Clusters: kinds{8: data}}}},
+		{ClusterBits: 12, Size: 4 << 12, IncompatibleFeatures: 1 << 2, Clusters: kinds{0: data, 1: zeroAllocated}},
+		{ClusterBits: 14, Size: 3<<14 + 512, IncompatibleFeatures: 1 << 4, Clusters: kinds{0: data, 1: zero, 3: data}, Subclusters: map[uint64]uint64{0: 0xff00ff, 3: 1}},
+	} {
+		b := image.Build()
+		f.Add(b.Bytes, uint64(0), uint64(0), false, uint8(0))
+		f.Add(b.Bytes, uint64(513), uint64(1<<15), true, uint8(2))
+		f.Add(b.Set("l1[0]", b.Get("l1_table_offset")|1).Bytes, uint64(0), uint64(0), true, uint8(0))
+	}
+	f.Fuzz(func(t *testing.T, p []byte, offset, length uint64, vmState bool, snapshot uint8) {
+		img := openFuzzed(t, p)
+		if img == nil {
+			return
+		}
+		o := qcow2.GuestOptions{Offset: offset, Length: length, VMState: vmState}
+		for s, err := range img.Snapshots() {
+			if err == nil && s.Index+1 == int(snapshot) {
+				o.Snapshot = &s
+			}
+		}
+		runs := fuzzWalk(t, p, img, o)
+		o.PerCluster = true
+		each := fuzzWalk(t, p, img, o)
+		if runs.whole && each.whole && !slices.Equal(runs.errs, each.errs) {
+			t.Errorf("%+v: errors %q in runs, but %q in clusters", o, runs.errs, each.errs)
+		}
+		g, _ := img.Geometry()
+		sameMappings(t, runs, each, g.SubclusterSize)
+	})
+}
+
+// A walked is what Guest yielded.
+type walked struct {
+	mappings []qcow2.Mapping
+	errs     []string
+	whole    bool // to the end
+}
+
+// fuzzWalk holds what is true of every sequence of mappings.
+func fuzzWalk(t *testing.T, p []byte, img *qcow2.Image, o qcow2.GuestOptions) walked {
+	t.Helper()
+	w := walked{whole: true}
+	g, _ := img.Geometry()
+	size := g.VirtualSize
+	if o.Snapshot != nil {
+		size = o.Snapshot.DiskSize &^ 511
+	}
+	next, lost := uint64(0), true // where the next mapping begins, unless something was lost
+	for m, err := range img.Guest(o) {
+		if err != nil {
+			checkError(t, p, err)
+			w.errs = append(w.errs, err.Error())
+			lost = true
+			continue
+		}
+		behind := o.VMState && m.Start >= size
+		end := m.Start + m.Length
+		switch {
+		case m.Length == 0 || end < m.Start || end > size && !behind:
+			t.Fatalf("%+v: mapping %+v of a disk of %#x bytes", o, m, size)
+		case m.Start < next || m.Start > next && !lost && !(behind && next == size && m.Start-next < g.ClusterSize):
+			t.Fatalf("%+v: mapping %+v where %#x goes on", o, m, next)
+		case o.PerCluster && m.Start/g.ClusterSize != (end-1)/g.ClusterSize:
+			t.Fatalf("%+v: mapping %+v is more than a cluster of %#x", o, m, g.ClusterSize)
+		}
+		checkMapping(t, m, o.PerCluster && g.L2EntrySize == 16)
+		next, lost = end, false
+		if w.mappings = append(w.mappings, *m); len(w.mappings) == fuzzedMappings {
+			w.whole = false
+			break
+		}
+	}
+	return w
+}
+
+// checkMapping holds what is true of every mapping.
+func checkMapping(t *testing.T, m *qcow2.Mapping, bitmap bool) {
+	t.Helper()
+	unallocated, compressed := m.Kind == qcow2.MappingUnallocated, m.Kind == qcow2.MappingCompressed
+	needsHost := m.Kind == qcow2.MappingData || m.Kind == qcow2.MappingZeroAllocated || compressed
+	switch {
+	case int(m.Kind) >= len(qcow2.MappingKindNames()), int(m.Problems)>>len(qcow2.ProblemNames()) != 0,
+		needsHost && !m.HasHost, m.HasHost && !needsHost && !unallocated,
+		compressed != (m.Sectors > 0), m.HasBitmap && (compressed || !bitmap):
+		t.Fatalf("mapping %+v", m)
+	}
+}
+
+// sameMappings wants runs and single clusters to say the same of every byte
+// that both reach.
+func sameMappings(t *testing.T, runs, each walked, subcluster uint64) {
+	t.Helper()
+	i := 0
+	for _, cluster := range each.mappings {
+		for _, m := range subclusters(cluster, subcluster) {
+			for i < len(runs.mappings) && runs.mappings[i].Start+runs.mappings[i].Length <= m.Start {
+				i++
+			}
+			if i == len(runs.mappings) {
+				if runs.whole {
+					t.Fatalf("no run has cluster %+v", m)
+				}
+				return
+			}
+			r := runs.mappings[i]
+			host := r.HostOffset
+			if m.Kind != qcow2.MappingCompressed {
+				host += m.Start - r.Start
+			}
+			if m.Start < r.Start || m.Start+m.Length > r.Start+r.Length || m.Kind != r.Kind || m.Sectors != r.Sectors ||
+				m.HasHost != r.HasHost || m.HasHost && m.HostOffset != host || m.Problems != r.Problems {
+				t.Fatalf("cluster %+v, but run %+v", m, r)
+			}
+		}
+	}
+}
+
+// subclusters returns the subclusters of a cluster that has some, else the
+// cluster.
+func subclusters(m qcow2.Mapping, size uint64) []qcow2.Mapping {
+	if !m.HasBitmap {
+		return []qcow2.Mapping{m}
+	}
+	var all []qcow2.Mapping
+	for i := uint64(0); i*size < m.Length; i++ {
+		allocated, zero := m.Bitmap>>i&1 != 0, m.Bitmap>>(i+32)&1 != 0
+		s := m
+		s.Start, s.Length, s.HostOffset = m.Start+i*size, min(size, m.Length-i*size), m.HostOffset+i*size
+		s.Kind = subclusterKind(allocated, zero, m.HasHost)
+		s.Problems &^= qcow2.InvalidSubclusters
+		if allocated && (zero || !m.HasHost) {
+			s.Problems |= qcow2.InvalidSubclusters
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func subclusterKind(allocated, zero, host bool) qcow2.MappingKind {
+	switch {
+	case allocated && host:
+		return qcow2.MappingData
+	case zero && host:
+		return qcow2.MappingZeroAllocated
+	case zero:
+		return qcow2.MappingZero
+	}
+	return qcow2.MappingUnallocated
 }

@@ -79,11 +79,7 @@ func (img *Image) Guest(o GuestOptions) iter.Seq2[*Mapping, error] {
 			yield(nil, err)
 			return
 		}
-		end := ceilDiv(m.diskEnd, img.geometry.ClusterSize)
-		if m.run(0, end, o) && o.VMState {
-			m.diskEnd = ^uint64(0)
-			m.run(end, m.walk.l1.entries*img.geometry.L2Entries, o)
-		}
+		m.run(o)
 	}
 }
 
@@ -106,7 +102,9 @@ func (img *Image) Supported() error {
 func (img *Image) l1Error(s *Snapshot) error {
 	if s != nil {
 		for _, e := range s.Damage {
-			return e
+			if at := e.Offset - s.Offset; at == 0 || at == 8 { // where the L1 table is
+				return e
+			}
 		}
 		return nil
 	}
@@ -122,7 +120,8 @@ func (img *Image) l1Error(s *Snapshot) error {
 type mapper struct {
 	img     *Image
 	walk    *tableWalk
-	diskEnd uint64 // bytes: the mapping is cut here
+	diskEnd uint64 // bytes: the last cluster of the disk is cut here
+	vmState uint64 // the first cluster behind the disk
 	each    bool   // every cluster by itself
 	yield   func(*Mapping, error) bool
 
@@ -139,11 +138,10 @@ func newMapper(img *Image, o GuestOptions, yield func(*Mapping, error) bool) *ma
 		l1 = l1Table{o.Snapshot.L1TableOffset, uint64(o.Snapshot.L1Size)}
 		end = o.Snapshot.DiskSize &^ 511
 	}
-	m := &mapper{img: img, walk: newTableWalk(img, l1), diskEnd: end, each: o.PerCluster, yield: yield}
-	m.metadata = [4][2]uint64{
-		{0, g.ClusterSize},
-		{l1.offset, l1.offset + l1.entries*l1EntrySize},
-		{h.RefcountTableOffset, h.RefcountTableOffset + uint64(h.RefcountTableClusters)*g.ClusterSize},
+	m := &mapper{img: img, walk: newTableWalk(img, l1, end), diskEnd: end, vmState: ceilDiv(end, g.ClusterSize), each: o.PerCluster, yield: yield}
+	m.metadata = [4][2]uint64{{0, g.ClusterSize}, {l1.offset, l1.offset + l1.entries*l1EntrySize}}
+	if n := uint64(h.RefcountTableClusters) * g.ClusterSize; n <= img.limits.RefcountTableBytes {
+		m.metadata[2] = [2]uint64{h.RefcountTableOffset, h.RefcountTableOffset + n}
 	}
 	if h.NbSnapshots > 0 {
 		m.metadata[3] = [2]uint64{h.SnapshotsOffset, h.SnapshotsOffset + g.ClusterSize}
@@ -151,24 +149,37 @@ func newMapper(img *Image, o GuestOptions, yield func(*Mapping, error) bool) *ma
 	return m
 }
 
-// run maps the guest clusters from up to to, as far as the options want them,
-// and returns false if the consumer wants no more.
-func (m *mapper) run(from, to uint64, o GuestOptions) bool {
-	size := m.img.geometry.ClusterSize
-	from = max(from, o.Offset/size)
+// run maps the guest clusters that the options want.
+func (m *mapper) run(o GuestOptions) {
+	g := &m.img.geometry
+	size := g.ClusterSize
+	from, to := o.Offset/size, m.vmState
+	if o.VMState { // as far as there are addresses
+		to = max(to, min(m.walk.l1.entries*g.L2Entries, 1<<(64-g.ClusterBits)))
+	}
 	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset {
 		to = min(to, ceilDiv(end, size))
 	}
 	if from >= to {
-		return true
+		return
 	}
 	ok := m.walk.walk(from, to, func(r *l2Run, err error) bool {
 		if err != nil {
 			return m.flush() && m.yield(nil, err)
 		}
+		if k := m.vmState - r.guest; r.guest < m.vmState && r.n > k { // the disk ends inside the run
+			disk, rest := *r, *r
+			disk.n, rest.n = k, r.n-k
+			rest.guest += k
+			rest.at += k * g.L2EntrySize
+			rest.entry += L2Entry(k * m.img.step(r.entry))
+			return m.mapRun(&disk) && m.flush() && m.mapRun(&rest)
+		}
 		return m.mapRun(r)
 	})
-	return ok && m.flush()
+	if ok {
+		m.flush()
+	}
 }
 
 // mapRun adds a run of L2 entries to the mapping.
@@ -202,8 +213,9 @@ func (m *mapper) mapHealthy(p *Mapping, n uint64) bool {
 	if !m.flush() {
 		return false
 	}
-	for m.out = *p; n > 0 && m.out.Start < m.diskEnd; n-- {
-		m.out.Length = min(size, m.diskEnd-m.out.Start)
+	for m.out = *p; n > 0; n-- {
+		m.out.Length = size
+		m.cut(&m.out)
 		if !m.yield(&m.out, nil) {
 			return false
 		}
@@ -217,10 +229,7 @@ func (m *mapper) mapHealthy(p *Mapping, n uint64) bool {
 func (m *mapper) mapEach(r *l2Run) bool {
 	one := *r
 	one.n = 1
-	step := L2Entry(0)
-	if r.entry.HostOffset() != 0 {
-		step = L2Entry(m.img.geometry.ClusterSize)
-	}
+	step := L2Entry(m.img.step(r.entry))
 	for range r.n {
 		p := m.pieceOf(&one)
 		p.Problems = m.problems(&one, &p)
@@ -248,7 +257,7 @@ func (m *mapper) pieceOf(r *l2Run) Mapping {
 		return p
 	}
 	p.HostOffset = r.entry.HostOffset()
-	p.HasHost = p.HostOffset != 0 || r.entry.Copied() && m.img.hasDataFile()
+	p.HasHost = m.img.hasHost(r.entry)
 	if g.L2EntrySize == 16 && r.at != 0 {
 		p.Bitmap, p.HasBitmap = r.bitmap, true
 		p.Kind = subclusterKind(uint32(r.bitmap), uint32(r.bitmap>>32), p.HasHost)
@@ -410,12 +419,18 @@ func (m *mapper) inMetadata(first, end uint64) bool {
 	return false
 }
 
+// cut ends a mapping of the disk where the disk ends.
+func (m *mapper) cut(p *Mapping) {
+	if p.Start>>m.img.geometry.ClusterBits < m.vmState {
+		p.Length = min(p.Length, m.diskEnd-min(p.Start, m.diskEnd))
+	}
+}
+
 // add yields what cannot grow any more, and keeps p if it can.
 func (m *mapper) add(p *Mapping) bool {
-	if p.Start >= m.diskEnd {
+	if m.cut(p); p.Length == 0 { // subclusters behind the disk
 		return true
 	}
-	p.Length = min(p.Length, m.diskEnd-p.Start)
 	p.HasBitmap = p.HasBitmap && m.each
 	if m.each || !m.joins(p) {
 		ok := m.flush()

@@ -1,11 +1,9 @@
 package qcow2_test
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +23,7 @@ const (
 type kinds = map[uint64]qcow2test.Kind
 
 // rows returns what Guest yields as text, a line a mapping or an error:
-// "0x0+0x400 data 0x800", "L1 table at offset 0x200: …".
+// "0x0+0x400 data 0x800", "corrupt: L1 table at offset 0x200: …".
 func rows(t *testing.T, img *qcow2.Image, o qcow2.GuestOptions) []string {
 	t.Helper()
 	var all []string
@@ -36,7 +34,7 @@ func rows(t *testing.T, img *qcow2.Image, o qcow2.GuestOptions) []string {
 		case m != nil:
 			t.Fatalf("mapping %+v together with the error %v", m, err)
 		default:
-			all = append(all, asError(t, err).Error())
+			all = append(all, fmt.Sprintf("%v: %v", asError(t, err).Kind, err))
 		}
 	}
 	return all
@@ -100,7 +98,8 @@ func TestGuestKinds(t *testing.T) {
 			[]string{"0x0+0x200 unallocated", "0x200+0x400 data 0x600", "0x600+0x200 unallocated"},
 		},
 		"compressed": {
-			qcow2test.Image{ClusterBits: 9, Size: 6 << 9, Clusters: kinds{3: data}, Compressed: map[uint64]qcow2test.Compressed{0: {0, 1}, 1: {0x200, 1}, 2: {0x3ff, 2}, 4: {0x400, 1}}},
+			qcow2test.Image{ClusterBits: 9, Size: 6 << 9, Clusters: kinds{3: data},
+				Compressed: map[uint64]qcow2test.Compressed{0: {Sectors: 1}, 1: {Offset: 0x200, Sectors: 1}, 2: {Offset: 0x3ff, Sectors: 2}, 4: {Offset: 0x400, Sectors: 1}}},
 			[]string{
 				"0x0+0x200 compressed 0x200 1 sectors", "0x200+0x200 compressed 0x400 1 sectors", "0x400+0x200 compressed 0x5ff 2 sectors",
 				"0x600+0x200 data 0xc00", "0x800+0x200 compressed 0x600 1 sectors", "0xa00+0x200 unallocated",
@@ -108,7 +107,7 @@ func TestGuestKinds(t *testing.T) {
 		},
 		"partial last cluster":    {qcow2test.Image{Size: 0x30200, Clusters: kinds{2: data, 3: data}}, []string{"0x0+0x20000 unallocated", "0x20000+0x10200 data 0x30000"}},
 		"partial last sector":     {qcow2test.Image{Size: 0x303ff, Clusters: kinds{3: zero}}, []string{"0x0+0x30000 unallocated", "0x30000+0x200 zero"}},
-		"partial last compressed": {qcow2test.Image{Size: 0x200, Compressed: map[uint64]qcow2test.Compressed{0: {5, 3}}}, []string{"0x0+0x200 compressed 0x10005 3 sectors"}},
+		"partial last compressed": {qcow2test.Image{Size: 0x200, Compressed: map[uint64]qcow2test.Compressed{0: {Offset: 5, Sectors: 3}}}, []string{"0x0+0x200 compressed 0x10005 3 sectors"}},
 		"less than a sector":      {qcow2test.Image{Size: 511, L1Size: 1, Clusters: kinds{0: data}}, nil},
 	}
 	for name, test := range tests {
@@ -189,10 +188,10 @@ func TestGuestWindow(t *testing.T) {
 		{0, 0, all},
 		{0, 0x10a00, all},
 		{0, math.MaxUint64, all},
-		{1, math.MaxUint64, all},         // wraps to 0
-		{0x3ff, math.MaxUint64 - 1, all}, // wraps
-		{0x200, -uint64(0x200) + 5, all}, // wraps
-		{0x200, math.MaxUint64 / 2, all}, // does not
+		{1, math.MaxUint64, all},             // wraps to 0
+		{0x3ff, math.MaxUint64 - 1, all},     // wraps
+		{0x200, math.MaxUint64 - 0x1fa, all}, // wraps
+		{0x200, math.MaxUint64 / 2, all},     // does not
 		{0, 1, []string{"0x0+0x400 unallocated"}},
 		{0x3ff, 1, []string{"0x0+0x400 unallocated"}},
 		{0x3ff, 2, []string{"0x0+0x400 unallocated", "0x400+0x400 data 0xc00"}},
@@ -218,32 +217,32 @@ func TestGuestWindow(t *testing.T) {
 
 func TestGuestPerCluster(t *testing.T) {
 	b := qcow2test.Image{
-		ClusterBits: 9, Size: 10<<9 - 100,
+		ClusterBits: 10, Size: 10<<10 - 512,
 		Clusters:   kinds{0: data, 1: data, 2: zero, 3: zero, 5: zeroAllocated, 7: data, 8: data, 9: data},
-		Compressed: map[uint64]qcow2test.Compressed{6: {}},
-	}
-	b.Compressed[6] = qcow2test.Compressed{Sectors: 1}
-	built := b.Build()
-	built.Set("l2[0][8]", built.Get("l2[0][8]")|2)
-	wantRows(t, open(t, built), qcow2.GuestOptions{PerCluster: true},
-		"0x0+0x200 data 0x800", "0x200+0x200 data 0xa00", "0x400+0x200 zero", "0x600+0x200 zero", "0x800+0x200 unallocated",
-		"0xa00+0x200 zero-allocated 0xc00", "0xc00+0x200 compressed 0x200 1 sectors", "0xe00+0x200 data 0xe00",
-		"0x1000+0x200 data 0x1000 reserved-bits", "0x1200+0x100 data 0x1200")
+		Compressed: map[uint64]qcow2test.Compressed{6: {Sectors: 1}},
+	}.Build()
+	b.Set("l2[0][8]", b.Get("l2[0][8]")|2)
+	wantRows(t, open(t, b), qcow2.GuestOptions{PerCluster: true},
+		"0x0+0x400 data 0x1000", "0x400+0x400 data 0x1400", "0x800+0x400 zero", "0xc00+0x400 zero", "0x1000+0x400 unallocated",
+		"0x1400+0x400 zero-allocated 0x1800", "0x1800+0x400 compressed 0x400 1 sectors", "0x1c00+0x400 data 0x1c00",
+		"0x2000+0x400 data 0x2000 reserved-bits", "0x2400+0x200 data 0x2400")
 }
 
 // TestGuestVMState maps clusters behind the disk, which ends inside a cluster
-// and inside an L2 table.
+// and inside an L2 table. VM state has whole clusters.
 func TestGuestVMState(t *testing.T) {
-	b := qcow2test.Image{ClusterBits: 9, Size: 66<<9 + 256*2 - 300, L1Size: 4, Clusters: kinds{65: data, 66: data, 67: data, 128: data, 129: data}}.Build()
-	img := open(t, b)
-	disk := []string{"0x0+0x8200 unallocated", "0x8200+0x200 data 0x600"}
+	img := open(t, qcow2test.Image{
+		ClusterBits: 10, Size: 130<<10 - 512, L1Size: 4,
+		Clusters: kinds{129: data, 130: data, 131: data, 256: data, 257: data},
+	}.Build())
+	disk := []string{"0x0+0x20400 unallocated", "0x20400+0x200 data 0xc00"}
+	behind := []string{"0x20800+0x800 data 0x1000", "0x21000+0x1f000 unallocated", "0x40000+0x800 data 0x1c00", "0x40800+0x3f800 unallocated"}
 	wantRows(t, img, qcow2.GuestOptions{}, disk...)
-	behind := []string{"0x8400+0x400 data 0x800", "0x8800+0x7800 unallocated", "0x10000+0x400 data 0xe00", "0x10400+0xfc00 unallocated"}
 	wantRows(t, img, qcow2.GuestOptions{VMState: true}, append(disk, behind...)...)
-	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x8400}, behind...)
-	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x10200, Length: 1}, "0x10200+0x200 data 0x1000")
-	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x83ff, Length: 2}, "0x8200+0x200 data 0x600", "0x8400+0x200 data 0x800")
-	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x20000})
+	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x20800}, behind...)
+	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x40400, Length: 1}, "0x40400+0x400 data 0x2000")
+	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x207ff, Length: 2}, "0x20400+0x200 data 0xc00", "0x20800+0x400 data 0x1000")
+	wantRows(t, img, qcow2.GuestOptions{VMState: true, Offset: 0x80000})
 }
 
 // TestGuestSnapshot maps snapshots with tables and disk sizes of their own.
@@ -260,9 +259,8 @@ func TestGuestSnapshot(t *testing.T) {
 	active := []string{"0x0+0x200 data 0x600", "0x200+0x200 zero", "0x400+0x7c00 unallocated"}
 	larger := []string{
 		"0x0+0xfe00 unallocated", "0xfe00+0x200 data " + entry("snapshot[1].l2[1][63]"),
-		"0x10000+0x200 data " + entry("snapshot[1].l2[2][0]"), "0x10200+0x0 unallocated",
+		"0x10000+0x200 data " + entry("snapshot[1].l2[2][0]"),
 	}
-	larger[3] = "0x10200+0x0 unallocated"
 	tests := []struct {
 		id      string
 		vmState bool
@@ -270,8 +268,8 @@ func TestGuestSnapshot(t *testing.T) {
 	}{
 		{"shared", false, active},
 		{"shared", true, active},
-		{"larger", false, larger[:3]},
-		{"larger", true, append(larger[:3:3], "0x10400+0x7c00 unallocated", "0x18000+0x200 data "+entry("snapshot[1].l2[3][0]"), "0x18200+0x7e00 unallocated")},
+		{"larger", false, larger},
+		{"larger", true, append(slices.Clip(larger), "0x10200+0x7e00 unallocated", "0x18000+0x200 data "+entry("snapshot[1].l2[3][0]"), "0x18200+0x7e00 unallocated")},
 		{"smaller", false, []string{"0x0+0x200 unallocated"}},
 		{"smaller", true, []string{
 			"0x0+0x200 unallocated", "0x200+0x400 data " + entry("snapshot[2].l2[0][1]"),
@@ -290,4 +288,121 @@ func TestGuestSnapshot(t *testing.T) {
 		})
 	}
 	wantRows(t, img, qcow2.GuestOptions{}, active...)
+}
+
+// subclusterImage has extended L2 entries of every uniform and mixed kind. The
+// disk ends inside the last cluster.
+func subclusterImage() qcow2test.Image {
+	return qcow2test.Image{
+		ClusterBits: 14, Size: 8<<14 + 5*512, IncompatibleFeatures: 1 << 4,
+		Clusters:    kinds{0: data, 1: data, 2: data, 3: zero, 4: zero, 5: zeroAllocated, 7: data, 8: data},
+		Subclusters: map[uint64]uint64{2: 0xffff, 4: 0xffff << 32, 5: 0xff | 0xff00<<32, 7: 0, 8: 1<<0 | 1<<1 | 1<<4},
+	}
+}
+
+func TestGuestSubclusters(t *testing.T) {
+	b := subclusterImage().Build()
+	b.Set("l2[0][0]", b.Get("l2[0][0]")|1) // has no meaning here
+	img := open(t, b)
+	wantRows(t, img, qcow2.GuestOptions{},
+		"0x0+0xa000 data 0xc000", "0xa000+0x2000 unallocated 0x16000", "0xc000+0x6000 zero", "0x12000+0x2000 unallocated",
+		"0x14000+0x1000 data 0x18000", "0x15000+0x1000 zero-allocated 0x19000", "0x16000+0x2000 unallocated 0x1a000", "0x18000+0x4000 unallocated",
+		"0x1c000+0x4000 unallocated 0x1c000", "0x20000+0x400 data 0x20000", "0x20400+0x400 unallocated 0x20400", "0x20800+0x200 data 0x20800")
+	wantRows(t, img, qcow2.GuestOptions{PerCluster: true},
+		"0x0+0x4000 data 0xc000 bitmap 0xffffffff", "0x4000+0x4000 data 0x10000 bitmap 0xffffffff", "0x8000+0x4000 data 0x14000 bitmap 0xffff",
+		"0xc000+0x4000 zero bitmap 0xffffffff00000000", "0x10000+0x4000 zero bitmap 0xffff00000000",
+		"0x14000+0x4000 data 0x18000 bitmap 0xff00000000ff", "0x18000+0x4000 unallocated bitmap 0x0",
+		"0x1c000+0x4000 unallocated 0x1c000 bitmap 0x0", "0x20000+0xa00 data 0x20000 bitmap 0x13")
+	wantRows(t, img, qcow2.GuestOptions{Offset: 0x15000, Length: 1},
+		"0x14000+0x1000 data 0x18000", "0x15000+0x1000 zero-allocated 0x19000", "0x16000+0x2000 unallocated 0x1a000")
+}
+
+// TestGuestSubclusterBitmaps gives two clusters that follow each other in guest
+// and host the same bitmap.
+func TestGuestSubclusterBitmaps(t *testing.T) {
+	for _, test := range []struct {
+		kind   qcow2test.Kind
+		bitmap uint64
+		want   []string
+		each   string // what a cluster is as a whole
+	}{
+		{data, 0xffffffff, []string{"0x0+0x8000 data 0xc000"}, "data"},
+		{data, 0, []string{"0x0+0x8000 unallocated 0xc000"}, "unallocated"},
+		{zeroAllocated, 0xffffffff << 32, []string{"0x0+0x8000 zero-allocated 0xc000"}, "zero-allocated"},
+		{data, 0xffff0000, []string{"0x0+0x2000 unallocated 0xc000", "0x2000+0x2000 data 0xe000", "0x4000+0x2000 unallocated 0x10000", "0x6000+0x2000 data 0x12000"}, "data"},
+		{data, 1<<63 | 0x7fffffff, []string{"0x0+0x3e00 data 0xc000", "0x3e00+0x200 zero-allocated 0xfe00", "0x4000+0x3e00 data 0x10000", "0x7e00+0x200 zero-allocated 0x13e00"}, "data"},
+		{data, 1 << 32, []string{"0x0+0x200 zero-allocated 0xc000", "0x200+0x3e00 unallocated 0xc200", "0x4000+0x200 zero-allocated 0x10000", "0x4200+0x3e00 unallocated 0x10200"}, "zero-allocated"},
+		{zero, 1 << 63, []string{"0x0+0x3e00 unallocated", "0x3e00+0x200 zero", "0x4000+0x3e00 unallocated", "0x7e00+0x200 zero"}, "zero"},
+		{zero, 0, []string{"0x0+0x8000 unallocated"}, "unallocated"},
+	} {
+		t.Run(fmt.Sprintf("%d %#x", test.kind, test.bitmap), func(t *testing.T) {
+			img := open(t, qcow2test.Image{
+				ClusterBits: 14, Size: 2 << 14, IncompatibleFeatures: 1 << 4,
+				Clusters: kinds{0: test.kind, 1: test.kind}, Subclusters: map[uint64]uint64{0: test.bitmap, 1: test.bitmap},
+			}.Build())
+			wantRows(t, img, qcow2.GuestOptions{}, test.want...)
+			first, second := " ", " "
+			if test.kind != zero {
+				first, second = " 0xc000 ", " 0x10000 "
+			}
+			bitmap := fmt.Sprintf("bitmap %#x", test.bitmap)
+			wantRows(t, img, qcow2.GuestOptions{PerCluster: true}, "0x0+0x4000 "+test.each+first+bitmap, "0x4000+0x4000 "+test.each+second+bitmap)
+		})
+	}
+}
+
+// TestGuestSubclusterStripes has every other subcluster in another state.
+func TestGuestSubclusterStripes(t *testing.T) {
+	img := open(t, qcow2test.Image{
+		ClusterBits: 14, Size: 1 << 14, IncompatibleFeatures: 1 << 4,
+		Clusters: kinds{0: data}, Subclusters: map[uint64]uint64{0: 0x55555555 | 0xaaaaaaaa<<32},
+	}.Build())
+	var want []string
+	for i := uint64(0); i < 32; i += 2 {
+		want = append(want, fmt.Sprintf("%#x+0x200 data %#x", i*512, 0xc000+i*512), fmt.Sprintf("%#x+0x200 zero-allocated %#x", (i+1)*512, 0xc000+(i+1)*512))
+	}
+	wantRows(t, img, qcow2.GuestOptions{}, want...)
+}
+
+func TestGuestCompressedBesideSubclusters(t *testing.T) {
+	img := open(t, qcow2test.Image{
+		ClusterBits: 14, Size: 3 << 14, IncompatibleFeatures: 1 << 4,
+		Clusters: kinds{0: data}, Compressed: map[uint64]qcow2test.Compressed{1: {Sectors: 9}},
+	}.Build())
+	want := []string{"0x0+0x4000 data 0x10000", "0x4000+0x4000 compressed 0x4000 9 sectors", "0x8000+0x4000 unallocated"}
+	wantRows(t, img, qcow2.GuestOptions{}, want...)
+	wantRows(t, img, qcow2.GuestOptions{PerCluster: true}, want[0]+" bitmap 0xffffffff", want[1], want[2]+" bitmap 0x0")
+}
+
+// TestGuestDataFile maps an image whose data lie in another file: offset 0 is
+// a place there, and the end of the image file is none.
+func TestGuestDataFile(t *testing.T) {
+	image := qcow2test.Image{
+		ClusterBits: 14, Size: 64 << 14, IncompatibleFeatures: 1 << 2,
+		Clusters: kinds{0: data, 1: data, 2: zeroAllocated, 3: zero, 62: data, 63: data},
+	}
+	want := []string{"0x0+0x8000 data 0x0", "0x8000+0x4000 zero-allocated 0x8000", "0xc000+0x4000 zero", "0x10000+0xe8000 unallocated", "0xf8000+0x8000 data 0xf8000"}
+	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{}, want...)
+	wantRows(t, open(t, image.Build().Set("l2[0][0]", copied|1)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 zero-allocated 0x0")
+	wantRows(t, open(t, image.Build().Set("l2[0][0]", 0)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 unallocated")
+	wantRows(t, open(t, image.Build().Set("l2[0][0]", 1)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 zero")
+
+	image.IncompatibleFeatures |= 1 << 4
+	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{}, want...)
+	image.Subclusters = map[uint64]uint64{0: 0xff, 1: 0}
+	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{Length: 0x8000}, "0x0+0x1000 data 0x0", "0x1000+0x7000 unallocated 0x1000")
+	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{Length: 0x8000, PerCluster: true},
+		"0x0+0x4000 data 0x0 bitmap 0xff", "0x4000+0x4000 unallocated 0x4000 bitmap 0x0")
+}
+
+// TestCopiedWithoutOffset: without an external data file that is no place.
+func TestCopiedWithoutOffset(t *testing.T) {
+	b := qcow2test.Image{Size: 2 << 16, Clusters: kinds{0: data}}.Build().Set("l2[0][0]", copied)
+	wantRows(t, open(t, b), qcow2.GuestOptions{}, "0x0+0x20000 unallocated")
+}
+
+func TestUnknownMappingKind(t *testing.T) {
+	if got := qcow2.MappingKind(5).String(); got != "unknown-5" {
+		t.Errorf("MappingKind(5) = %q", got)
+	}
 }

@@ -2,6 +2,7 @@ package qcow2_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -189,5 +190,88 @@ func TestSnapshotLimits(t *testing.T) {
 	got, err = snapshots(open(t, b, qcow2.WithLimits(qcow2.NoLimits())))
 	if !errors.Is(err, qcow2.ErrTruncated) || len(got) < 2 || len(got) > len(b.Bytes)/40 {
 		t.Errorf("without limits: %d snapshots, %v", len(got), err)
+	}
+}
+
+func TestFindSnapshot(t *testing.T) {
+	img := open(t, qcow2test.Image{Snapshots: []qcow2test.Snapshot{
+		{ID: "1", Name: "first"},
+		{ID: "2", Name: "1"}, // has the id of the one before as its name
+		{ID: "first", Name: "second"},
+		{ID: "4", Name: "same"},
+		{ID: "5", Name: "same"},
+		{ID: "@0", Name: "@1"},
+		{ID: "", Name: "\x1b[31m"},
+		{ID: "8", Name: ""},
+		{ID: "9", Name: "\xff"},
+	}}.Build())
+	for name, index := range map[string]int{
+		"1":        0,
+		"2":        1,
+		"first":    2, // an id before a name
+		"second":   2,
+		"@2":       2,
+		"@0":       5, // an id
+		"@1":       5, // a name
+		"@5":       5,
+		"":         6,
+		"\x1b[31m": 6,
+		"\xff":     8,
+		"@8":       8,
+	} {
+		if s, err := img.FindSnapshot(name); err != nil || s.Index != index {
+			t.Errorf("FindSnapshot(%q) = number %d, %v; want %d", name, s.Index, err, index)
+		}
+	}
+	for _, name := range []string{"3", "@9", "@-1", "@02", "@+2", "@", "FIRST", " 1", "@18446744073709551616"} {
+		s, err := img.FindSnapshot(name)
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf(`no snapshot %q; there are @0 (id "1", name "first"), @1 (id "2", name "1"), `, name)) {
+			t.Errorf("FindSnapshot(%q) = %+v, %v", name, s, err)
+		}
+	}
+	_, err := img.FindSnapshot("same")
+	if want := `several snapshots match "same": @3 (id "4", name "same"), @4 (id "5", name "same")`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if _, err := img.FindSnapshot("none"); err == nil || strings.ContainsAny(err.Error(), "\x1b\xff") || !strings.Contains(err.Error(), `name "\x1b[31m"`) {
+		t.Errorf("names are not escaped: %q", err)
+	}
+}
+
+// TestFindSnapshotTwice: two snapshots can have one id, as the position tells
+// them apart.
+func TestFindSnapshotTwice(t *testing.T) {
+	img := open(t, qcow2test.Image{Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "a"}, {ID: "1", Name: "b"}}}.Build())
+	_, err := img.FindSnapshot("1")
+	if want := `several snapshots match "1": @0 (id "1", name "a"), @1 (id "1", name "b")`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if s, err := img.FindSnapshot("@1"); err != nil || s.Name != "b" {
+		t.Errorf("FindSnapshot(@1) = %+v, %v", s, err)
+	}
+}
+
+func TestFindSnapshotAmongMany(t *testing.T) {
+	all := make([]qcow2test.Snapshot, 25)
+	for i := range all {
+		all[i] = qcow2test.Snapshot{ID: fmt.Sprint(i), Name: "same"}
+	}
+	img := open(t, qcow2test.Image{Snapshots: all}.Build())
+	for _, name := range []string{"same", "none"} {
+		_, err := img.FindSnapshot(name)
+		if err == nil || !strings.HasSuffix(err.Error(), `, @19 (id "19", name "same"), 5 more`) {
+			t.Errorf("FindSnapshot(%q): %v", name, err)
+		}
+	}
+}
+
+func TestFindSnapshotErrors(t *testing.T) {
+	_, err := open(t, qcow2test.Image{}.Build()).FindSnapshot("@0")
+	if err == nil || err.Error() != `no snapshot "@0": the image has none` {
+		t.Errorf("without snapshots: %v", err)
+	}
+	for field, value := range map[string]uint64{"nb_snapshots": 70000, "snapshots_offset": 0, "snapshot[1].extra_data_size": 2000, "cluster_bits": 63} {
+		_, err := open(t, twoSnapshots().Build().Set(field, value)).FindSnapshot("1")
+		asError(t, err)
 	}
 }

@@ -29,16 +29,27 @@ func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
 	if off >= w.off && off-w.off <= uint64(len(w.buf)) && n <= uint64(len(w.buf))-(off-w.off) {
 		return w.buf[off-w.off:][:n], nil
 	}
-	want := min(max(n, ahead), w.src.size-off)
-	if uint64(cap(w.buf)) < want {
-		w.buf = make([]byte, want)
+	err := w.read(sec, off, min(max(n, ahead), w.src.size-off))
+	if err != nil && ahead > n {
+		err = w.read(sec, off, n) // what lies ahead must not hide what is wanted
 	}
-	w.off, w.buf = off, w.buf[:want]
-	if err := w.src.fill(sec, off, w.buf); err != nil {
-		w.buf = w.buf[:0]
+	if err != nil {
 		return nil, err
 	}
 	return w.buf[:n], nil
+}
+
+// read fills the window with the n bytes at off.
+func (w *window) read(sec Section, off, n uint64) error {
+	if uint64(cap(w.buf)) < n {
+		w.buf = make([]byte, n)
+	}
+	w.off, w.buf = off, w.buf[:n]
+	err := w.src.fill(sec, off, w.buf)
+	if err != nil {
+		w.buf = w.buf[:0]
+	}
+	return err
 }
 
 // An l1Table is where an L1 table lies.
@@ -52,14 +63,16 @@ type tableWalk struct {
 	img *Image
 	l1  l1Table
 
+	need     uint64 // entries that the disk needs
 	l1Window window
 	l2Window window
 
 	cur l2Run // what yield is given
 }
 
-func newTableWalk(img *Image, l1 l1Table) *tableWalk {
-	return &tableWalk{img: img, l1: l1, l1Window: window{src: &img.src}, l2Window: window{src: &img.src}}
+// newTableWalk returns a walk for a disk of size bytes.
+func newTableWalk(img *Image, l1 l1Table, size uint64) *tableWalk {
+	return &tableWalk{img: img, l1: l1, need: img.geometry.l1Entries(size), l1Window: window{src: &img.src}, l2Window: window{src: &img.src}}
 }
 
 // l1Entries returns the entries from the i-th on, as many as are at hand, in
@@ -103,7 +116,7 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 	per := w.img.geometry.L2Entries
 	for i := from / per; i*per < to; {
 		if i >= w.l1.entries {
-			return yield(nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, ceilDiv(to, per)))
+			return yield(nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
 		}
 		entries, err := w.l1Entries(i)
 		if err == nil && len(entries) == 0 {
@@ -178,10 +191,7 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 func (img *Image) decodeRun(p []byte, run *l2Run) {
 	word := binary.BigEndian.Uint64(p)
 	run.entry = L2Entry(word)
-	step := uint64(0)
-	if word&offsetMask != 0 {
-		step = img.geometry.ClusterSize
-	}
+	step := img.step(run.entry)
 	switch {
 	case run.entry.Compressed():
 		run.n = 1
@@ -194,6 +204,20 @@ func (img *Image) decodeRun(p []byte, run *l2Run) {
 	default:
 		run.n = uint64(runLength(p, word, step))
 	}
+}
+
+// hasHost reports whether a standard entry has a host cluster. Host offset 0 is
+// one only in an external data file.
+func (img *Image) hasHost(e L2Entry) bool {
+	return e.HostOffset() != 0 || e.Copied() && img.hasDataFile()
+}
+
+// step returns by how much the entry grows that goes on where e ends.
+func (img *Image) step(e L2Entry) uint64 {
+	if img.hasHost(e) {
+		return img.geometry.ClusterSize
+	}
+	return 0
 }
 
 // runLength returns how many words p begins with that are word, word+step, …

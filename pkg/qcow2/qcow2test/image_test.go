@@ -17,7 +17,7 @@ func TestHealthy(t *testing.T) {
 	}
 	clusters := map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data, 3: qcow2test.Data, 100: qcow2test.Data}
 	withZeros := map[uint64]qcow2test.Kind{0: qcow2test.Data, 2: qcow2test.Zero, 3: qcow2test.ZeroAllocated}
-	compressed := map[uint64]qcow2test.Compressed{4: {0, 3}, 5: {0x5ff, 1}, 6: {0x600, 2}, 200: {0xa00, 1}}
+	compressed := map[uint64]qcow2test.Compressed{4: {Sectors: 3}, 5: {Offset: 0x5ff, Sectors: 1}, 6: {Offset: 0x600, Sectors: 2}, 200: {Offset: 0xa00, Sectors: 1}}
 	snapshots := []qcow2test.Snapshot{{ID: "1", Name: "one", Seconds: 1700000000}, {ID: "2", Name: "two", VMStateSize: 5}}
 	tests := map[string]qcow2test.Image{
 		"empty":            {Size: 1 << 20},
