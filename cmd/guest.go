@@ -21,13 +21,15 @@ const (
 	guestHost    = 8
 	guestKind    = 9
 	guestSectors = 10
+
+	guestProblems = 13
 )
 
-// guestSection declares the mapping of guest addresses. Subclusters have a
-// place in the table of an image that has them.
-func guestSection(g qcow2.Geometry) *render.Section {
+// guestSection declares the mapping of guest addresses. Addresses are no larger
+// than reach says. Subclusters have a place in the table where rows have them.
+func guestSection(g qcow2.Geometry, reach addressReach, each bool) *render.Section {
 	subclusters := render.InJSON
-	if g.L2EntrySize == 16 {
+	if g.L2EntrySize == 16 && each {
 		subclusters |= render.InTable
 	}
 	return &render.Section{
@@ -39,7 +41,7 @@ func guestSection(g qcow2.Geometry) *render.Section {
 			return appendGuestLine(dst, row, g)
 		},
 		Columns: []render.Column{
-			guestStart:  {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize},
+			guestStart:  {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength: {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
 			{Key: "depth", Kind: render.KindUint, Show: render.InJSON},
 			{Key: "present", Kind: render.KindBool, Show: render.InJSON},
@@ -47,14 +49,32 @@ func guestSection(g qcow2.Geometry) *render.Section {
 			{Key: "data", Kind: render.KindBool, Show: render.InJSON},
 			{Key: "compressed", Kind: render.KindBool, Show: render.InJSON},
 			guestOffset:  {Key: "offset", Kind: render.KindOffset, Show: render.InJSON},
-			guestHost:    {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
+			guestHost:    {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: reach.host},
 			guestKind:    {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames()},
 			guestSectors: {Key: "sectors", Title: "SECTORS", Kind: render.KindUint, Drop: 3},
 			{Key: "subclusters.allocated", Title: "ALLOCATED", Kind: render.KindHex, Drop: 4, Show: subclusters},
 			{Key: "subclusters.zero", Title: "ZERO", Kind: render.KindHex, Drop: 5, Show: subclusters},
-			{Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1},
+			guestProblems: {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1},
 		},
 	}
+}
+
+// addressReach is how large guest and host addresses can get, in bytes.
+type addressReach struct{ guest, host uint64 }
+
+func newAddressReach(img *qcow2.File, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
+	size, entries := g.VirtualSize, uint64(img.Header().L1Size)
+	if o.Snapshot != nil {
+		size, entries = o.Snapshot.DiskSize, uint64(o.Snapshot.L1Size)
+	}
+	if o.VMState {
+		size = max(size, entries*g.L2Entries*g.ClusterSize)
+	}
+	r := addressReach{guest: size, host: g.HostClusters << g.ClusterBits}
+	if img.Header().IncompatibleFeatures&qcow2.ExternalDataFile != 0 {
+		r.host = size // guest and host offsets are the same
+	}
+	return r
 }
 
 // guestOptions are the flags of the guest command.
@@ -84,7 +104,7 @@ func (a *app) newGuestCommand() *cobra.Command {
 a snapshot: data, zeros, preallocated zeros, compressed clusters; with extended
 L2 entries by subclusters. Neighbours are joined into runs.
 
-Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters (#3).
+Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
 
 Entries that are damaged are listed with their problem.
 
@@ -93,7 +113,13 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
   $ qinspect guest --snapshot before-upgrade --at 0x12340000 disk.qcow2
   $ qinspect guest --all -o json disk.qcow2`,
 		Args: oneImage,
-		RunE: a.load(func(rep *report) error { return runGuest(rep, o) }),
+	}
+	run := a.load(func(rep *report) error { return runGuest(rep, o) })
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.at.given() && (o.offset.given() || o.length.given()) {
+			return usageError(cmd, errors.New("--at goes without --offset and --length"))
+		}
+		return run(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
@@ -115,7 +141,7 @@ func runGuest(rep *report, o guestOptions) error {
 	if err := rep.Row(guestHeadRow(rep.img, g, opts.Snapshot)); err != nil {
 		return err
 	}
-	s := guestSection(g)
+	s := guestSection(g, newAddressReach(rep.img, g, opts), o.each)
 	rep.Section(s)
 	row := guestRow{
 		cells:     make([]render.Value, len(s.Columns)),
@@ -123,22 +149,19 @@ func runGuest(rep *report, o guestOptions) error {
 		backing:   rep.img.Header().BackingFileOffset != 0,
 	}
 	damaged, last := 0, uint64(math.MaxUint64) // entries, and the guest cluster of the last one
-	for m, err := range rep.img.Guest(opts) {
+	for m, err := range rep.img.Guest(rep.ctx, opts) {
+		if rep.ctx.Err() != nil {
+			break
+		}
 		if err != nil {
 			rep.damaged(err)
 			s.Empty = "" // nobody knows
-			continue
-		}
-		if m.Kind == qcow2.MappingUnallocated && m.Problems == 0 && !o.all {
 			continue
 		}
 		if cluster := m.Start >> g.ClusterBits; m.Problems != 0 && cluster != last {
 			damaged, last = damaged+1, cluster
 		}
 		if err := rep.Row(row.of(m)); err != nil {
-			return err
-		}
-		if err := rep.interrupted(); err != nil {
 			return err
 		}
 	}
@@ -150,7 +173,7 @@ func runGuest(rep *report, o guestOptions) error {
 
 // resolve turns the flags into what the library wants.
 func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOptions, error) {
-	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState}
+	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all}
 	if o.snapshot != "" {
 		s, err := img.FindSnapshot(o.snapshot)
 		if err != nil {
@@ -169,9 +192,6 @@ func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOp
 // select. A length of 0 goes to the end.
 func window(offset, length, at *address, clusterBits uint) (first, n uint64, err error) {
 	if at.given() {
-		if offset.given() || length.given() {
-			return 0, 0, errors.New("--at goes without --offset and --length")
-		}
 		first, err = at.bytes(clusterBits)
 		return first, 1, err
 	}
@@ -272,11 +292,22 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 }
 
 // appendGuestLine appends a mapping as dump-qcow2.pl has it: "0x0 (#0): 0x50000
-// (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
+// (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)". Problems
+// follow in brackets.
 func appendGuestLine(dst []byte, row []render.Value, g qcow2.Geometry) []byte {
-	start, length, host := row[guestStart].Num(), row[guestLength].Num(), row[guestHost].Num()
+	start, length := row[guestStart].Num(), row[guestLength].Num()
 	one := length <= g.ClusterSize && start&(g.ClusterSize-1) == 0 && (length == g.ClusterSize || g.L2EntrySize == 8)
 	dst = append(appendPlace(dst, start, length, one, g.ClusterBits), ": "...)
+	dst = appendMapping(dst, row, g, one)
+	if problems := row[guestProblems].Num(); problems != 0 {
+		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
+	}
+	return dst
+}
+
+// appendMapping appends what a mapping leads to.
+func appendMapping(dst []byte, row []render.Value, g qcow2.Geometry, one bool) []byte {
+	length, host := row[guestLength].Num(), row[guestHost].Num()
 	switch qcow2.MappingKind(row[guestKind].Num()) {
 	case qcow2.MappingUnallocated:
 		return append(dst, "Unallocated"...)

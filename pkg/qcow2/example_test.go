@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 
@@ -82,7 +83,7 @@ func ExampleImage_Guest() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for m, err := range img.Guest(qcow2.GuestOptions{Snapshot: &snapshot, Length: 64 << 10}) {
+	for m, err := range img.Guest(context.Background(), qcow2.GuestOptions{Snapshot: &snapshot, Length: 64 << 10}) {
 		switch {
 		case err != nil:
 			log.Print(err) // a table is lost, what follows is not

@@ -124,6 +124,11 @@ func featureName(kind FeatureKind, bit int, table []FeatureName) string {
 	return fmt.Sprintf("bit-%d", bit)
 }
 
+// quotedList returns names, perhaps an image's own, for an error.
+func quotedList(names []string) string {
+	return strings.Trim(fmt.Sprintf("%q", names), "[]")
+}
+
 // isKnownName reports whether a name is that of a known bit, which no image can
 // give to another one.
 func isKnownName(name string) bool {

@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"context"
 	"errors"
 	"iter"
 	"math/bits"
@@ -60,21 +61,25 @@ type GuestOptions struct {
 	PerCluster bool
 	// VMState goes on with what is mapped behind the disk.
 	VMState bool
+	// Mapped leaves out what is unallocated.
+	Mapped bool
 }
 
-// Guest yields the mapping of guest addresses in their order, without a gap
-// but where a table cannot be read: that is an [*Error], with a nil Mapping,
-// and the sequence goes on behind it. A Mapping is valid until the next.
+// Guest yields the mapping of guest addresses in their order. Where a table
+// cannot be read it yields an [*Error], with a nil Mapping, and goes on behind
+// it. There is no other gap, but with VMState from the end of a disk to that of
+// its last cluster, and with Mapped. A Mapping is valid until the next. When ctx
+// is done the sequence ends with its error.
 //
 // The mapping of an image with unknown incompatible features cannot be known;
 // see [Image.Supported].
-func (img *Image) Guest(o GuestOptions) iter.Seq2[*Mapping, error] {
+func (img *Image) Guest(ctx context.Context, o GuestOptions) iter.Seq2[*Mapping, error] {
 	return func(yield func(*Mapping, error) bool) {
 		if err := img.Supported(); err != nil {
 			yield(nil, err)
 			return
 		}
-		m := newMapper(img, o, yield)
+		m := newMapper(ctx, img, o, yield)
 		if err := img.l1Error(o.Snapshot); err != nil {
 			yield(nil, err)
 			return
@@ -92,7 +97,7 @@ func (img *Image) Supported() error {
 	}
 	if unknown := img.header.IncompatibleFeatures.Unknown(); unknown != 0 {
 		return errorf(SectionHeader, fieldOffset("incompatible_features"), ErrUnsupported,
-			"the image has incompatible features that are not known: %q", unknown.Names(img.FeatureNames()))
+			"the image has incompatible features that are not known: %s", quotedList(unknown.Names(img.FeatureNames())))
 	}
 	return nil
 }
@@ -123,6 +128,7 @@ type mapper struct {
 	diskEnd uint64 // bytes: the last cluster of the disk is cut here
 	vmState uint64 // the first cluster behind the disk
 	each    bool   // every cluster by itself
+	mapped  bool   // without what is unallocated
 	yield   func(*Mapping, error) bool
 
 	metadata [4][2]uint64 // first and end of what the header leads to, in bytes
@@ -130,7 +136,7 @@ type mapper struct {
 	out      Mapping      // what yield is given
 }
 
-func newMapper(img *Image, o GuestOptions, yield func(*Mapping, error) bool) *mapper {
+func newMapper(ctx context.Context, img *Image, o GuestOptions, yield func(*Mapping, error) bool) *mapper {
 	h, g := &img.header, &img.geometry
 	l1 := l1Table{h.L1TableOffset, uint64(h.L1Size)}
 	end := g.VirtualSize
@@ -138,7 +144,7 @@ func newMapper(img *Image, o GuestOptions, yield func(*Mapping, error) bool) *ma
 		l1 = l1Table{o.Snapshot.L1TableOffset, uint64(o.Snapshot.L1Size)}
 		end = o.Snapshot.DiskSize &^ 511
 	}
-	m := &mapper{img: img, walk: newTableWalk(img, l1, end), diskEnd: end, vmState: ceilDiv(end, g.ClusterSize), each: o.PerCluster, yield: yield}
+	m := &mapper{img: img, walk: newTableWalk(ctx, img, l1, end), diskEnd: end, vmState: ceilDiv(end, g.ClusterSize), each: o.PerCluster, mapped: o.Mapped, yield: yield}
 	m.metadata = [4][2]uint64{{0, g.ClusterSize}, {l1.offset, l1.offset + l1.entries*l1EntrySize}}
 	if n := uint64(h.RefcountTableClusters) * g.ClusterSize; n <= img.limits.RefcountTableBytes {
 		m.metadata[2] = [2]uint64{h.RefcountTableOffset, h.RefcountTableOffset + n}
@@ -167,11 +173,16 @@ func (m *mapper) run(o GuestOptions) {
 		if err != nil {
 			return m.flush() && m.yield(nil, err)
 		}
+		if r.guest == m.vmState && !m.flush() { // what is behind the disk begins anew
+			return false
+		}
 		if k := m.vmState - r.guest; r.guest < m.vmState && r.n > k { // the disk ends inside the run
 			disk, rest := *r, *r
 			disk.n, rest.n = k, r.n-k
 			rest.guest += k
-			rest.at += k * g.L2EntrySize
+			if rest.at != 0 { // there is an L2 table
+				rest.at += k * g.L2EntrySize
+			}
 			rest.entry += L2Entry(k * m.img.step(r.entry))
 			return m.mapRun(&disk) && m.flush() && m.mapRun(&rest)
 		}
@@ -189,7 +200,7 @@ func (m *mapper) mapRun(r *l2Run) bool {
 	p.Problems = m.problems(r, &p)
 	healthy := r.n
 	if p.Problems == 0 && p.HasHost {
-		healthy = m.healthy(&p, r.n)
+		healthy = m.healthy(r, &p)
 	}
 	switch {
 	case p.Problems != 0 || healthy < r.n:
@@ -212,6 +223,9 @@ func (m *mapper) mapHealthy(p *Mapping, n uint64) bool {
 	}
 	if !m.flush() {
 		return false
+	}
+	if m.skips(p) {
+		return true
 	}
 	for m.out = *p; n > 0; n-- {
 		m.out.Length = size
@@ -370,7 +384,8 @@ func (m *mapper) problems(r *l2Run, p *Mapping) Problems {
 	if p.HostOffset >= m.img.src.size {
 		bad |= BeyondEOF
 	}
-	if m.inMetadata(p.HostOffset, p.HostOffset+1) {
+	table := r.at &^ (m.img.geometry.ClusterSize - 1)
+	if m.inMetadata(p.HostOffset, p.HostOffset+1) || p.HostOffset == table {
 		bad |= OverlapsMetadata
 	}
 	return bad
@@ -394,15 +409,17 @@ func (m *mapper) compressedProblems(r *l2Run, p *Mapping) Problems {
 	return bad
 }
 
-// healthy returns how many of n clusters from p's on lie before the end of the
-// file and before metadata.
-func (m *mapper) healthy(p *Mapping, n uint64) uint64 {
+// healthy returns r.n, if that many clusters from p's on lie before the end of
+// the file and outside metadata, else 0.
+func (m *mapper) healthy(r *l2Run, p *Mapping) uint64 {
+	n := r.n
 	if m.img.hasDataFile() {
 		return n // offsets go on as guest offsets do
 	}
 	size := m.img.geometry.ClusterSize
 	end := p.HostOffset + n*size
-	if end-size >= m.img.src.size || m.inMetadata(p.HostOffset, end) {
+	inTable := p.HostOffset < r.at && r.at < end
+	if end-size >= m.img.src.size || m.inMetadata(p.HostOffset, end) || inTable {
 		return 0
 	}
 	return n
@@ -412,7 +429,7 @@ func (m *mapper) healthy(p *Mapping, n uint64) uint64 {
 // the header leads to.
 func (m *mapper) inMetadata(first, end uint64) bool {
 	for _, r := range m.metadata {
-		if first < r[1] && r[0] < end {
+		if first < r[1] && r[0] < min(end, r[1]) {
 			return true
 		}
 	}
@@ -426,9 +443,14 @@ func (m *mapper) cut(p *Mapping) {
 	}
 }
 
+// skips reports whether a mapping is not wanted.
+func (m *mapper) skips(p *Mapping) bool {
+	return m.mapped && p.Kind == MappingUnallocated && p.Problems == 0
+}
+
 // add yields what cannot grow any more, and keeps p if it can.
 func (m *mapper) add(p *Mapping) bool {
-	if m.cut(p); p.Length == 0 { // subclusters behind the disk
+	if m.cut(p); p.Length == 0 || m.skips(p) { // none: subclusters behind the disk
 		return true
 	}
 	p.HasBitmap = p.HasBitmap && m.each

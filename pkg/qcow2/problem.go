@@ -7,13 +7,14 @@ type Problems uint8
 const (
 	// Unaligned: the host offset is not a multiple of the cluster size.
 	Unaligned Problems = 1 << iota
-	// BeyondEOF: the host offset, or for compressed data a byte of it, lies
-	// past the end of the file.
+	// BeyondEOF: the host offset lies past the end of the file, or compressed
+	// data end a cluster or more behind it.
 	BeyondEOF
 	// ReservedBits: bits are set that the specification reserves.
 	ReservedBits
-	// OverlapsMetadata: the host offset is that of the header, of the L1
-	// table, the refcount table, or the snapshot table.
+	// OverlapsMetadata: the host cluster is one of the header, the L1 table, the
+	// refcount table, the first of the snapshot table, or the L2 table that the
+	// entry is in. Other overlaps take a look at the whole image to see.
 	OverlapsMetadata
 	// InvalidSubclusters: a subcluster is allocated and reads as zeros, or is
 	// allocated without a host cluster.

@@ -33,7 +33,9 @@ func TestProblemNames(t *testing.T) {
 
 // problemImage has three data clusters at 0x3000, between the L2 table and the
 // refcount table at 0x6000. Its file ends at 0x8000.
-var problemImage = qcow2test.Image{ClusterBits: 12, Size: 3 << 12, Clusters: kinds{0: data, 1: data, 2: data}}
+func problemImage() qcow2test.Image {
+	return qcow2test.Image{ClusterBits: 12, Size: 3 << 12, Clusters: kinds{0: data, 1: data, 2: data}}
+}
 
 // wantBetween sets the entry of the middle one of three data clusters, and
 // wants it to be the only one with a problem.
@@ -57,7 +59,7 @@ func TestProblems(t *testing.T) {
 		{copied | 0x8000, "data 0x8000 beyond-end-of-file"},
 		{copied | 0x00fffffffffff000, "data 0xfffffffffff000 beyond-end-of-file"},
 		{copied | 0x1000, "data 0x1000 overlaps-metadata"},
-		{copied | 0x2000, "data 0x2000"}, // an L2 table: nothing that the header leads to
+		{copied | 0x2000, "data 0x2000 overlaps-metadata"}, // the L2 table that it is in
 		{copied | 0x6000, "data 0x6000 overlaps-metadata"},
 		{copied | 0x6001, "zero-allocated 0x6000 overlaps-metadata"},
 		{0x200, "data 0x200 unaligned overlaps-metadata"},
@@ -67,13 +69,13 @@ func TestProblems(t *testing.T) {
 		{3, "zero reserved-bits"},
 		{1 << 56, "unallocated reserved-bits"},
 	} {
-		t.Run(fmt.Sprintf("%#x", test.entry), func(t *testing.T) { wantBetween(t, problemImage.Build(), test.entry, test.want) })
+		t.Run(fmt.Sprintf("%#x", test.entry), func(t *testing.T) { wantBetween(t, problemImage().Build(), test.entry, test.want) })
 	}
 }
 
 func TestReservedBits(t *testing.T) {
 	for bit := range 64 {
-		image := problemImage
+		image := problemImage()
 		want := "data 0x4000"
 		switch {
 		case bit == 0: // with a meaning in version 3 only
@@ -90,7 +92,7 @@ func TestReservedBits(t *testing.T) {
 
 // TestSnapshotTableProblem: the table is metadata where there are snapshots.
 func TestSnapshotTableProblem(t *testing.T) {
-	image := problemImage
+	image := problemImage()
 	wantBetween(t, image.Build().Set("snapshots_offset", 0x7000), 0x7000, "data 0x7000")
 	image.Snapshots = []qcow2test.Snapshot{{ID: "1"}}
 	table := image.Build().Get("snapshots_offset")
@@ -106,14 +108,14 @@ func TestProblemsAtTheEndOfTheFile(t *testing.T) {
 		0x4001: {"0x0+0x2000 data 0x3000", "0x2000+0x1000 data 0x5000 beyond-end-of-file"},
 		0x4000: {"0x0+0x1000 data 0x3000", "0x1000+0x1000 data 0x4000 beyond-end-of-file", "0x2000+0x1000 data 0x5000 beyond-end-of-file"},
 	} {
-		wantRows(t, open(t, problemImage.Build().Truncate(size)), qcow2.GuestOptions{}, want...)
+		wantRows(t, open(t, problemImage().Build().Truncate(size)), qcow2.GuestOptions{}, want...)
 	}
 }
 
 // TestProblemsInsideRun moves the refcount table into the middle of a run of
 // data clusters that is healthy at both ends.
 func TestProblemsInsideRun(t *testing.T) {
-	b := problemImage.Build().Set("refcount_table_offset", 0x4000)
+	b := problemImage().Build().Set("refcount_table_offset", 0x4000)
 	want := []string{"0x0+0x1000 data 0x3000", "0x1000+0x1000 data 0x4000 overlaps-metadata", "0x2000+0x1000 data 0x5000"}
 	wantRows(t, open(t, b), qcow2.GuestOptions{}, want...)
 	wantRows(t, open(t, b), qcow2.GuestOptions{PerCluster: true}, want...)
@@ -144,7 +146,7 @@ func TestCompressedProblems(t *testing.T) {
 		{compressedEntry(0x6fff, 1), "compressed 0x6fff 1 sectors overlaps-metadata"},
 		{compressedEntry(0x7000, 1), "compressed 0x7000 1 sectors"},
 	} {
-		t.Run(test.want, func(t *testing.T) { wantBetween(t, problemImage.Build(), test.entry, test.want) })
+		t.Run(test.want, func(t *testing.T) { wantBetween(t, problemImage().Build(), test.entry, test.want) })
 	}
 }
 
@@ -265,7 +267,7 @@ func wantProblems(t *testing.T, img *qcow2.Image, rows []string) {
 			want = append(want, row)
 		}
 	}
-	for m, err := range img.Guest(qcow2.GuestOptions{PerCluster: true}) {
+	for m, err := range img.Guest(t.Context(), qcow2.GuestOptions{PerCluster: true}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,15 +82,15 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 
 // FindSnapshot returns the snapshot that name names: by its id, else by its
 // name, else, as "@N", by its position in the table from 0. Where that is none
-// or more than one the error says which there are; a table that cannot be read
-// is an [*Error].
+// or more than one the error says which there are; if it is none and the table
+// cannot be read to its end, the error is that, an [*Error].
 func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 	var all []Snapshot
+	var broken error
 	for s, err := range img.Snapshots() {
-		if err != nil {
-			return Snapshot{}, err
+		if broken = err; err == nil {
+			all = append(all, s)
 		}
-		all = append(all, s)
 	}
 	for _, matches := range []func(Snapshot) bool{
 		func(s Snapshot) bool { return s.ID == name },
@@ -104,6 +104,9 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 		if len(found) > 1 {
 			return Snapshot{}, fmt.Errorf("several snapshots match %q: %s", name, snapshotList(found))
 		}
+	}
+	if broken != nil { // it may be behind
+		return Snapshot{}, broken
 	}
 	if len(all) == 0 {
 		return Snapshot{}, fmt.Errorf("no snapshot %q: the image has none", name)

@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"context"
 	"encoding/binary"
 )
 
@@ -10,6 +11,9 @@ const (
 	// tableWindow is how much of tables is read at once, in bytes: whole L2
 	// tables that follow each other, or a piece of an L1 table.
 	tableWindow = 1 << 20
+
+	// l1Piece is how many entries of an L1 table a bad sector can hide.
+	l1Piece = 512
 )
 
 // A window holds a piece of the file, which the next read replaces.
@@ -60,6 +64,7 @@ type l1Table struct {
 
 // A tableWalk reads an L1 table and the L2 tables that it leads to.
 type tableWalk struct {
+	ctx context.Context
 	img *Image
 	l1  l1Table
 
@@ -71,15 +76,15 @@ type tableWalk struct {
 }
 
 // newTableWalk returns a walk for a disk of size bytes.
-func newTableWalk(img *Image, l1 l1Table, size uint64) *tableWalk {
-	return &tableWalk{img: img, l1: l1, need: img.geometry.l1Entries(size), l1Window: window{src: &img.src}, l2Window: window{src: &img.src}}
+func newTableWalk(ctx context.Context, img *Image, l1 l1Table, size uint64) *tableWalk {
+	return &tableWalk{ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size), l1Window: window{src: &img.src}, l2Window: window{src: &img.src}}
 }
 
-// l1Entries returns the entries from the i-th on, as many as are at hand, in
-// file order. There are none past the end of the file.
+// l1Entries returns the entries from the i-th on: l1Piece of them, fewer at the
+// end of the table, and none past the end of the file.
 func (w *tableWalk) l1Entries(i uint64) ([]byte, error) {
-	n := min((w.l1.entries-i)*l1EntrySize, tableWindow)
-	p, err := w.l1Window.bytes(SectionL1Table, w.l1.offset+i*l1EntrySize, n, n)
+	left := (w.l1.entries - i) * l1EntrySize
+	p, err := w.l1Window.bytes(SectionL1Table, w.l1.offset+i*l1EntrySize, min(left, l1Piece*l1EntrySize), min(left, tableWindow))
 	return p[:len(p)&^(l1EntrySize-1)], err
 }
 
@@ -119,13 +124,21 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 			return yield(nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
 		}
 		entries, err := w.l1Entries(i)
-		if err == nil && len(entries) == 0 {
-			err = errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", w.img.src.size, i, w.l1.entries)
-		}
 		if err != nil {
-			return yield(nil, err)
+			if !yield(nil, err) {
+				return false
+			}
+			i += l1Piece
+			continue
+		}
+		if len(entries) == 0 {
+			return yield(nil, errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", w.img.src.size, i, w.l1.entries))
 		}
 		for ; len(entries) > 0 && i*per < to; entries = entries[l1EntrySize:] {
+			if err := w.ctx.Err(); err != nil {
+				yield(nil, err)
+				return false
+			}
 			n := uint64(runLength(entries, 0, 0))
 			if n > 0 { // no L2 tables
 				w.cur = l2Run{guest: max(i*per, from)}

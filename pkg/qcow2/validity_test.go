@@ -217,7 +217,7 @@ func TestWithoutGeometry(t *testing.T) {
 	for _, err := range img.Extensions() {
 		errs = append(errs, err)
 	}
-	for _, err := range img.Guest(qcow2.GuestOptions{}) {
+	for _, err := range img.Guest(t.Context(), qcow2.GuestOptions{}) {
 		errs = append(errs, err)
 	}
 	_, err := img.LUKS(qcow2.EncryptionHeader{Offset: 512, Length: 592})

@@ -147,6 +147,12 @@ func appendText(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	panic("render: a value of column " + c.Key + " has no text")
 }
 
+// AppendNames appends the names of the bits that are set in word, as plain lines
+// do: "a,b".
+func AppendNames(dst []byte, names []string, word uint64) []byte {
+	return appendNames(dst, names, word, ",")
+}
+
 // appendNames appends the escaped names of the bits that are set, as appendItem
 // does.
 func appendNames(dst []byte, names []string, word uint64, sep string) []byte {
