@@ -34,3 +34,84 @@ func ProblemNames() []string {
 		"invalid-subclusters", "offset-mismatch", "not-allowed",
 	}
 }
+
+// problems returns what is wrong with the first entry of a run, whose mapping
+// is p.
+func (m *mapper) problems(r *l2Run, p *Mapping) Problems {
+	var bad Problems
+	if p.Kind == MappingCompressed {
+		return m.compressedProblems(r, p)
+	}
+	reserved := r.entry & l2Reserved
+	if m.img.header.Version == 2 {
+		reserved |= r.entry & l2Zero
+	}
+	if reserved != 0 {
+		bad |= ReservedBits
+	}
+	allocated, zero := uint32(p.Bitmap), uint32(p.Bitmap>>32)
+	if allocated&zero != 0 || allocated != 0 && !p.HasHost {
+		bad |= InvalidSubclusters
+	}
+	if !p.HasHost {
+		return bad
+	}
+	if p.HostOffset%m.img.geometry.ClusterSize != 0 {
+		bad |= Unaligned
+	}
+	if m.img.hasDataFile() {
+		if p.HostOffset != p.Start {
+			bad |= OffsetMismatch
+		}
+		return bad
+	}
+	if p.HostOffset >= m.img.src.size {
+		bad |= BeyondEOF
+	}
+	table := r.at &^ (m.img.geometry.ClusterSize - 1)
+	if m.inMetadata(p.HostOffset, p.HostOffset+1) || p.HostOffset == table {
+		bad |= OverlapsMetadata
+	}
+	return bad
+}
+
+func (m *mapper) compressedProblems(r *l2Run, p *Mapping) Problems {
+	var bad Problems
+	end := CompressedEnd(p.HostOffset, p.Sectors)
+	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 || r.entry.Copied() {
+		bad |= ReservedBits
+	}
+	if p.HostOffset >= m.img.src.size || end >= m.img.src.size+m.img.geometry.ClusterSize {
+		bad |= BeyondEOF // a file may end inside its last cluster
+	}
+	if m.inMetadata(p.HostOffset, end) {
+		bad |= OverlapsMetadata
+	}
+	if m.img.hasDataFile() {
+		bad |= NotAllowed
+	}
+	return bad
+}
+
+// healthy reports whether a run whose first cluster, p, has no problem has none
+// at all: whether it ends before the file does, and reaches into no metadata.
+func (m *mapper) healthy(r *l2Run, p *Mapping) bool {
+	if !p.HasHost || m.img.hasDataFile() {
+		return true // in a data file, offsets go on as guest offsets do
+	}
+	size := m.img.geometry.ClusterSize
+	end := p.HostOffset + r.n*size
+	inTable := p.HostOffset < r.at && r.at < end
+	return end-size < m.img.src.size && !m.inMetadata(p.HostOffset, end) && !inTable
+}
+
+// inMetadata reports whether host bytes from first up to end belong to what
+// the header leads to.
+func (m *mapper) inMetadata(first, end uint64) bool {
+	for _, r := range m.metadata {
+		if first < r[1] && r[0] < min(end, r[1]) {
+			return true
+		}
+	}
+	return false
+}
