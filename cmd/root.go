@@ -56,7 +56,8 @@ func (a *app) newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "qinspect COMMAND [flags] IMAGE",
 		Short: "Look inside qcow2 disk images",
-		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots.
+		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots, and
+where every guest address lies.
 
 It reads metadata only, never writes, takes no lock, needs no QEMU, and opens
 no file that an image names.`,

@@ -1,6 +1,7 @@
 // Package qcow2 reads the metadata of qcow2 disk images, versions 2 and 3:
-// header, header extensions and snapshot table, healthy or damaged. It follows
-// the published specification, docs/interop/qcow2 of QEMU, whose names it uses.
+// header, header extensions, snapshot table, and the mapping of guest addresses,
+// healthy or damaged. It follows the published specification,
+// docs/interop/qcow2 of QEMU, whose names it uses.
 //
 // It reads metadata only. It never reads guest data, never writes, takes no
 // lock, and opens no file that an image names.
@@ -16,7 +17,10 @@
 //   - [Image.Extensions] yields the header extensions, [Image.Bitmaps] the
 //     directory of persistent bitmaps, [Image.LUKS] the encryption header;
 //   - [Image.BackingFile], [Image.DataFile] name other files;
-//   - [Image.Snapshots] yields the snapshot table.
+//   - [Image.Snapshots] yields the snapshot table, [Image.FindSnapshot] finds
+//     one in it;
+//   - [Image.Guest] yields where the guest addresses lie, of the active image or
+//     of a snapshot.
 //
 // # The format in brief
 //
@@ -54,6 +58,9 @@
 // on a number alone. A part that cannot be read is an [*Error] with the byte
 // offset, and hides no other part. Damage that leaves an entry readable is in
 // its Damage field.
+//
+// [Image.HeaderErrors] judges the header alone, [Mapping].Problems one entry: an
+// image without either can still be inconsistent.
 //
 // Names in an image are arbitrary bytes. Escape them before they reach a
 // terminal.

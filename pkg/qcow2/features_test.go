@@ -73,6 +73,8 @@ func TestNamesOfNumbers(t *testing.T) {
 		{qcow2.LazyRefcounts.String(), "lazy-refcounts"},
 		{qcow2.RawExternalData.String(), "data-file-raw"},
 		{qcow2.SectionSnapshotTable.Key(), "snapshot-table"},
+		{(qcow2.Unaligned | qcow2.NotAllowed).String(), "unaligned,not-allowed"},
+		{qcow2.Problems(0).String(), ""},
 	}
 	for _, test := range tests {
 		if test.got != test.want {

@@ -1,5 +1,7 @@
 package qcow2
 
+import "strings"
+
 // Problems is the set of what is wrong with an entry of a table.
 type Problems uint8
 
@@ -33,6 +35,15 @@ func ProblemNames() []string {
 		"unaligned", "beyond-end-of-file", "reserved-bits", "overlaps-metadata",
 		"invalid-subclusters", "offset-mismatch", "not-allowed",
 	}
+}
+
+// String returns the names of the problems joined by commas.
+func (p Problems) String() string {
+	var names []string
+	for bit := range setBits(uint64(p)) {
+		names = append(names, nameOf(ProblemNames(), uint8(bit), "bit-"))
+	}
+	return strings.Join(names, ",")
 }
 
 // problems returns what is wrong with the first entry of a run, whose mapping
