@@ -13,14 +13,19 @@ import (
 var version string
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	context.AfterFunc(ctx, stop) // a second interrupt ends the process at once
-	code := cmd.Execute(ctx, cmd.Process{
-		Args:    os.Args[1:],
-		Stdout:  os.Stdout,
-		Stderr:  os.Stderr,
-		Version: version,
-	})
-	stop()
-	os.Exit(code)
+	os.Exit(cmd.Execute(context.Background(), cmd.Process{
+		Args:          os.Args[1:],
+		Stdout:        os.Stdout,
+		Stderr:        os.Stderr,
+		Version:       version,
+		Interruptible: interruptible,
+	}))
+}
+
+// interruptible returns a context that the first interrupt cancels. A second
+// one ends the process.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

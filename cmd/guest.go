@@ -119,6 +119,11 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		if o.at.given() && (o.offset.given() || o.length.given()) {
 			return usageError(cmd, errors.New("--at goes without --offset and --length"))
 		}
+		if a.Interruptible != nil {
+			ctx, stop := a.Interruptible(cmd.Context())
+			defer stop()
+			cmd.SetContext(ctx)
+		}
 		return run(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
