@@ -151,7 +151,7 @@ func runGuest(rep *report, o guestOptions) error {
 	row := guestRow{
 		cells:     make([]render.Value, len(s.Columns)),
 		encrypted: rep.img.Header().CryptMethod != qcow2.CryptNone,
-		backing:   rep.img.Header().BackingFileOffset != 0,
+		backing:   rep.img.Header().BackingFileOffset != 0 && rep.img.Header().BackingFileSize != 0,
 	}
 	damaged, last := 0, uint64(math.MaxUint64) // entries, and the guest cluster of the last one
 	for m, err := range rep.img.Guest(rep.ctx, opts) {
@@ -228,7 +228,7 @@ func guestHeadRow(img *qcow2.File, g qcow2.Geometry, s *qcow2.Snapshot) []render
 	size, vmState, id := g.VirtualSize, g.VMStateOffset, render.Null
 	if s != nil {
 		size, id = s.DiskSize&^511, render.ImageText(s.ID)
-		vmState = g.VMStateOffsetOf(size)
+		vmState = g.VMStateOffsetOf(s.DiskSize)
 	}
 	return []render.Value{render.Size(size), render.Offset(vmState), id, imageText(img.DataFile())}
 }

@@ -27,9 +27,8 @@ type report struct {
 
 // load returns the RunE of a command that shows images: the only place that
 // reads the config, opens images, picks the renderer, and joins errors and exit
-// codes. The error
-// of show is one that leaves nothing to show; what is merely damaged goes to
-// report.damaged.
+// codes. The error of show is one that leaves nothing to show; what is merely
+// damaged goes to report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {
