@@ -21,7 +21,6 @@ const (
 	exitOK          exitCode = 0
 	exitFailed      exitCode = 1 // could not do it; nothing could be shown
 	exitDamaged     exitCode = 2 // something that was read is damaged
-	exitLeaks       exitCode = 3 // check: leaks, but no corruption
 	exitInterrupted exitCode = 130
 )
 
@@ -31,14 +30,12 @@ func (c exitCode) severity() int {
 	switch c {
 	case exitOK:
 		return 0
-	case exitLeaks:
-		return 1
 	case exitDamaged:
-		return 2
+		return 1
 	case exitFailed:
-		return 3
+		return 2
 	}
-	return 4
+	return 3
 }
 
 // worse returns the more severe of two codes.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -270,26 +269,7 @@ func TestQEMUMapFixtures(t *testing.T) {
 	}
 }
 
-// TestQEMUMapCorpus compares every image that QEMU opens below the folder that
-// QINSPECT_CORPUS names, if it names one.
+// TestQEMUMapCorpus compares every image of the corpus.
 func TestQEMUMapCorpus(t *testing.T) {
-	needQEMU(t)
-	corpus, compared := os.Getenv("QINSPECT_CORPUS"), 0
-	if corpus == "" {
-		return
-	}
-	err := filepath.WalkDir(corpus, func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		if _, err := qemuInfo(t, file); err != nil {
-			t.Logf("not compared: %v", err)
-		} else if mapFile(t, file) {
-			compared++
-		}
-		return nil
-	})
-	if err != nil || compared == 0 {
-		t.Errorf("%d images compared, %v", compared, err)
-	}
+	compareCorpus(t, func(file string) bool { return mapFile(t, file) })
 }

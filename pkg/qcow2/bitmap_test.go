@@ -13,7 +13,7 @@ import (
 )
 
 // bitmaps returns the bitmaps of img and the error at the end.
-func bitmaps(t *testing.T, img *qcow2.Image) (all []qcow2.Bitmap, last error) {
+func bitmaps(t *testing.T, img *qcow2.Image) ([]qcow2.Bitmap, error) {
 	t.Helper()
 	x, ok := img.Extension(qcow2.ExtBitmaps)
 	if !ok {
@@ -23,13 +23,7 @@ func bitmaps(t *testing.T, img *qcow2.Image) (all []qcow2.Bitmap, last error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for b, err := range img.Bitmaps(d) {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, b)
-	}
-	return all, nil
+	return collect(img.Bitmaps(d))
 }
 
 func twoBitmaps() qcow2test.Image {

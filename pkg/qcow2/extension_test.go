@@ -15,15 +15,7 @@ import (
 )
 
 // extensions returns the extensions that img yields and the error at the end.
-func extensions(img *qcow2.Image) (all []qcow2.Extension, last error) {
-	for x, err := range img.Extensions() {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, x)
-	}
-	return all, nil
-}
+func extensions(img *qcow2.Image) ([]qcow2.Extension, error) { return collect(img.Extensions()) }
 
 func TestExtensions(t *testing.T) {
 	exts := []qcow2test.Extension{

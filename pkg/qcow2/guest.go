@@ -112,7 +112,9 @@ func (img *Image) l1Error(s *Snapshot) error {
 		}
 		return nil
 	}
-	for _, e := range img.HeaderErrors() {
+	v := validity{img: img}
+	v.l1Table()
+	for _, e := range v.errs { // one that is too small is read as far as it goes
 		if e.Offset == fieldOffset("l1_table_offset") || e.Offset == fieldOffset("l1_size") && errors.Is(e, ErrLimit) {
 			return e
 		}

@@ -3,6 +3,7 @@ package qcow2_test
 import (
 	"errors"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 
@@ -20,6 +21,17 @@ func open(t *testing.T, b *qcow2test.Built, opts ...qcow2.Option) *qcow2.Image {
 		t.Fatalf("Open: %v", err)
 	}
 	return img
+}
+
+// collect returns what a sequence yields and the error that ends it.
+func collect[T any](seq iter.Seq2[T, error]) (all []T, last error) {
+	for v, err := range seq {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
 }
 
 // asError returns err as an *qcow2.Error, which every error of the package is.

@@ -15,15 +15,7 @@ import (
 )
 
 // snapshots returns the snapshots of img and the error at the end.
-func snapshots(img *qcow2.Image) (all []qcow2.Snapshot, last error) {
-	for s, err := range img.Snapshots() {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, s)
-	}
-	return all, nil
-}
+func snapshots(img *qcow2.Image) ([]qcow2.Snapshot, error) { return collect(img.Snapshots()) }
 
 func TestSnapshots(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Snapshots: []qcow2test.Snapshot{
