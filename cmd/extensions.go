@@ -62,7 +62,11 @@ func runExtensions(rep *report) error {
 			rep.damaged(e)
 		}
 	}
-	s := extensionsSection()
+	return listExtensions(rep, extensionsSection())
+}
+
+// listExtensions pushes the rows of the extensions section.
+func listExtensions(rep *report, s *render.Section) error {
 	rep.Section(s)
 	last := lastExtensions(rep.img)
 	for x, err := range rep.img.Extensions() {

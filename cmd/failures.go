@@ -17,11 +17,32 @@ type failures struct {
 	code    exitCode
 	list    []error
 	omitted int
+	seen    map[place]bool // what the list has of them
 }
 
-// add records an error and the status that it calls for.
+// A place is an error about an image without its kind.
+type place struct {
+	section qcow2.Section
+	offset  uint64
+	detail  string
+}
+
+// add records an error and the status that it calls for. Two parts of a command
+// can come across the same one.
 func (f *failures) add(code exitCode, err error) {
 	f.code = worse(f.code, code)
+	if e, ok := errors.AsType[*qcow2.Error](err); ok {
+		at := place{e.Section, e.Offset, e.Detail}
+		if f.seen[at] {
+			return
+		}
+		if f.seen == nil {
+			f.seen = map[place]bool{}
+		}
+		if len(f.list) < maxFailures {
+			f.seen[at] = true
+		}
+	}
 	if len(f.list) == maxFailures {
 		f.omitted++
 		return

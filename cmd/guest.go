@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -119,22 +118,14 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		if o.at.given() && (o.offset.given() || o.length.given()) {
 			return usageError(cmd, errors.New("--at goes without --offset and --length"))
 		}
-		if a.Interruptible != nil {
-			ctx, stop := a.Interruptible(cmd.Context())
-			defer stop()
-			cmd.SetContext(ctx)
-		}
-		return run(cmd, args)
+		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
 	return cmd
 }
 
 func runGuest(rep *report, o guestOptions) error {
-	if err := rep.img.Supported(); err != nil {
-		return err
-	}
-	g, err := rep.img.Geometry()
+	g, err := rep.mappable()
 	if err != nil {
 		return err
 	}
@@ -146,14 +137,18 @@ func runGuest(rep *report, o guestOptions) error {
 	if err := rep.Row(guestHeadRow(rep.img, g, opts.Snapshot)); err != nil {
 		return err
 	}
-	s := guestSection(g, newAddressReach(rep.img, g, opts), o.each)
+	return listGuest(rep, guestSection(g, newAddressReach(rep.img, g, opts), o.each), opts)
+}
+
+// listGuest pushes the rows of the guest section.
+func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 	rep.Section(s)
 	row := guestRow{
 		cells:     make([]render.Value, len(s.Columns)),
 		encrypted: rep.img.Header().CryptMethod != qcow2.CryptNone,
 		backing:   rep.img.Header().BackingFileOffset != 0 && rep.img.Header().BackingFileSize != 0,
 	}
-	damaged, last := 0, uint64(math.MaxUint64) // entries, and the guest cluster of the last one
+	var damaged damagedEntries
 	for m, err := range rep.img.Guest(rep.ctx, opts) {
 		if rep.ctx.Err() != nil {
 			break
@@ -163,16 +158,12 @@ func runGuest(rep *report, o guestOptions) error {
 			s.Empty = "" // nobody knows
 			continue
 		}
-		if cluster := m.Start >> g.ClusterBits; m.Problems != 0 && cluster != last {
-			damaged, last = damaged+1, cluster
-		}
+		damaged.add(m.Start>>s.ClusterBits, m.Problems)
 		if err := rep.Row(row.of(m)); err != nil {
 			return err
 		}
 	}
-	if damaged > 0 {
-		rep.failures.add(exitDamaged, errors.New(counted(uint64(damaged), "damaged entry", "damaged entries")))
-	}
+	damaged.report(rep)
 	return nil
 }
 
@@ -191,24 +182,6 @@ func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOp
 		return opts, err
 	}
 	return opts, nil
-}
-
-// window returns the range of bytes that --offset and --length, or --at,
-// select. A length of 0 goes to the end.
-func window(offset, length, at *address, clusterBits uint) (first, n uint64, err error) {
-	if at.given() {
-		first, err = at.bytes(clusterBits)
-		return first, 1, err
-	}
-	first, err1 := offset.bytes(clusterBits)
-	n, err2 := length.bytes(clusterBits)
-	if err := cmp.Or(err1, err2); err != nil {
-		return 0, 0, err
-	}
-	if length.given() && n == 0 {
-		return 0, 0, errors.New("--length must be more than 0")
-	}
-	return first, n, nil
 }
 
 // guestHead declares what stands before the mapping in JSON.

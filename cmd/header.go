@@ -216,6 +216,23 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the header is damaged.`,
 }
 
 func runHeader(rep *report) error {
+	s, row := headerSection(rep)
+	rep.Section(s)
+	if err := rep.Row(row); err != nil {
+		return err
+	}
+	rep.Section(fieldsSection())
+	for row := range fieldRows(rep.img.Header()) {
+		if err := rep.Row(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// headerSection declares the header document, less the fields, and returns its
+// row.
+func headerSection(rep *report) (*render.Section, []render.Value) {
 	f := newHeaderFacts(rep)
 	facts := headerColumns(rep.img.FeatureNames())
 	s := &render.Section{Layout: render.LayoutSingle, ClusterBits: f.geometry.ClusterBits}
@@ -224,17 +241,7 @@ func runHeader(rep *report) error {
 		s.Columns = append(s.Columns, fact.Column)
 		row[i] = fact.value(f)
 	}
-	rep.Section(s)
-	if err := rep.Row(row); err != nil {
-		return err
-	}
-	rep.Section(fieldsSection())
-	for row := range fieldRows(f.Header) {
-		if err := rep.Row(row); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s, row
 }
 
 // newHeaderFacts gathers the facts, and reports what is wrong with the

@@ -60,8 +60,8 @@ func (a *app) newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "qinspect COMMAND [flags] IMAGE",
 		Short: "Look inside qcow2 disk images",
-		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots, and
-where every guest address lies.
+		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots,
+where every guest address lies, and what every host cluster holds.
 
 It reads metadata only, never writes, takes no lock, needs no QEMU, and opens
 no file that an image names.`,
@@ -89,6 +89,8 @@ no file that an image names.`,
 		a.newExtensionsCommand(),
 		a.newSnapshotsCommand(),
 		a.newGuestCommand(),
+		a.newHostCommand(),
+		a.newDumpCommand(),
 		a.newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand())

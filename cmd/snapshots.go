@@ -9,6 +9,14 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
+// Columns of the snapshots section that the lines of dump are made of.
+const (
+	snapshotID        = 2
+	snapshotName      = 3
+	snapshotL1Offset  = 13
+	snapshotL1Entries = 14
+)
+
 // snapshotsSection declares the snapshot table.
 func snapshotsSection(clusterBits uint) *render.Section {
 	return &render.Section{
@@ -19,8 +27,8 @@ func snapshotsSection(clusterBits uint) *render.Section {
 		Columns: []render.Column{
 			{Key: "index", Title: "#", Kind: render.KindUint, Drop: 1},
 			{Key: "offset", Title: "ENTRY", Kind: render.KindOffset, Drop: 9},
-			{Key: "id", Title: "ID", Kind: render.KindImageText},
-			{Key: "name", Title: "NAME", Kind: render.KindImageText},
+			snapshotID:   {Key: "id", Title: "ID", Kind: render.KindImageText},
+			snapshotName: {Key: "name", Title: "NAME", Kind: render.KindImageText},
 			{Key: "vm-state-size", Title: "VM STATE", Kind: render.KindSize, Drop: 3},
 			{Key: "date", Title: "DATE", Kind: render.KindTime, Drop: 2},
 			{Key: "date-sec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
@@ -30,8 +38,8 @@ func snapshotsSection(clusterBits uint) *render.Section {
 			{Key: "vm-clock-nsec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
 			{Key: "icount", Title: "ICOUNT", Kind: render.KindUint, Drop: 8},
 			{Key: "disk-size", Title: "DISK SIZE", Kind: render.KindSize, Drop: 4},
-			{Key: "l1-table.offset", Title: "L1 TABLE", Kind: render.KindAddr, Drop: 5},
-			{Key: "l1-table.entries", Title: "L1 ENTRIES", Kind: render.KindUint, Drop: 7},
+			snapshotL1Offset:  {Key: "l1-table.offset", Title: "L1 TABLE", Kind: render.KindAddr, Drop: 5},
+			snapshotL1Entries: {Key: "l1-table.entries", Title: "L1 ENTRIES", Kind: render.KindUint, Drop: 7},
 			{Key: "extra-data-size", Kind: render.KindSize, Show: render.InPlain | render.InJSON},
 			{Key: "unknown-extra-data", Kind: render.KindText, Show: render.InPlain | render.InJSON},
 		},
@@ -61,7 +69,11 @@ func runSnapshots(rep *report) error {
 	if err != nil {
 		return err
 	}
-	s := snapshotsSection(g.ClusterBits)
+	return listSnapshots(rep, snapshotsSection(g.ClusterBits))
+}
+
+// listSnapshots pushes the rows of the snapshots section.
+func listSnapshots(rep *report, s *render.Section) error {
 	rep.Section(s)
 	row := make([]render.Value, 0, len(s.Columns))
 	for snapshot, err := range rep.img.Snapshots() {

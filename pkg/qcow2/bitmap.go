@@ -54,9 +54,14 @@ func (t BitmapType) String() string {
 }
 
 const (
-	bitmapEntryLength = 24 // bytes of a directory entry before extra data and name
-	minGranularity    = 9  // QEMU's bounds for granularity_bits
-	maxGranularity    = 31
+	bitmapEntryLength    = 24 // bytes of a directory entry before extra data and name
+	bitmapTableEntrySize = 8  // bytes
+	// bitmapEntryOnes is a bitmap table entry without an offset for a cluster
+	// of ones.
+	bitmapEntryOnes = 1
+
+	minGranularity = 9 // QEMU's bounds for granularity_bits
+	maxGranularity = 31
 )
 
 // A Bitmap is one entry of the bitmap directory (specification, section

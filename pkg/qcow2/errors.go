@@ -31,9 +31,12 @@ const (
 	SectionHeader           Section = "header"
 	SectionExtensions       Section = "header extensions"
 	SectionSnapshotTable    Section = "snapshot table"
+	SectionRefcountTable    Section = "refcount table"
+	SectionRefcountBlock    Section = "refcount block"
 	SectionL1Table          Section = "L1 table"
 	SectionL2Table          Section = "L2 table"
 	SectionBitmapDirectory  Section = "bitmap directory"
+	SectionBitmapTable      Section = "bitmap table"
 	SectionEncryptionHeader Section = "encryption header"
 )
 

@@ -79,7 +79,7 @@ func (m *mapper) run(o GuestOptions) {
 
 // mapRun adds a run of L2 entries to the mapping.
 func (m *mapper) mapRun(r *l2Run) bool {
-	p := m.pieceOf(r)
+	p := m.img.mappingOf(r)
 	p.Problems = m.problems(r, &p)
 	switch {
 	case p.Problems != 0 || !m.healthy(r, &p):
@@ -124,7 +124,7 @@ func (m *mapper) mapEach(r *l2Run) bool {
 	one.n = 1
 	step := L2Entry(m.img.step(r.entry))
 	for range r.n {
-		p := m.pieceOf(&one)
+		p := m.img.mappingOf(&one)
 		p.Problems = m.problems(&one, &p)
 		if p.HasBitmap && !m.each && !p.uniform() {
 			if !m.mapSubclusters(&one, p) {
@@ -140,9 +140,9 @@ func (m *mapper) mapEach(r *l2Run) bool {
 	return true
 }
 
-// pieceOf returns the mapping of the first cluster of a run.
-func (m *mapper) pieceOf(r *l2Run) Mapping {
-	g := &m.img.geometry
+// mappingOf returns the mapping of the first cluster of a run.
+func (img *Image) mappingOf(r *l2Run) Mapping {
+	g := &img.geometry
 	p := Mapping{Start: r.guest << g.ClusterBits, Length: g.ClusterSize}
 	if r.entry.Compressed() {
 		p.Kind, p.HasHost = MappingCompressed, true
@@ -150,13 +150,13 @@ func (m *mapper) pieceOf(r *l2Run) Mapping {
 		return p
 	}
 	p.HostOffset = r.entry.HostOffset()
-	p.HasHost = m.img.hasHost(r.entry)
+	p.HasHost = img.hasHost(r.entry)
 	if g.L2EntrySize == 16 && r.at != 0 {
 		p.Bitmap, p.HasBitmap = r.bitmap, true
 		p.Kind = subclusterKind(uint32(r.bitmap), uint32(r.bitmap>>32), p.HasHost)
 		return p
 	}
-	zero := r.entry.Zero() && m.img.header.Version > 2
+	zero := r.entry.Zero() && img.header.Version > 2
 	switch {
 	case zero && p.HasHost:
 		p.Kind = MappingZeroAllocated

@@ -46,15 +46,15 @@ func (p Problems) String() string {
 	return strings.Join(names, ",")
 }
 
-// problems returns what is wrong with the first entry of a run, whose mapping
-// is p.
-func (m *mapper) problems(r *l2Run, p *Mapping) Problems {
+// entryProblems returns what is wrong with the first entry of a run, whose
+// mapping is p, as far as the entry itself tells.
+func (img *Image) entryProblems(r *l2Run, p *Mapping) Problems {
 	var bad Problems
 	if p.Kind == MappingCompressed {
-		return m.compressedProblems(r, p)
+		return img.compressedProblems(r, p)
 	}
 	reserved := r.entry & l2Reserved
-	if m.img.header.Version == 2 {
+	if img.header.Version == 2 {
 		reserved |= r.entry & l2Zero
 	}
 	if reserved != 0 {
@@ -67,39 +67,48 @@ func (m *mapper) problems(r *l2Run, p *Mapping) Problems {
 	if !p.HasHost {
 		return bad
 	}
-	if p.HostOffset%m.img.geometry.ClusterSize != 0 {
+	if p.HostOffset%img.geometry.ClusterSize != 0 {
 		bad |= Unaligned
 	}
-	if m.img.hasDataFile() {
+	switch {
+	case img.hasDataFile():
 		if p.HostOffset != p.Start {
 			bad |= OffsetMismatch
 		}
-		return bad
-	}
-	if p.HostOffset >= m.img.src.size {
+	case p.HostOffset >= img.src.size:
 		bad |= BeyondEOF
-	}
-	table := r.at &^ (m.img.geometry.ClusterSize - 1)
-	if m.inMetadata(p.HostOffset, p.HostOffset+1) || p.HostOffset == table {
-		bad |= OverlapsMetadata
 	}
 	return bad
 }
 
-func (m *mapper) compressedProblems(r *l2Run, p *Mapping) Problems {
+func (img *Image) compressedProblems(r *l2Run, p *Mapping) Problems {
 	var bad Problems
-	end := CompressedEnd(p.HostOffset, p.Sectors)
 	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 || r.entry.Copied() {
 		bad |= ReservedBits
 	}
-	if p.HostOffset >= m.img.src.size || end >= m.img.src.size+m.img.geometry.ClusterSize {
+	if end := CompressedEnd(p.HostOffset, p.Sectors); p.HostOffset >= img.src.size || end >= img.src.size+img.geometry.ClusterSize {
 		bad |= BeyondEOF // a file may end inside its last cluster
 	}
-	if m.inMetadata(p.HostOffset, end) {
-		bad |= OverlapsMetadata
-	}
-	if m.img.hasDataFile() {
+	if img.hasDataFile() {
 		bad |= NotAllowed
+	}
+	return bad
+}
+
+// problems returns what is wrong with the first entry of a run, whose mapping
+// is p.
+func (m *mapper) problems(r *l2Run, p *Mapping) Problems {
+	bad := m.img.entryProblems(r, p)
+	switch {
+	case p.Kind == MappingCompressed:
+		if m.inMetadata(p.HostOffset, CompressedEnd(p.HostOffset, p.Sectors)) {
+			bad |= OverlapsMetadata
+		}
+	case p.HasHost && !m.img.hasDataFile():
+		table := r.at &^ (m.img.geometry.ClusterSize - 1)
+		if m.inMetadata(p.HostOffset, p.HostOffset+1) || p.HostOffset == table {
+			bad |= OverlapsMetadata
+		}
 	}
 	return bad
 }

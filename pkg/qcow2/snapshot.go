@@ -188,6 +188,11 @@ func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	return s, c.pad(s.Offset)
 }
 
+// length returns the length of the entry in bytes, without padding.
+func (s *Snapshot) length() uint64 {
+	return snapshotEntryLength + uint64(s.ExtraSize) + uint64(len(s.ID)) + uint64(len(s.Name))
+}
+
 // readExtra decodes the extra data, whose fields end where ExtraSize does.
 func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	kept := min(uint64(s.ExtraSize), extraICount+maxExtraKept)

@@ -114,27 +114,48 @@ type l2Run struct {
 	at     uint64 // file offset of the first entry; 0 where there is no L2 table
 }
 
-// walk calls yield for every run of guest clusters from up to to, in order,
-// those without an L2 table too. What cannot be read it yields as an error,
-// and goes on behind it. It returns false if yield did.
-func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
-	per := w.img.geometry.L2Entries
-	for i := from / per; i*per < to; {
+// pieces calls yield with the L1 entries from the from-th up to the to-th, some
+// at a time, and the number of the first. What cannot be read it yields as an
+// error, and goes on behind it. It returns false if yield did.
+func (w *tableWalk) pieces(from, to uint64, yield func(i uint64, entries []byte, err error) bool) bool {
+	for i := from; i < to; {
 		if i >= w.l1.entries {
-			return yield(nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
+			return yield(i, nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
+		}
+		if err := w.ctx.Err(); err != nil {
+			yield(i, nil, err)
+			return false
 		}
 		entries, err := w.l1Entries(i)
 		if err != nil {
-			if !yield(nil, err) {
+			if !yield(i, nil, err) {
 				return false
 			}
 			i += l1Piece
 			continue
 		}
 		if len(entries) == 0 {
-			return yield(nil, errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", w.img.src.size, i, w.l1.entries))
+			return yield(i, nil, errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", w.img.src.size, i, w.l1.entries))
 		}
-		for ; len(entries) > 0 && i*per < to; entries = entries[l1EntrySize:] {
+		entries = entries[:min(uint64(len(entries)), (to-i)*l1EntrySize)]
+		if !yield(i, entries, nil) {
+			return false
+		}
+		i += uint64(len(entries)) / l1EntrySize
+	}
+	return true
+}
+
+// walk calls yield for every run of guest clusters from up to to, in order,
+// those without an L2 table too. What cannot be read it yields as an error,
+// and goes on behind it. It returns false if yield did.
+func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
+	per := w.img.geometry.L2Entries
+	return w.pieces(from/per, ceilDiv(to, per), func(i uint64, entries []byte, err error) bool {
+		if err != nil {
+			return yield(nil, err)
+		}
+		for ; len(entries) > 0; entries = entries[l1EntrySize:] {
 			if err := w.ctx.Err(); err != nil {
 				yield(nil, err)
 				return false
@@ -154,36 +175,53 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 			}
 			i++
 		}
+		return true
+	})
+}
+
+// entryError returns what keeps the L2 table of the i-th L1 entry from being
+// read.
+func (w *tableWalk) entryError(i uint64, entry L1Entry) error {
+	table, at := entry.L2Offset(), w.l1.offset+i*l1EntrySize
+	switch {
+	case table%w.img.geometry.ClusterSize != 0:
+		return errorf(SectionL1Table, at, ErrCorrupt, "entry %d leads to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, w.img.geometry.ClusterSize)
+	case table >= w.img.src.size:
+		return errorf(SectionL1Table, at, ErrTruncated, "entry %d leads to an L2 table at %#x, but the file ends at %#x", i, table, w.img.src.size)
 	}
-	return true
+	return nil
+}
+
+// reservedError returns that the i-th L1 entry has reserved bits.
+func (w *tableWalk) reservedError(i uint64, entry L1Entry) error {
+	return errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
 }
 
 // walkTable walks the L2 table of the first of the given L1 entries, the i-th
-// of the table.
+// of the table, from one guest cluster up to another.
 func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield func(*l2Run, error) bool) bool {
-	g := &w.img.geometry
 	entry := L1Entry(binary.BigEndian.Uint64(entries))
-	table := entry.L2Offset()
-	bad := func(kind error, format string, args ...any) bool {
-		return yield(nil, errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, kind, format, args...))
-	}
-	if r := entry.Reserved(); r != 0 && !bad(ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(r)) {
+	if entry.Reserved() != 0 && !yield(nil, w.reservedError(i, entry)) {
 		return false
 	}
-	switch {
-	case table == 0: // reserved bits or COPIED without an offset
+	if entry.L2Offset() == 0 { // reserved bits or COPIED without an offset
 		w.cur = l2Run{guest: from, n: to - from}
 		return yield(&w.cur, nil)
-	case table%g.ClusterSize != 0:
-		return bad(ErrCorrupt, "entry %d leads to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, g.ClusterSize)
-	case table >= w.img.src.size:
-		return bad(ErrTruncated, "entry %d leads to an L2 table at %#x, but the file ends at %#x", i, table, w.img.src.size)
+	}
+	if err := w.entryError(i, entry); err != nil {
+		return yield(nil, err)
 	}
 	p, err := w.l2Table(entries)
 	if err != nil {
 		return yield(nil, err)
 	}
-	first := i * g.L2Entries
+	return w.runs(entry.L2Offset(), p, i*w.img.geometry.L2Entries, from, to, yield)
+}
+
+// runs walks the L2 table whose bytes are p. Its first entry is that of the
+// guest cluster first.
+func (w *tableWalk) runs(table uint64, p []byte, first, from, to uint64, yield func(*l2Run, error) bool) bool {
+	g := &w.img.geometry
 	for j := from; j < to; {
 		rest := p[min((j-first)*g.L2EntrySize, uint64(len(p))):]
 		rest = rest[:min((to-j)*g.L2EntrySize, uint64(len(rest)))]

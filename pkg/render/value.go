@@ -105,6 +105,9 @@ func Rows(s *Section, rows iter.Seq[[]Value]) Value {
 // Num returns the number that a value holds, for a [Section]'s Line.
 func (v *Value) Num() uint64 { return v.num }
 
+// Str returns the text that a value holds, for a [Section]'s Line.
+func (v *Value) Str() string { return v.str }
+
 // SetNum replaces the number that a value holds; its kind stays. It is cheaper
 // than a new value where a row differs from the one before in numbers alone.
 func (v *Value) SetNum(n uint64) { v.num = n }

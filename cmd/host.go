@@ -1,0 +1,287 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// Columns of the host section that its plain lines are made of.
+const (
+	hostOffset        = 0
+	hostLength        = 1
+	hostKind          = 2
+	hostOwner         = 3
+	hostSnapshot      = 4
+	hostSnapshotIndex = 5
+	hostGuest         = 6
+	hostIndex         = 7
+	hostL1Index       = 8
+	hostEntry         = 9
+	hostRefcount      = 10
+	hostReferences    = 11
+	hostProblems      = 12
+)
+
+// hostOwnerNames are the owners other than the image itself.
+func hostOwnerNames() []string { return []string{"active", "snapshot"} }
+
+// hostSection declares what host clusters hold. Where lines name owners, a row
+// is a reference.
+func hostSection(img *qcow2.File, lines hostLines) *render.Section {
+	g := lines.g
+	reference := render.InJSON
+	if lines.owners {
+		reference |= render.InTable
+	}
+	host := g.HostClusters << g.ClusterBits
+	guest := max(g.VirtualSize, uint64(img.Header().L1Size)*g.L2Entries*g.ClusterSize)
+	return &render.Section{
+		Key:         "host",
+		Layout:      render.LayoutStream,
+		Empty:       "no such clusters",
+		ClusterBits: g.ClusterBits,
+		Line:        lines.append,
+		Columns: []render.Column{
+			hostOffset:        {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: host},
+			hostLength:        {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
+			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames()},
+			hostOwner:         {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 2},
+			hostSnapshot:      {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 3},
+			hostSnapshotIndex: {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
+			hostGuest:         {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: guest},
+			hostIndex:         {Key: "index", Title: "INDEX", Kind: render.KindUint, Max: max(g.RefcountTableEntries, g.L2Entries), Drop: 6},
+			hostL1Index:       {Key: "l1-index", Title: "L1 INDEX", Kind: render.KindUint, Max: uint64(img.Header().L1Size), Drop: 7, Show: reference},
+			hostEntry:         {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: host, Show: reference},
+			hostRefcount:      {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 5},
+			hostReferences:    {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 5},
+			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1},
+		},
+	}
+}
+
+// hostOptions are the flags of the host command.
+type hostOptions struct {
+	kinds              hostKinds
+	each, owners       bool
+	limit              uint
+	offset, length, at address
+}
+
+func (o *hostOptions) addFlags(flags *pflag.FlagSet) {
+	flags.Var(&o.kinds, "kind", "only these kinds, separated by commas: "+strings.Join(qcow2.HostKindNames(), ", "))
+	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
+	flags.BoolVar(&o.owners, "owners", false, "a row for each reference to a cluster")
+	flags.UintVar(&o.limit, "limit", 100, "with --owners, the most references of a cluster (0: all)")
+	flags.Var(&o.offset, "offset", "begin at this host address")
+	flags.Var(&o.length, "length", "end after so many bytes")
+	flags.Var(&o.at, "at", "every reference to the cluster of this host address")
+	selects(flags, "offset", "length", "at")
+}
+
+func (a *app) newHostCommand() *cobra.Command {
+	var o hostOptions
+	cmd := &cobra.Command{
+		Use:   "host IMAGE",
+		Short: "Show what every host cluster holds, and who refers to it",
+		Long: `Show what each cluster of the image file holds: header, tables, guest data,
+bitmaps, VM state, what is leaked and what is free, with its owner (the active
+image or a snapshot), guest address, refcount and number of references.
+Neighbours are joined into runs. The lengths add up to the size of the file.
+
+With --at or --owners each row is one reference: who refers to the cluster, for
+which guest address, and at which file offset the entry lies that does.
+
+Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
+
+A cluster that several own is shown as that of the active image, else of the
+first snapshot. References that lead past the end of the file are errors.
+
+Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
+		Example: `  $ qinspect host disk.qcow2
+  $ qinspect host --kind leaked,free disk.qcow2
+  $ qinspect host --at '#4711' disk.qcow2`,
+		Args: oneImage,
+	}
+	run := a.load(func(rep *report) error { return runHost(rep, o) })
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.at.given() && (o.offset.given() || o.length.given()) {
+			return usageError(cmd, errors.New("--at goes without --offset and --length"))
+		}
+		return a.lasting(run)(cmd, args)
+	}
+	o.addFlags(cmd.Flags())
+	must(cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(qcow2.HostKindNames(), cobra.ShellCompDirectiveNoFileComp)))
+	return cmd
+}
+
+func runHost(rep *report, o hostOptions) error {
+	g, err := rep.mappable()
+	if err != nil {
+		return err
+	}
+	opts := qcow2.HostOptions{PerCluster: o.each, Owners: o.owners || o.at.given(), Limit: int(o.limit)}
+	if o.at.given() {
+		opts.Limit = 0
+	}
+	if opts.Offset, opts.Length, err = window(&o.offset, &o.length, &o.at, g.ClusterBits); err != nil {
+		return err
+	}
+	rep.Section(hostHead())
+	if err := rep.Row([]render.Value{render.Size(uint64(rep.img.Size()))}); err != nil {
+		return err
+	}
+	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts, o.kinds.wants)
+}
+
+// listHost pushes the rows of the host section that are wanted.
+func listHost(rep *report, s *render.Section, opts qcow2.HostOptions, wants func(qcow2.HostKind) bool) error {
+	rep.Section(s)
+	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
+	damaged := damagedEntries{}
+	for r, err := range rep.img.Host(rep.ctx, opts) {
+		if rep.ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			rep.damaged(err)
+			continue
+		}
+		if !wants(r.Kind) {
+			continue
+		}
+		damaged.add(r.Offset, r.Problems)
+		if err := rep.Row(row.of(r)); err != nil {
+			return err
+		}
+	}
+	damaged.report(rep)
+	return nil
+}
+
+// hostHead declares what stands before the clusters in JSON.
+func hostHead() *render.Section {
+	return &render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "file-size", Kind: render.KindSize}}}
+}
+
+// snapshotIDs returns the ids of the snapshots in their order, as far as the
+// table can be read.
+func snapshotIDs(img *qcow2.File) []string {
+	var ids []string
+	for s, err := range img.Snapshots() {
+		if err != nil {
+			break // Host has said it
+		}
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+// A hostRow makes rows of host ranges.
+type hostRow struct {
+	cells []render.Value
+	ids   []string // of the snapshots
+
+	last qcow2.HostRange // what the cells show; before the first, nothing
+}
+
+// of returns the row of a range. Most differ from the one before in their
+// offsets and indexes alone.
+func (r *hostRow) of(h *qcow2.HostRange) []render.Value {
+	l := &r.last
+	if h.Kind == qcow2.HostData && l.Kind == h.Kind && l.Reference.Owner == h.Reference.Owner && l.References == h.References &&
+		l.Refcount == h.Refcount && l.HasRefcount == h.HasRefcount && l.Problems|h.Problems == 0 {
+		r.cells[hostOffset].SetNum(h.Offset)
+		r.cells[hostLength].SetNum(h.Length)
+		r.cells[hostGuest].SetNum(h.Reference.GuestOffset)
+		r.cells[hostIndex].SetNum(h.Reference.Index)
+		r.cells[hostL1Index].SetNum(h.Reference.L1Index)
+		r.cells[hostEntry].SetNum(h.Reference.Entry)
+		return r.cells
+	}
+	*l = *h
+	return r.fill(h)
+}
+
+// fill sets all cells of the row.
+func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
+	owner, snapshot, snapshotIndex := render.Null, render.Null, render.Null
+	guest, index, l1Index, entry, refcount := render.Null, render.Null, render.Null, render.Null, render.Null
+	if h.HasReference {
+		entry = render.Offset(h.Reference.Entry)
+		index = render.Uint(h.Reference.Index)
+	}
+	switch {
+	case !h.HasReference, h.Reference.Owner == qcow2.OwnerImage:
+	case h.Reference.Owner == qcow2.OwnerActive:
+		owner = render.Enum(0)
+	default:
+		owner = render.Enum(1)
+		snapshot = render.ImageText(r.ids[h.Reference.Owner])
+		snapshotIndex = render.Uint(uint64(h.Reference.Owner))
+	}
+	switch h.Kind {
+	case qcow2.HostL2Table:
+		l1Index = render.Uint(h.Reference.L1Index)
+	case qcow2.HostData, qcow2.HostZeroAllocated, qcow2.HostCompressed, qcow2.HostVMState:
+		l1Index = render.Uint(h.Reference.L1Index)
+		guest = render.Addr(h.Reference.GuestOffset)
+	case qcow2.HostHeader:
+		index, entry = render.Null, render.Null // nothing leads there
+	}
+	if h.HasRefcount {
+		refcount = render.Uint(h.Refcount)
+	}
+	return append(r.cells[:0],
+		render.Addr(h.Offset),
+		render.Size(h.Length),
+		render.Enum(uint64(h.Kind)),
+		owner,
+		snapshot,
+		snapshotIndex,
+		guest,
+		index,
+		l1Index,
+		entry,
+		refcount,
+		render.Uint(h.References),
+		render.Flags(uint64(h.Problems)),
+	)
+}
+
+// hostKinds is a flag that takes kinds of host clusters. It implements
+// pflag.Value.
+type hostKinds []qcow2.HostKind
+
+func (k *hostKinds) Type() string { return "string" }
+
+func (k *hostKinds) String() string {
+	names := make([]string, len(*k))
+	for i, kind := range *k {
+		names[i] = kind.String()
+	}
+	return strings.Join(names, ",")
+}
+
+// Set parses names separated by commas.
+func (k *hostKinds) Set(s string) error {
+	*k = nil
+	for name := range strings.SplitSeq(s, ",") {
+		i := slices.Index(qcow2.HostKindNames(), name)
+		if i < 0 {
+			return fmt.Errorf("must be some of %s", strings.Join(qcow2.HostKindNames(), ", "))
+		}
+		*k = append(*k, qcow2.HostKind(i))
+	}
+	return nil
+}
+
+// wants reports whether a kind is one of them; without any, all are.
+func (k *hostKinds) wants(kind qcow2.HostKind) bool { return len(*k) == 0 || slices.Contains(*k, kind) }

@@ -1,0 +1,70 @@
+package cmd
+
+import (
+	"cmp"
+	"errors"
+	"math"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+)
+
+// What the commands that list clusters share.
+
+// lasting returns a RunE whose context an interrupt cancels.
+func (a *app) lasting(run func(*cobra.Command, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if a.Interruptible != nil {
+			ctx, stop := a.Interruptible(cmd.Context())
+			defer stop()
+			cmd.SetContext(ctx)
+		}
+		return run(cmd, args)
+	}
+}
+
+// mappable returns the geometry of an image whose tables can be understood.
+func (rep *report) mappable() (qcow2.Geometry, error) {
+	if err := rep.img.Supported(); err != nil {
+		return qcow2.Geometry{}, err
+	}
+	return rep.img.Geometry()
+}
+
+// damagedEntries counts the rows with problems, those of one place once.
+type damagedEntries struct {
+	n    int
+	last uint64 // the place of the last one, + 1
+}
+
+func (d *damagedEntries) add(place uint64, problems qcow2.Problems) {
+	if problems != 0 && d.last != place+1 {
+		d.n, d.last = d.n+1, place+1
+	}
+}
+
+// report makes them an error of the image.
+func (d *damagedEntries) report(rep *report) {
+	if d.n > 0 {
+		rep.damaged(errors.New(counted(uint64(d.n), "damaged entry", "damaged entries")))
+	}
+}
+
+// window returns the range of bytes that --offset and --length, or --at,
+// select. A length of 0 goes to the end.
+func window(offset, length, at *address, clusterBits uint) (first, n uint64, err error) {
+	if at.given() {
+		first, err = at.bytes(clusterBits)
+		return first, 1, err
+	}
+	first, err1 := offset.bytes(clusterBits)
+	n, err2 := length.bytes(clusterBits)
+	if err := cmp.Or(err1, err2); err != nil {
+		return 0, 0, err
+	}
+	if length.given() && n == 0 {
+		return 0, 0, errors.New("--length must be more than 0")
+	}
+	return first, min(n, math.MaxUint64-first), nil
+}

@@ -1,0 +1,56 @@
+package qcow2
+
+// An Owner is to what a reference belongs: the image itself, the active image,
+// or the snapshot at a position of the snapshot table, from 0.
+type Owner int32
+
+// The owners that are no snapshots.
+const (
+	OwnerImage  Owner = -2 // the image itself: header, refcounts, snapshot table, bitmaps, encryption
+	OwnerActive Owner = -1 // the active image
+)
+
+// An ownedTable is the L1 table of the active image or of a snapshot.
+type ownedTable struct {
+	l1Table
+	owner    Owner
+	diskSize uint64 // bytes
+	vmState  uint64 // guest offset at which VM state begins, in bytes
+}
+
+// span returns where the entries lie, as far as the file has them.
+func (t *ownedTable) span(fileSize uint64) span { return newSpan(t.offset, t.entries, fileSize) }
+
+// l1Tables are the L1 tables of an image, each entry of the file once.
+type l1Tables struct {
+	*spans
+	tables []ownedTable // that of the active image, those of snapshots in the order of their table
+}
+
+// newL1Tables cuts tables that lie anywhere in a file of fileSize bytes.
+func newL1Tables(tables []ownedTable, fileSize uint64) *l1Tables {
+	all := make([]span, len(tables))
+	for i := range tables {
+		all[i] = tables[i].span(fileSize)
+	}
+	return &l1Tables{newSpans(all), tables}
+}
+
+// ownersOf calls yield with the tables that hold the L1 entry at a file offset,
+// in their order.
+func (s *l1Tables) ownersOf(offset uint64, yield func(*ownedTable) bool) bool {
+	g := s.at(offset)
+	for i := g.first; i < len(s.tables); i++ {
+		t := &s.tables[i]
+		if p := s.spans.spans[i]; p.from <= offset && offset < p.to && !yield(t) {
+			return false
+		}
+		if g.spans == 1 {
+			break
+		}
+	}
+	return true
+}
+
+// indexOf returns the index of the L1 entry at a file offset.
+func (t *ownedTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / l1EntrySize }

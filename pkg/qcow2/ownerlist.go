@@ -1,0 +1,99 @@
+package qcow2
+
+import (
+	"cmp"
+	"slices"
+)
+
+// An ownerList keeps the entries that refer to each cluster, for Owners.
+type ownerList struct {
+	list  []clusterEntry
+	from  uint64 // clusters whose entries are kept, but for those of L2 tables
+	to    uint64
+	limit uint64 // references to a cluster
+}
+
+// A clusterEntry is an entry that refers to a cluster.
+type clusterEntry struct {
+	cluster uint64
+	label   label // kind and place
+}
+
+func newOwnerList(img *Image, o HostOptions) *ownerList {
+	l := &ownerList{limit: ^uint64(0)}
+	l.from, l.to = img.clusterRange(o.Offset, o.Length)
+	if o.Limit > 0 {
+		l.limit = uint64(o.Limit)
+	}
+	return l
+}
+
+// addOwners keeps entries for hostIndex.add, before it counts them.
+func (x *hostIndex) addOwners(kind HostKind, first, n, place, step, weight uint64) {
+	o := x.owners
+	for i := range n {
+		c := first + i
+		if kind != HostL2Table && (c < o.from || c >= o.to) || x.references(c, x.labels.word(c)) >= o.limit {
+			continue
+		}
+		o.list = append(o.list, clusterEntry{c, x.layout.label(kind, place+i*step, 0)})
+	}
+}
+
+// sort puts the entries into the order of the clusters, those of one in the
+// order in which they came.
+func (o *ownerList) sort() {
+	slices.SortStableFunc(o.list, func(a, b clusterEntry) int { return cmp.Compare(a.cluster, b.cluster) })
+}
+
+// of returns the entries that refer to a cluster.
+func (o *ownerList) of(cluster uint64) []clusterEntry {
+	byCluster := func(e clusterEntry, cluster uint64) int { return cmp.Compare(e.cluster, cluster) }
+	i, _ := slices.BinarySearchFunc(o.list, cluster, byCluster)
+	n := 0
+	for n < len(o.list)-i && o.list[i+n].cluster == cluster {
+		n++
+	}
+	return o.list[i : i+n]
+}
+
+// each calls yield for the references to a cluster, up to the limit, with r set
+// to each in turn.
+func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(HostKind) bool) bool {
+	left, ok := o.limit, true
+	one := func(kind HostKind) bool {
+		left--
+		ok = yield(kind)
+		return ok && left > 0
+	}
+	for _, e := range o.of(cluster) {
+		kind, entry := e.label.kind(), x.layout.place(e.label)*8
+		more := true
+		switch {
+		case kind <= HostBitmapData:
+			more = one(x.imageReference(r, cluster, e.label))
+		case kind == HostL2Table:
+			more = x.l1.ownersOf(entry, func(t *ownedTable) bool { return one(x.guestReference(r, kind, t, t.indexOf(entry), entry)) })
+		default:
+			more = o.eachTable(x, entry>>x.img.geometry.ClusterBits, func(t *ownedTable, l1Index uint64) bool {
+				return one(x.guestReference(r, kind, t, l1Index, entry))
+			})
+		}
+		if !more {
+			break
+		}
+	}
+	return ok
+}
+
+// eachTable calls yield for the L1 entries that lead to the L2 table in a
+// cluster.
+func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedTable, l1Index uint64) bool) bool {
+	for _, e := range o.of(cluster) {
+		at := x.layout.place(e.label) * 8
+		if e.label.kind() == HostL2Table && !x.l1.ownersOf(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
+			return false
+		}
+	}
+	return true
+}

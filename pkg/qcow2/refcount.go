@@ -1,0 +1,203 @@
+package qcow2
+
+import (
+	"context"
+	"encoding/binary"
+)
+
+const (
+	refcountEntrySize = 8 // bytes of an entry of the refcount table
+
+	// refcountMask is the offset in an entry of the refcount table: bits 9 to
+	// 63.
+	refcountMask = ^uint64(1<<9 - 1)
+)
+
+// refcountTable returns where the refcount table lies: its offset in bytes, and
+// its entries as far as the file reaches. The error is an [*Error]: the table is
+// not read, or the file ends inside it.
+func (img *Image) refcountTable() (offset, entries uint64, err error) {
+	v := validity{img: img}
+	v.refcountTable()
+	for _, e := range v.errs {
+		return 0, 0, errorf(SectionRefcountTable, e.Offset, e.Kind, "%s", e.Detail)
+	}
+	offset, entries = img.header.RefcountTableOffset, img.geometry.RefcountTableEntries
+	if there := (img.src.size - min(offset, img.src.size)) / refcountEntrySize; there < entries {
+		return offset, there, errorf(SectionRefcountTable, offset+there*refcountEntrySize, ErrTruncated,
+			"the file ends at %#x, before entry %d of %d", img.src.size, there, entries)
+	}
+	return offset, entries, nil
+}
+
+// A refcounts reads refcounts in the order of the clusters.
+type refcounts struct {
+	img     *Image
+	table   window
+	block   window
+	offset  uint64 // of the refcount table, in bytes
+	entries uint64 // of the refcount table
+	known   bool   // the table was read to its end
+	failed  uint64 // the block whose error was returned last, + 1
+
+	cur   []byte // the block in hand
+	first uint64 // the cluster of its first refcount
+	there uint64 // refcounts in it
+}
+
+// newRefcounts returns a reader. Refcounts of a table that refcountTable has an
+// error for are unknown as far as the error reaches.
+func newRefcounts(img *Image) *refcounts {
+	offset, entries, err := img.refcountTable()
+	return &refcounts{img: img, table: window{src: &img.src}, block: window{src: &img.src}, offset: offset, entries: entries, known: err == nil}
+}
+
+// blocks calls yield for every entry of the refcount table that is not 0, with
+// its index and the offset of the block that it leads to.
+func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err error) bool) bool {
+	for i := uint64(0); i < r.entries; {
+		if ctx.Err() != nil {
+			return false
+		}
+		p, err := r.pieceAt(i)
+		if err != nil {
+			return yield(i, 0, err)
+		}
+		for ; len(p) > 0; p = p[refcountEntrySize:] {
+			if n := runLength(p, 0, 0); n > 0 {
+				i, p = i+uint64(n), p[(n-1)*refcountEntrySize:]
+				continue
+			}
+			if !yield(i, binary.BigEndian.Uint64(p)&refcountMask, r.entryError(i, binary.BigEndian.Uint64(p))) {
+				return false
+			}
+			i++
+		}
+	}
+	return true
+}
+
+// pieceAt returns entries of the refcount table, from the i-th on.
+func (r *refcounts) pieceAt(i uint64) ([]byte, error) {
+	left := (r.entries - i) * refcountEntrySize
+	return r.table.bytes(SectionRefcountTable, r.offset+i*refcountEntrySize, min(left, l1Piece*refcountEntrySize), min(left, tableWindow))
+}
+
+// entryError returns what is wrong with the i-th entry of the refcount table.
+// But for reserved bits, its block cannot be read.
+func (r *refcounts) entryError(i, entry uint64) error {
+	at, block := r.offset+i*refcountEntrySize, entry&refcountMask
+	switch {
+	case block%r.img.geometry.ClusterSize != 0:
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d leads to a refcount block at %#x, not a multiple of the cluster size %#x",
+			i, block, r.img.geometry.ClusterSize)
+	case block >= r.img.src.size:
+		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d leads to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
+	case entry&^refcountMask != 0:
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d has reserved bits %#x", i, entry&^refcountMask)
+	}
+	return nil
+}
+
+// A refcount is what the refcount of some clusters is.
+type refcount struct {
+	value uint64
+	known bool
+}
+
+// run returns the refcount of a cluster, and how many clusters from it on have
+// the same, up to limit. The error, an [*Error] once for every block, is why it
+// is not known, unless blocks has told.
+func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
+	if j := cluster - r.first; j < r.there { // also when cluster comes before
+		value, n := refcountRun(r.cur, j, min(limit, r.there-j), uint(r.img.header.RefcountOrder))
+		return refcount{value, true}, n, nil
+	}
+	per := r.img.geometry.RefcountBlockEntries
+	i, j := cluster/per, cluster%per
+	if i >= r.entries {
+		return refcount{known: r.known}, limit, nil
+	}
+	p, err := r.pieceAt(i)
+	if err != nil {
+		return refcount{}, min(limit, per-j), r.once(i, err)
+	}
+	entry := binary.BigEndian.Uint64(p)
+	switch block := entry & refcountMask; {
+	case block == 0:
+		n := uint64(runLength(p, entry, 0))
+		return refcount{known: true}, min(limit, n*per-j), nil
+	case block%r.img.geometry.ClusterSize != 0 || block >= r.img.src.size:
+		return refcount{}, min(limit, per-j), nil
+	default:
+		err = r.load(i, block)
+	}
+	if err == nil && j < r.there {
+		return r.run(cluster, limit)
+	}
+	return refcount{}, min(limit, per-j), r.once(i, err)
+}
+
+// load takes the i-th block in hand.
+func (r *refcounts) load(i, block uint64) error {
+	size := r.img.geometry.ClusterSize
+	p, err := r.block.bytes(SectionRefcountBlock, block, size, size)
+	r.cur, r.first = p, i*r.img.geometry.RefcountBlockEntries
+	r.there = uint64(len(p)) * 8 >> r.img.header.RefcountOrder
+	if err == nil && uint64(len(p)) < size {
+		err = errorf(SectionRefcountBlock, block, ErrTruncated, "the file ends at %#x, inside the block", r.img.src.size)
+	}
+	return err
+}
+
+// once returns the error of the i-th block the first time.
+func (r *refcounts) once(i uint64, err error) error {
+	if r.failed == i+1 {
+		return nil
+	}
+	r.failed = i + 1
+	return err
+}
+
+// refcountRun returns the i-th refcount of a block, and how many from it on are
+// the same, up to limit. Refcounts are 1<<order bits wide; those narrower than
+// a byte begin at its least significant bit.
+func refcountRun(p []byte, i, limit uint64, order uint) (value, n uint64) {
+	value = refcountAt(p, i, order)
+	if limit == 1 || refcountAt(p, i+1, order) != value {
+		return value, 1
+	}
+	pattern := value // eight bytes of the same refcount
+	for width := uint(1) << order; width < 64; width *= 2 {
+		pattern |= pattern << width
+	}
+	per := uint64(64) >> order // refcounts in eight bytes
+	for n = 1; n < limit; {
+		if at := i + n; at%per == 0 && limit-n >= per && binary.BigEndian.Uint64(p[at/per*8:]) == pattern {
+			n += per
+			continue
+		}
+		if refcountAt(p, i+n, order) != value {
+			break
+		}
+		n++
+	}
+	return value, n
+}
+
+// refcountAt returns the i-th refcount of a block.
+func refcountAt(p []byte, i uint64, order uint) uint64 {
+	switch order {
+	case 3:
+		return uint64(p[i])
+	case 4:
+		return uint64(binary.BigEndian.Uint16(p[i*2:]))
+	case 5:
+		return uint64(binary.BigEndian.Uint32(p[i*4:]))
+	case 6:
+		return binary.BigEndian.Uint64(p[i*8:])
+	}
+	width := uint64(1) << order
+	bit := i * width
+	return uint64(p[bit/8]) >> (bit % 8) & (1<<width - 1)
+}
