@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -163,23 +165,41 @@ func configKeys(cmd *cobra.Command) map[string]*pflag.Flag {
 // checkValue returns why a flag does not take a value of a config file.
 func checkValue(flag *pflag.Flag, value any) error {
 	typed := false
-	switch value.(type) {
+	switch n := value.(type) {
 	case bool:
 		typed = flag.Value.Type() == "bool"
 	case string:
 		typed = flag.Value.Type() == "string"
+	case int, int64, uint64: // of YAML and TOML
+		typed = flag.Value.Type() == "uint"
+	case float64: // of JSON
+		typed = flag.Value.Type() == "uint" && n == math.Trunc(n)
+		value = strconv.FormatFloat(n, 'f', -1, 64)
 	}
 	if !typed {
-		return fmt.Errorf("%s is not a %s", quoted(value), flag.Value.Type())
+		return fmt.Errorf("%s is not a %s", quoted(value), typeName(flag))
 	}
 	return setFlag(flag, fmt.Sprint(value))
+}
+
+// typeName returns the type of a flag in words.
+func typeName(flag *pflag.Flag) string {
+	if t := flag.Value.Type(); t != "uint" {
+		return t
+	}
+	return "number"
 }
 
 // setFlag gives a flag a value from a config file or a variable.
 func setFlag(flag *pflag.Flag, value string) error {
 	err := flag.Value.Set(value)
-	if err != nil && flag.Value.Type() == "bool" {
-		err = errors.New("must be true or false")
+	if err != nil {
+		switch flag.Value.Type() {
+		case "bool":
+			err = errors.New("must be true or false")
+		case "uint":
+			err = errors.New("must be a number, 0 or more")
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s is not valid: %w", quoted(value), err)
