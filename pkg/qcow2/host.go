@@ -130,11 +130,9 @@ func (img *Image) Host(ctx context.Context, o HostOptions) iter.Seq2[*HostRange,
 			yield(nil, err)
 			return
 		}
-		x := newHostIndex(ctx, img, o, func(err error) bool { return yield(nil, err) })
-		if !x.build() {
-			return
+		if x := newHostIndex(ctx, img, o, func(err error) bool { return yield(nil, err) }); x != nil {
+			l := &hostListing{index: x, options: o, refcounts: newRefcounts(img), yield: yield}
+			l.run()
 		}
-		l := &hostListing{index: x, options: o, refcounts: newRefcounts(img), yield: yield}
-		l.run()
 	}
 }

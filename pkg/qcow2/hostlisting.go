@@ -28,17 +28,14 @@ func (img *Image) clusterRange(offset, length uint64) (from, to uint64) {
 // run lists the clusters that the options want.
 func (l *hostListing) run() {
 	x := l.index
-	if x.owners != nil {
-		x.owners.sort()
-	}
 	from, to := x.img.clusterRange(l.options.Offset, l.options.Length)
 	var scratch [pageClusters]label
 	for c := from; c < to; {
-		if !x.alive() {
+		if !x.walk.alive() {
 			return
 		}
-		x.progress.cluster(c, to)
-		words, n := x.labels.view(c, to, &scratch)
+		x.walk.tick.cluster(c, to)
+		words, n := x.labels.words.view(c, to, &scratch)
 		if !l.list(c, n, words) {
 			return
 		}
@@ -93,15 +90,15 @@ func (l *hostListing) fill(r *HostRange, c, n uint64, words []label) uint64 {
 	word := words[0]
 	r.Offset, r.HasReference, r.Problems = c<<x.img.geometry.ClusterBits, true, 0
 	room := l.resolve(r, c, word)
-	r.References = x.references(c, word)
+	r.References = x.labels.references(c, word)
 	if x.damaged {
 		r.Problems = x.problems.word(c)
 	}
-	if r.Kind == HostCompressed || r.Problems != 0 || len(x.late) > 0 || x.layout.count(word) == x.layout.full() {
+	if r.Kind == HostCompressed || r.Problems != 0 || x.labels.count(word) == x.labels.full() {
 		return 1
 	}
 	k := uint64(1)
-	grow := label(l.step(r.Kind) << x.layout.countBits)
+	grow := label(l.step(r.Kind) << x.labels.countBits)
 	for n = min(n, room); k < n && words[k] == word+grow; k++ {
 		if x.damaged && x.problems.word(c+k) != 0 {
 			break
@@ -228,14 +225,14 @@ func (l *hostListing) flush() bool {
 // returns how many clusters a run from it on can have.
 func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 	x := l.index
-	kind, entry := word.kind(), x.layout.place(word)*8
+	kind, entry := word.kind(), x.labels.place(word)*8
 	switch {
 	case kind <= HostBitmapData:
 		r.Kind = x.imageReference(&r.Reference, c, word)
 		return ^uint64(0)
 	case kind == HostL2Table:
-		g := x.l1.at(entry)
-		t := &x.l1.tables[g.first]
+		g := x.walk.l1.at(entry)
+		t := &x.walk.l1.tables[g.first]
 		r.Kind = x.guestReference(&r.Reference, kind, t, t.indexOf(entry), entry)
 		return (g.to - entry) / l1EntrySize
 	}
@@ -247,9 +244,9 @@ func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 // imageReference sets r to what the label of cluster c says that belongs to the
 // image itself, or to an L1 table. It returns the kind.
 func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind {
-	kind, place := word.kind(), x.layout.place(word)
+	kind, place := word.kind(), x.labels.place(word)
 	if kind.structure() {
-		s := &x.structures[place]
+		s := &x.walk.structures[place]
 		*r = Reference{Owner: s.owner, Entry: s.entry, Index: c - s.offset>>x.img.geometry.ClusterBits}
 		return kind
 	}
@@ -264,7 +261,7 @@ func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind 
 
 // bitmapIndex returns the index of the bitmap table entry at a file offset.
 func (x *hostIndex) bitmapIndex(entry uint64) uint64 {
-	table := x.bitmaps.spans[x.bitmaps.at(entry).first]
+	table := x.walk.bitmaps.spans[x.walk.bitmaps.at(entry).first]
 	return (entry - table.from) / bitmapTableEntrySize
 }
 
@@ -297,12 +294,11 @@ type cachedTable struct {
 func (t *tableCache) find(x *hostIndex, cluster uint64) *cachedTable {
 	e := &t[cluster%uint64(len(t))]
 	if e.cluster != cluster+1 {
-		l, _ := x.tableLabel(cluster)
-		at := x.layout.place(l) * 8
-		owner := &x.l1.tables[x.l1.at(at).first]
+		at := x.walk.tables.place(x.walk.tables.words.word(cluster)) * 8
+		owner := &x.walk.l1.tables[x.walk.l1.at(at).first]
 		*e = cachedTable{cluster + 1, owner, owner.indexOf(at)}
-		if l.isFirst() {
-			e.owner = x.firstOwner
+		if x.walk.isChosen(cluster) {
+			e.owner = x.walk.chosen.owner
 		}
 	}
 	return e

@@ -28,15 +28,14 @@ func newOwnerList(img *Image, o HostOptions) *ownerList {
 	return l
 }
 
-// addOwners keeps entries for hostIndex.add, before it counts them.
-func (x *hostIndex) addOwners(kind HostKind, first, n, place, step, weight uint64) {
-	o := x.owners
-	for i := range n {
-		c := first + i
-		if kind != HostL2Table && (c < o.from || c >= o.to) || x.references(c, x.labels.word(c)) >= o.limit {
+// add keeps the entries of a reference, before the labels count it.
+func (o *ownerList) add(x *hostIndex, r *reference) {
+	for i := range r.n {
+		c := r.first + i
+		if r.kind != HostL2Table && (c < o.from || c >= o.to) || x.labels.references(c, x.labels.words.word(c)) >= o.limit {
 			continue
 		}
-		o.list = append(o.list, clusterEntry{c, x.layout.label(kind, place+i*step, 0)})
+		o.list = append(o.list, clusterEntry{c, x.labels.label(r.kind, r.place+i*r.step, 0)})
 	}
 }
 
@@ -67,13 +66,13 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 		return ok && left > 0
 	}
 	for _, e := range o.of(cluster) {
-		kind, entry := e.label.kind(), x.layout.place(e.label)*8
+		kind, entry := e.label.kind(), x.labels.place(e.label)*8
 		more := true
 		switch {
 		case kind <= HostBitmapData:
 			more = one(x.imageReference(r, cluster, e.label))
 		case kind == HostL2Table:
-			more = x.l1.ownersOf(entry, func(t *ownedTable) bool { return one(x.guestReference(r, kind, t, t.indexOf(entry), entry)) })
+			more = x.walk.l1.ownersOf(entry, func(t *ownedTable) bool { return one(x.guestReference(r, kind, t, t.indexOf(entry), entry)) })
 		default:
 			more = o.eachTable(x, entry>>x.img.geometry.ClusterBits, func(t *ownedTable, l1Index uint64) bool {
 				return one(x.guestReference(r, kind, t, l1Index, entry))
@@ -90,8 +89,8 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 // cluster.
 func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedTable, l1Index uint64) bool) bool {
 	for _, e := range o.of(cluster) {
-		at := x.layout.place(e.label) * 8
-		if e.label.kind() == HostL2Table && !x.l1.ownersOf(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
+		at := x.labels.place(e.label) * 8
+		if e.label.kind() == HostL2Table && !x.walk.l1.ownersOf(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
 			return false
 		}
 	}

@@ -1,0 +1,138 @@
+package qcow2
+
+import "math/bits"
+
+// A label is what is kept of a cluster: the kind of its first reference, where
+// that is, and how many there are. The zero label is that of a cluster to which
+// nothing refers.
+type label uint64
+
+const (
+	labelKindBits  = 4
+	labelPlaceBits = 64 - labelKindBits // at most
+)
+
+func (l label) kind() HostKind { return HostKind(l>>labelPlaceBits) - 1 }
+
+// A labelLayout says how many bits of a label have the number of references: as
+// many as the size of the file leaves. Then come the place and the kind.
+type labelLayout struct {
+	countBits uint
+}
+
+func newLabelLayout(fileSize uint64) labelLayout {
+	return labelLayout{countBits: uint(labelPlaceBits - bits.Len64(fileSize>>3))}
+}
+
+// label returns the label of a cluster with one kind of reference. Place is the
+// file offset of the entry in units of 8 bytes, or the index of a structure.
+func (y labelLayout) label(kind HostKind, place, count uint64) label {
+	return label(uint64(kind+1)<<labelPlaceBits | place<<y.countBits | min(count, y.full()))
+}
+
+// full is the largest count that a label has room for.
+func (y labelLayout) full() uint64 { return 1<<y.countBits - 1 }
+
+func (y labelLayout) count(l label) uint64 { return uint64(l) & y.full() }
+
+func (y labelLayout) place(l label) uint64 {
+	return uint64(l) << labelKindBits >> labelKindBits >> y.countBits
+}
+
+// A labelMap holds the labels of host clusters.
+type labelMap struct {
+	labelLayout
+	words *clusterMap[label]
+	// more counts the references that a label has no room for.
+	more map[uint64]uint64
+	// single are clusters whose labels are still to be written: memory is slow
+	// where they lie all over the file, but takes many requests at once.
+	single []singleCluster
+}
+
+// A singleCluster is a cluster with the label of its next reference.
+type singleCluster struct {
+	cluster uint64
+	label   label
+}
+
+// singles is how many clusters are labelled at once.
+const singles = 512
+
+// newLabelMap returns an empty map for the clusters of an image.
+func newLabelMap(img *Image) *labelMap {
+	return &labelMap{
+		labelLayout: newLabelLayout(img.src.size),
+		words:       newClusterMap[label](img.geometry.HostClusters),
+		more:        map[uint64]uint64{},
+	}
+}
+
+// add adds references to clusters. A cluster that has a label keeps its kind and
+// place; overlap is called with one that has metadata, and something else.
+func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
+	m.flush(overlap)
+	fresh := m.label(r.kind, r.place, r.weight)
+	grow := label(r.step << m.countBits)
+	large := r.weight > m.full()
+	for first, n := r.first, r.n; n > 0; {
+		words := m.words.run(first, n)
+		for i, l := range words {
+			if l != 0 || large {
+				words[i] = m.again(first+uint64(i), l, fresh, r.weight, overlap)
+			} else {
+				words[i] = fresh
+			}
+			fresh += grow
+		}
+		first, n = first+uint64(len(words)), n-uint64(len(words))
+	}
+}
+
+// addSingle is add for one cluster, at once or before the next add or flush.
+func (m *labelMap) addSingle(r *reference, overlap func(cluster uint64)) {
+	if r.weight > m.full() {
+		m.add(r, overlap)
+		return
+	}
+	m.single = append(m.single, singleCluster{r.first, m.label(r.kind, r.place, r.weight)})
+	if len(m.single) == singles {
+		m.flush(overlap)
+	}
+}
+
+// flush writes the labels that addSingle has put off.
+func (m *labelMap) flush(overlap func(cluster uint64)) {
+	for _, s := range m.single {
+		if word := &m.words.run(s.cluster, 1)[0]; *word == 0 {
+			*word = s.label
+		} else {
+			*word = m.again(s.cluster, *word, s.label, m.count(s.label), overlap)
+		}
+	}
+	m.single = m.single[:0]
+}
+
+// again adds weight references to a cluster that has some already, or that are
+// more than a label can count. Fresh is what its label would be without them.
+func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap func(cluster uint64)) label {
+	if l == 0 {
+		l = fresh &^ label(m.full())
+	} else if l.kind().metadata() && (l.kind() != HostL2Table || fresh.kind() != HostL2Table) {
+		overlap(cluster)
+	}
+	if room := m.full() - m.count(l); weight > room {
+		m.more[cluster] += weight - room
+		weight = room
+	}
+	return l + label(weight)
+}
+
+// references returns how many references there are to a cluster with a label.
+func (m *labelMap) references(cluster uint64, l label) uint64 {
+	n := m.count(l)
+	if n == m.full() {
+		n += m.more[cluster]
+	}
+	return n
+}

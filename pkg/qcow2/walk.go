@@ -1,0 +1,239 @@
+package qcow2
+
+import (
+	"context"
+	"encoding/binary"
+)
+
+// A reference is an entry of a table, or several neighbours, and the host
+// clusters that they lead to: as many neighbours, or those that one entry
+// touches.
+type reference struct {
+	kind   HostKind
+	first  uint64 // cluster
+	n      uint64 // clusters
+	place  uint64 // file offset of the first entry in units of 8 bytes; of a structure its index
+	step   uint64 // from one entry to the next, in the same units
+	weight uint64 // how often each counts: an L2 table for every L1 entry that leads there
+
+	problems Problems // of an entry, which is then alone
+	offset   uint64   // where a damaged entry leads to, in bytes
+	guest    uint64   // its guest offset, in bytes
+}
+
+// A referenceSink takes the references of an image.
+type referenceSink interface {
+	// add takes a reference. One that leads to no cluster of the file has n 0,
+	// and problems. The sink does not keep it.
+	add(*reference) bool
+	// fail takes what hides references: what cannot be read.
+	fail(error) bool
+}
+
+// A referenceWalk finds everything that refers to host clusters: each structure,
+// and each entry of each table once, however many L1 tables lead there.
+type referenceWalk struct {
+	ctx      context.Context
+	img      *Image
+	sink     referenceSink
+	clusters uint64 // of the file
+
+	structures []structure
+	bitmaps    *spans // the bitmap tables
+	l1         *l1Tables
+	tables     *labelMap     // of the L2 tables: the first L1 entry, and how many there are
+	chosen     *chosenTables // those whose guest data come first; nil: those of the active image
+	tick       progress
+
+	ref reference // what the sink is given
+	// run, if not nil, takes every run of L2 entries before its references, and
+	// the L1 table that it belongs to.
+	run func(*ownedTable, *l2Run) bool
+	// entry, if not nil, takes every L1 entry that is not 0, and its file offset.
+	entry func(t *ownedTable, at uint64, e L1Entry) bool
+}
+
+func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
+	return &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img)}
+}
+
+// walk calls the sink for all references, those of metadata first. Of guest data
+// those come first that belong to the given snapshot, if there is one. It
+// returns false if the sink did or the context is done.
+func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) bool {
+	s := newStructures(w.img, w.sink.fail)
+	if !s.ok {
+		return false
+	}
+	w.structures, w.l1 = s.all, newL1Tables(s.tables, w.img.src.size)
+	w.tick = newProgress(report, w.l1)
+	for i := range w.structures {
+		if !w.addStructure(i) {
+			return false
+		}
+	}
+	return w.addRefcountBlocks() && w.addBitmapData() && w.addL2Tables() && w.addGuestData(first)
+}
+
+// add hands the sink a reference.
+func (w *referenceWalk) add(kind HostKind, first, n, place, step, weight uint64) bool {
+	w.ref = reference{kind: kind, first: first, n: n, place: place, step: step, weight: weight}
+	return w.sink.add(&w.ref)
+}
+
+// addStructure adds the references to the clusters of a structure, as far as
+// there are clusters.
+func (w *referenceWalk) addStructure(i int) bool {
+	s := &w.structures[i]
+	shift := w.img.geometry.ClusterBits
+	first := s.offset >> shift
+	if first >= w.clusters {
+		return true
+	}
+	return w.add(s.kind, first, min((s.length-1)>>shift+1, w.clusters-first), uint64(i), 0, 1)
+}
+
+// addRefcountBlocks adds the references of the refcount table.
+func (w *referenceWalk) addRefcountBlocks() bool {
+	r := newRefcounts(w.img)
+	ok := r.blocks(w.ctx, func(i, offset uint64, err error) bool {
+		return w.addTableEntry(HostRefcountBlock, r.offset+i*refcountEntrySize, offset, 1, err)
+	})
+	return w.alive() && ok
+}
+
+// addTableEntry adds the reference of an entry of the refcount table, or that of
+// so many bitmap tables, to the cluster at an offset. An error is what is wrong
+// with it.
+func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, err error) bool {
+	if err != nil && !w.sink.fail(err) {
+		return false
+	}
+	if size := w.img.geometry.ClusterSize; offset == 0 || offset%size != 0 || offset >= w.img.src.size {
+		return true
+	}
+	return w.add(kind, offset>>w.img.geometry.ClusterBits, 1, at/8, 0, tables)
+}
+
+// addBitmapData adds the references of the bitmap tables, each entry of the file
+// once.
+func (w *referenceWalk) addBitmapData() bool {
+	var tables []span
+	for _, s := range w.structures {
+		if s.kind == HostBitmapTable {
+			tables = append(tables, newSpan(s.offset, s.length/bitmapTableEntrySize, w.img.src.size))
+		}
+	}
+	w.bitmaps = newSpans(tables)
+	for _, g := range w.bitmaps.segments {
+		c := newCursor(&w.img.src, SectionBitmapTable, g.from, g.to)
+		for c.left() > 0 {
+			at := c.off
+			p, err := c.next(bitmapTableEntrySize, "entry")
+			if err != nil {
+				if !w.sink.fail(err) {
+					return false
+				}
+				break
+			}
+			entry := binary.BigEndian.Uint64(p)
+			if entry > bitmapEntryOnes && !w.addTableEntry(HostBitmapData, at, entry&offsetMask, g.spans, w.bitmapEntryError(at, entry)) {
+				return false
+			}
+		}
+		if !w.alive() {
+			return false
+		}
+	}
+	return true
+}
+
+// bitmapEntryError returns what is wrong with an entry of a bitmap table.
+func (w *referenceWalk) bitmapEntryError(at, entry uint64) error {
+	offset := entry & offsetMask
+	switch {
+	case entry&^(offsetMask|bitmapEntryOnes) != 0 || offset != 0 && entry&bitmapEntryOnes != 0:
+		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry %#x has reserved bits", entry)
+	case offset%w.img.geometry.ClusterSize != 0:
+		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry leads to %#x, not a multiple of the cluster size %#x", offset, w.img.geometry.ClusterSize)
+	case offset >= w.img.src.size:
+		return errorf(SectionBitmapTable, at, ErrTruncated, "the entry leads to %#x, but the file ends at %#x", offset, w.img.src.size)
+	}
+	return nil
+}
+
+// addL2Tables adds the references of the L1 tables.
+func (w *referenceWalk) addL2Tables() bool {
+	return w.eachL1Entry(func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
+		entry, at := L1Entry(binary.BigEndian.Uint64(entries)), t.l1.offset+i*l1EntrySize
+		if w.entry != nil && !w.entry(&w.l1.tables[g.first], at, entry) {
+			return false
+		}
+		if entry.L2Offset() == 0 {
+			return entry.Reserved() == 0 || w.sink.fail(t.reservedError(i, entry))
+		}
+		w.ref = reference{kind: HostL2Table, first: entry.L2Offset() >> w.img.geometry.ClusterBits, n: 1, place: at / 8, weight: g.spans, offset: entry.L2Offset()}
+		switch err := t.entryError(i, entry); {
+		case err == nil:
+			w.tables.add(&w.ref, func(uint64) {}) // L2 tables do not overlap each other
+		case !w.sink.fail(err):
+			return false
+		case entry.L2Offset() >= w.img.src.size:
+			return true
+		default: // it touches two clusters
+			w.ref.problems = Unaligned
+			w.ref.n = min(2, w.clusters-w.ref.first)
+		}
+		if entry.Reserved() != 0 {
+			w.ref.problems |= ReservedBits
+		}
+		return w.sink.add(&w.ref)
+	})
+}
+
+// eachL1Entry calls yield for the L1 entries that are not 0, each of the file
+// once, those of the active image first. It hands them with the walk of their
+// table, the segment, the index, and the entries that follow.
+func (w *referenceWalk) eachL1Entry(yield func(t *tableWalk, g *segment, i uint64, entries []byte) bool) bool {
+	t := newTableWalk(w.ctx, w.img, l1Table{}, 0)
+	for k := range w.l1.segments {
+		g := &w.l1.segments[k]
+		o := &w.l1.tables[g.first]
+		t.l1 = o.l1Table
+		if !w.eachEntryOf(t, o.indexOf(g.from), o.indexOf(g.to), func(i uint64, entries []byte) bool { return yield(t, g, i, entries) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// eachEntryOf calls yield for the entries of an L1 table that are not 0, from
+// one index up to another.
+func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, yield func(i uint64, entries []byte) bool) bool {
+	return t.pieces(from, to, func(i uint64, entries []byte, err error) bool {
+		if err != nil {
+			return w.sink.fail(err)
+		}
+		for ; len(entries) > 0; entries = entries[l1EntrySize:] {
+			n := uint64(runLength(entries, 0, 0))
+			if i, entries = i+n, entries[n*l1EntrySize:]; len(entries) == 0 {
+				break
+			}
+			if !yield(i, entries) {
+				return false
+			}
+			i++
+		}
+		return true
+	})
+}
+
+// alive reports whether the context is not done. If it is, the sink takes its
+// error.
+func (w *referenceWalk) alive() bool {
+	if err := w.ctx.Err(); err != nil {
+		w.sink.fail(err)
+		return false
+	}
+	return true
+}
