@@ -2,21 +2,21 @@ package qcow2
 
 import (
 	"maps"
-	"math/bits"
+	"reflect"
 	"slices"
 )
 
 const (
-	pageBits     = 6
+	pageBits     = 8
 	pageClusters = 1 << pageBits // clusters of a page
 
 	// compactWords is how many words a page holds without a place for each of
 	// its clusters.
-	compactWords = 8
+	compactWords = 16
 
-	// flatClusters is how many clusters a file can have for a place for each of
-	// them: 256 GiB of clusters of 64 KiB.
-	flatClusters = 1 << 22
+	// flatBytes is how large a map can be that has a place for every cluster:
+	// that of labels for 192 GiB of clusters of 64 KiB.
+	flatBytes = 24 << 20
 
 	// viewClusters is the most clusters of a view.
 	viewClusters = 4096
@@ -35,15 +35,20 @@ type clusterMap[W comparable] struct {
 // A clusterPage holds the words of pageClusters clusters: a word for each, or
 // only those that there are, in order.
 type clusterPage[W comparable] struct {
-	present uint64 // of a compact page: a bit for each cluster that has a word
-	words   []W
+	words []W
+	at    []uint8 // of a compact page: the clusters that have the words
 }
 
 // newClusterMap returns an empty map for a file of so many clusters.
 func newClusterMap[W comparable](clusters uint64) *clusterMap[W] {
-	if clusters <= flatClusters {
-		return &clusterMap[W]{flat: make([]W, clusters)}
+	if clusters <= flatBytes/uint64(reflect.TypeFor[W]().Size()) {
+		return &clusterMap[W]{flat: make([]W, clusters)} // pages of it that are not used take no memory
 	}
+	return newScatteredMap[W]()
+}
+
+// newScatteredMap returns an empty map that takes memory only for its words.
+func newScatteredMap[W comparable]() *clusterMap[W] {
 	return &clusterMap[W]{pages: map[uint64]*clusterPage[W]{}}
 }
 
@@ -73,32 +78,30 @@ func (p *clusterPage[W]) spread(i, n uint64) bool {
 	if len(p.words) == pageClusters {
 		return true
 	}
-	if uint64(len(p.words))+n <= compactWords || n == 1 && p.present>>i&1 != 0 {
+	if _, found := slices.BinarySearch(p.at, uint8(i)); uint64(len(p.words))+n <= compactWords || n == 1 && found {
 		return false
 	}
 	words := make([]W, pageClusters)
 	p.read((*[pageClusters]W)(words))
-	p.words = words
+	p.words, p.at = words, nil
 	return true
 }
 
 // insert returns the place of the i-th word in a compact page.
 func (p *clusterPage[W]) insert(i uint64) int {
-	place := bits.OnesCount64(p.present & (1<<i - 1))
-	if p.present>>i&1 == 0 {
+	place, found := slices.BinarySearch(p.at, uint8(i))
+	if !found {
 		var none W
+		p.at = slices.Insert(p.at, place, uint8(i))
 		p.words = slices.Insert(p.words, place, none)
-		p.present |= 1 << i
 	}
 	return place
 }
 
 // read copies the words of a compact page to their places.
 func (p *clusterPage[W]) read(words *[pageClusters]W) {
-	place := 0
-	for i := range setBits(p.present) {
+	for place, i := range p.at {
 		words[i] = p.words[place]
-		place++
 	}
 }
 
@@ -116,10 +119,10 @@ func (m *clusterMap[W]) word(cluster uint64) W {
 	if len(p.words) == pageClusters {
 		return p.words[i]
 	}
-	if p.present>>i&1 == 0 {
-		return none
+	if place, found := slices.BinarySearch(p.at, uint8(i)); found {
+		return p.words[place]
 	}
-	return p.words[bits.OnesCount64(p.present&(1<<i-1))]
+	return none
 }
 
 // seal ends the changes. Then view can be called.

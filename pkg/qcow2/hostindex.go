@@ -18,7 +18,7 @@ type hostIndex struct {
 // newHostIndex walks all references. It returns nil when yield, which takes
 // errors, returned false or the context is done.
 func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(error) bool) *hostIndex {
-	x := &hostIndex{img: img, labels: newLabelMap(img), yield: yield, problems: newClusterMap[Problems](img.geometry.HostClusters)}
+	x := &hostIndex{img: img, labels: newLabelMap(img, newClusterMap[label](img.geometry.HostClusters)), yield: yield, problems: newClusterMap[Problems](img.geometry.HostClusters)}
 	if o.Owners {
 		x.owners = newOwnerList(img, o)
 	}

@@ -44,7 +44,7 @@ type labelMap struct {
 	labelLayout
 	words *clusterMap[label]
 	// more counts the references that a label has no room for.
-	more map[uint64]uint64
+	more *clusterMap[uint64]
 	// single are clusters whose labels are still to be written: memory is slow
 	// where they lie all over the file, but takes many requests at once.
 	single []singleCluster
@@ -59,13 +59,9 @@ type singleCluster struct {
 // singles is how many clusters are labelled at once.
 const singles = 512
 
-// newLabelMap returns an empty map for the clusters of an image.
-func newLabelMap(img *Image) *labelMap {
-	return &labelMap{
-		labelLayout: newLabelLayout(img.src.size),
-		words:       newClusterMap[label](img.geometry.HostClusters),
-		more:        map[uint64]uint64{},
-	}
+// newLabelMap returns an empty map for labels of an image.
+func newLabelMap(img *Image, words *clusterMap[label]) *labelMap {
+	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: newScatteredMap[uint64]()}
 }
 
 // add adds references to clusters. A cluster that has a label keeps its kind and
@@ -122,7 +118,7 @@ func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap 
 		overlap(cluster)
 	}
 	if room := m.full() - m.count(l); weight > room {
-		m.more[cluster] += weight - room
+		m.more.run(cluster, 1)[0] += weight - room
 		weight = room
 	}
 	return l + label(weight)
@@ -132,7 +128,7 @@ func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap 
 func (m *labelMap) references(cluster uint64, l label) uint64 {
 	n := m.count(l)
 	if n == m.full() {
-		n += m.more[cluster]
+		n += m.more.word(cluster)
 	}
 	return n
 }

@@ -54,7 +54,7 @@ type referenceWalk struct {
 }
 
 func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
-	return &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img)}
+	return &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, newScatteredMap[label]())}
 }
 
 // walk calls the sink for all references, those of metadata first. Of guest data
