@@ -21,6 +21,7 @@ const (
 	exitOK          exitCode = 0
 	exitFailed      exitCode = 1 // could not do it; nothing could be shown
 	exitDamaged     exitCode = 2 // something that was read is damaged
+	exitLeaks       exitCode = 3 // clusters leak, and nothing else is wrong
 	exitInterrupted exitCode = 130
 )
 
@@ -30,12 +31,14 @@ func (c exitCode) severity() int {
 	switch c {
 	case exitOK:
 		return 0
-	case exitDamaged:
+	case exitLeaks:
 		return 1
-	case exitFailed:
+	case exitDamaged:
 		return 2
+	case exitFailed:
+		return 3
 	}
-	return 3
+	return 4
 }
 
 // worse returns the more severe of two codes.

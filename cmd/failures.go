@@ -20,6 +20,9 @@ type failures struct {
 	seen    map[place]bool // what the list has of them
 }
 
+// verdict records a status that the answer itself explains.
+func (f *failures) verdict(code exitCode) { f.code = worse(f.code, code) }
+
 // A place is an error about an image without its kind.
 type place struct {
 	section qcow2.Section

@@ -134,8 +134,7 @@ func runHost(rep *report, o hostOptions) error {
 	if opts.Offset, opts.Length, err = window(&o.offset, &o.length, &o.at, g.ClusterBits); err != nil {
 		return err
 	}
-	rep.Section(hostHead())
-	if err := rep.Row([]render.Value{render.Size(uint64(rep.img.Size()))}); err != nil {
+	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
 		return err
 	}
 	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts, o.kinds.wants)
@@ -212,29 +211,10 @@ func (r *hostRow) of(h *qcow2.HostRange) []render.Value {
 
 // fill sets all cells of the row.
 func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
-	owner, snapshot, snapshotIndex := render.Null, render.Null, render.Null
-	guest, index, l1Index, entry, refcount := render.Null, render.Null, render.Null, render.Null, render.Null
+	var ref referenceCells
+	refcount := render.Null
 	if h.HasReference {
-		entry = render.Offset(h.Reference.Entry)
-		index = render.Uint(h.Reference.Index)
-	}
-	switch {
-	case !h.HasReference, h.Reference.Owner == qcow2.OwnerImage:
-	case h.Reference.Owner == qcow2.OwnerActive:
-		owner = render.Enum(0)
-	default:
-		owner = render.Enum(1)
-		snapshot = render.ImageText(r.ids[h.Reference.Owner])
-		snapshotIndex = render.Uint(uint64(h.Reference.Owner))
-	}
-	switch h.Kind {
-	case qcow2.HostL2Table:
-		l1Index = render.Uint(h.Reference.L1Index)
-	case qcow2.HostData, qcow2.HostZeroAllocated, qcow2.HostCompressed, qcow2.HostVMState:
-		l1Index = render.Uint(h.Reference.L1Index)
-		guest = render.Addr(h.Reference.GuestOffset)
-	case qcow2.HostHeader:
-		index, entry = render.Null, render.Null // nothing leads there
+		ref = newReferenceCells(h.Kind, &h.Reference, r.ids)
 	}
 	if h.HasRefcount {
 		refcount = render.Uint(h.Refcount)
@@ -243,13 +223,13 @@ func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
 		render.Addr(h.Offset),
 		render.Size(h.Length),
 		render.Enum(uint64(h.Kind)),
-		owner,
-		snapshot,
-		snapshotIndex,
-		guest,
-		index,
-		l1Index,
-		entry,
+		ref.owner,
+		ref.snapshot,
+		ref.snapshotIndex,
+		ref.guest,
+		ref.index,
+		ref.l1Index,
+		ref.entry,
 		refcount,
 		render.Uint(h.References),
 		render.Flags(uint64(h.Problems)),

@@ -103,6 +103,12 @@ func (a *app) options() []qcow2.Option {
 // while the command goes on with the rest.
 func (rep *report) damaged(err error) { rep.failures.add(exitDamaged, err) }
 
+// single pushes a section of one row.
+func (rep *report) single(s *render.Section, row ...render.Value) error {
+	rep.Section(s)
+	return rep.Row(row)
+}
+
 // interruptEvery is how many rows go by between two looks at the context.
 const interruptEvery = 4096
 

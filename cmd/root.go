@@ -91,6 +91,7 @@ no file that an image names.`,
 		a.newGuestCommand(),
 		a.newHostCommand(),
 		a.newDumpCommand(),
+		a.newCheckCommand(),
 		a.newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand())

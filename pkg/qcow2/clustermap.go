@@ -72,6 +72,14 @@ func (m *clusterMap[W]) run(cluster, n uint64) []W {
 	return p.words[i : i+n]
 }
 
+// at returns the word of a cluster, to be changed.
+func (m *clusterMap[W]) at(cluster uint64) *W {
+	if m.pages == nil {
+		return &m.flat[cluster]
+	}
+	return &m.run(cluster, 1)[0]
+}
+
 // spread reports whether there is a place for every word, and makes one where
 // the n words from the i-th on are too many for a compact page.
 func (p *clusterPage[W]) spread(i, n uint64) bool {

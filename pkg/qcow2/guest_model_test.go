@@ -162,7 +162,8 @@ func (m *model) compressed(start, word, bitmap uint64) qcow2.Mapping {
 	p.HostOffset, p.Sectors = word%(1<<at), word<<2>>2>>at+1
 	end := p.HostOffset/512*512 + p.Sectors*512
 	file := uint64(len(m.file))
-	p.Problems |= problem(p.HostOffset>>56 != 0 || word>>63 != 0 || bitmap != 0, qcow2.ReservedBits)
+	p.Problems |= problem(p.HostOffset>>56 != 0 || bitmap != 0, qcow2.ReservedBits)
+	p.Problems |= problem(word>>63 != 0, qcow2.CopiedFlag)
 	p.Problems |= problem(p.HostOffset >= file || end >= file+m.g.ClusterSize, qcow2.BeyondEOF)
 	p.Problems |= problem(m.inMetadata(p.HostOffset, end), qcow2.OverlapsMetadata)
 	p.Problems |= problem(m.dataFile(), qcow2.NotAllowed)

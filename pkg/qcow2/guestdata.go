@@ -28,7 +28,7 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 		l1 := newTableWalk(w.ctx, w.img, t.l1Table, t.diskSize)
 		return w.eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).to), func(_ uint64, entries []byte) bool {
 			if cluster := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset() >> w.img.geometry.ClusterBits; cluster < w.clusters {
-				w.chosen.all.run(cluster, 1)[0] = true
+				*w.chosen.all.at(cluster) = true
 			}
 			return true
 		})
@@ -62,15 +62,69 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 		if err != nil {
 			return w.sink.fail(err) && w.alive()
 		}
-		weight := w.tables.references(cluster, l)
-		owner := &w.l1.tables[g.first]
-		return t.runs(table, p, i*per, i*per, (i+1)*per, func(r *l2Run, err error) bool {
-			if err != nil {
-				return w.sink.fail(err)
-			}
-			return (w.run == nil || w.run(owner, r)) && w.addRun(r, weight)
-		}) && w.alive()
+		w.data.owner, w.data.weight = &w.l1.tables[g.first], w.tables.references(cluster, l)
+		return w.addTable(table, p, i*per) && w.alive()
 	})
+}
+
+// A dataBatch is entries of one L2 table that each lead to a data cluster
+// somewhere: most of an image that has been in use. Sinks take many at once, as
+// memory is slow where clusters lie all over the file, but takes many requests
+// at a time.
+type dataBatch struct {
+	owner   *ownedTable
+	weight  uint64 // as in a reference
+	entries []dataEntry
+}
+
+// A dataEntry is an L2 entry and its file offset in units of 8 bytes.
+type dataEntry struct {
+	entry L2Entry
+	place uint64
+}
+
+// batchEntries is how many entries a batch holds.
+const batchEntries = 512
+
+// addTable adds the references of the L2 table whose bytes are p. Its first
+// entry is that of the guest cluster first.
+func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
+	g := &w.img.geometry
+	size := g.L2EntrySize
+	for j := uint64(0); j < g.L2Entries; {
+		rest := p[min(j*size, uint64(len(p))):]
+		if uint64(len(rest)) < size {
+			return w.flush() && w.sink.fail(errorf(SectionL2Table, table, ErrTruncated, "the file ends at %#x, inside the table", w.img.src.size))
+		}
+		at := table + j*size
+		if e := L2Entry(binary.BigEndian.Uint64(rest)); w.isSingle(e, rest) {
+			w.data.entries = append(w.data.entries, dataEntry{e, at / 8})
+			if j++; len(w.data.entries) == batchEntries && !w.flush() {
+				return false
+			}
+			continue
+		}
+		r := l2Run{guest: first + j, at: at}
+		w.img.decodeRun(rest, &r)
+		if j += r.n; !w.flush() || w.run != nil && !w.run(w.data.owner, &r) || !w.addRun(&r, w.data.weight) {
+			return false
+		}
+	}
+	return w.flush()
+}
+
+// isSingle reports whether the standard entry that p begins with leads to a data
+// cluster, without any problem, and the next does not go on there.
+func (w *referenceWalk) isSingle(e L2Entry, p []byte) bool {
+	return w.dataBits != 0 && e&^w.dataBits == 0 && e.HostOffset() != 0 && e.HostOffset() < w.img.src.size &&
+		(len(p) < 16 || L2Entry(binary.BigEndian.Uint64(p[8:])) != e+L2Entry(w.img.geometry.ClusterSize))
+}
+
+// flush hands the sink the batch.
+func (w *referenceWalk) flush() bool {
+	ok := len(w.data.entries) == 0 || w.sink.addData(&w.data)
+	w.data.entries = w.data.entries[:0]
+	return ok
 }
 
 // addRun adds the references of a run of L2 entries.

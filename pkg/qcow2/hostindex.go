@@ -26,7 +26,6 @@ func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(err
 	if !x.walk.walk(o.Snapshot, o.Progress) {
 		return nil
 	}
-	x.labels.flush(x.overlap)
 	x.labels.words.seal()
 	if x.owners != nil {
 		x.owners.sort()
@@ -45,14 +44,25 @@ func (x *hostIndex) add(r *reference) bool {
 	if x.owners != nil {
 		x.owners.add(x, r)
 	}
-	if r.n == 1 && r.kind == HostData && x.owners == nil {
-		x.labels.addSingle(r, x.overlap)
-	} else {
-		x.labels.add(r, x.overlap)
-	}
+	x.labels.add(r, x.overlap)
 	if r.problems != 0 {
 		for i := range r.n {
 			x.problem(r.first+i, r.problems)
+		}
+	}
+	return true
+}
+
+// addData implements referenceSink.
+func (x *hostIndex) addData(d *dataBatch) bool {
+	shift := x.img.geometry.ClusterBits
+	if x.owners == nil {
+		x.labels.addData(d, shift, x.overlap)
+		return true
+	}
+	for _, e := range d.entries {
+		if !x.add(&reference{kind: HostData, first: e.entry.HostOffset() >> shift, n: 1, place: e.place, weight: d.weight}) {
+			return false
 		}
 	}
 	return true
@@ -68,6 +78,6 @@ func (x *hostIndex) overlap(cluster uint64) { x.problem(cluster, OverlapsMetadat
 
 // problem records what is wrong with a reference to a cluster.
 func (x *hostIndex) problem(cluster uint64, p Problems) {
-	x.problems.run(cluster, 1)[0] |= p
+	*x.problems.at(cluster) |= p
 	x.damaged = true
 }

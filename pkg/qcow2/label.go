@@ -45,19 +45,7 @@ type labelMap struct {
 	words *clusterMap[label]
 	// more counts the references that a label has no room for.
 	more *clusterMap[uint64]
-	// single are clusters whose labels are still to be written: memory is slow
-	// where they lie all over the file, but takes many requests at once.
-	single []singleCluster
 }
-
-// A singleCluster is a cluster with the label of its next reference.
-type singleCluster struct {
-	cluster uint64
-	label   label
-}
-
-// singles is how many clusters are labelled at once.
-const singles = 512
 
 // newLabelMap returns an empty map for labels of an image.
 func newLabelMap(img *Image, words *clusterMap[label]) *labelMap {
@@ -67,7 +55,6 @@ func newLabelMap(img *Image, words *clusterMap[label]) *labelMap {
 // add adds references to clusters. A cluster that has a label keeps its kind and
 // place; overlap is called with one that has metadata, and something else.
 func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
-	m.flush(overlap)
 	fresh := m.label(r.kind, r.place, r.weight)
 	grow := label(r.step << m.countBits)
 	large := r.weight > m.full()
@@ -85,28 +72,18 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 	}
 }
 
-// addSingle is add for one cluster, at once or before the next add or flush.
-func (m *labelMap) addSingle(r *reference, overlap func(cluster uint64)) {
-	if r.weight > m.full() {
-		m.add(r, overlap)
-		return
-	}
-	m.single = append(m.single, singleCluster{r.first, m.label(r.kind, r.place, r.weight)})
-	if len(m.single) == singles {
-		m.flush(overlap)
-	}
-}
-
-// flush writes the labels that addSingle has put off.
-func (m *labelMap) flush(overlap func(cluster uint64)) {
-	for _, s := range m.single {
-		if word := &m.words.run(s.cluster, 1)[0]; *word == 0 {
-			*word = s.label
+// addData is add for data clusters by themselves.
+func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64)) {
+	large := d.weight > m.full()
+	for _, e := range d.entries {
+		cluster := e.entry.HostOffset() >> clusterBits
+		fresh := m.label(HostData, e.place, d.weight)
+		if word := m.words.at(cluster); *word == 0 && !large {
+			*word = fresh
 		} else {
-			*word = m.again(s.cluster, *word, s.label, m.count(s.label), overlap)
+			*word = m.again(cluster, *word, fresh, d.weight, overlap)
 		}
 	}
-	m.single = m.single[:0]
 }
 
 // again adds weight references to a cluster that has some already, or that are
@@ -118,7 +95,7 @@ func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap 
 		overlap(cluster)
 	}
 	if room := m.full() - m.count(l); weight > room {
-		m.more.run(cluster, 1)[0] += weight - room
+		*m.more.at(cluster) += weight - room
 		weight = room
 	}
 	return l + label(weight)

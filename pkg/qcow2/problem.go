@@ -26,6 +26,9 @@ const (
 	OffsetMismatch
 	// NotAllowed: a compressed cluster in an image with an external data file.
 	NotAllowed
+	// CopiedFlag: a compressed cluster has the COPIED flag, which only others
+	// can have.
+	CopiedFlag
 )
 
 // ProblemNames returns the names of the problems, that of the lowest bit
@@ -33,7 +36,7 @@ const (
 func ProblemNames() []string {
 	return []string{
 		"unaligned", "beyond-end-of-file", "reserved-bits", "overlaps-metadata",
-		"invalid-subclusters", "offset-mismatch", "not-allowed",
+		"invalid-subclusters", "offset-mismatch", "not-allowed", "copied-flag",
 	}
 }
 
@@ -83,8 +86,11 @@ func (img *Image) entryProblems(r *l2Run, p *Mapping) Problems {
 
 func (img *Image) compressedProblems(r *l2Run, p *Mapping) Problems {
 	var bad Problems
-	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 || r.entry.Copied() {
+	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 {
 		bad |= ReservedBits
+	}
+	if r.entry.Copied() {
+		bad |= CopiedFlag
 	}
 	if end := CompressedEnd(p.HostOffset, p.Sectors); p.HostOffset >= img.src.size || end >= img.src.size+img.geometry.ClusterSize {
 		bad |= BeyondEOF // a file may end inside its last cluster

@@ -21,6 +21,7 @@ func TestProblemNames(t *testing.T) {
 		qcow2.InvalidSubclusters: "invalid-subclusters",
 		qcow2.OffsetMismatch:     "offset-mismatch",
 		qcow2.NotAllowed:         "not-allowed",
+		qcow2.CopiedFlag:         "copied-flag",
 	}
 	got := map[qcow2.Problems]string{}
 	for i, name := range qcow2.ProblemNames() {
@@ -130,7 +131,7 @@ func TestCompressedProblems(t *testing.T) {
 		want  string
 	}{
 		{compressedEntry(0x4123, 3), "compressed 0x4123 3 sectors"},
-		{compressedEntry(0x4123, 3) | copied, "compressed 0x4123 3 sectors reserved-bits"},
+		{compressedEntry(0x4123, 3) | copied, "compressed 0x4123 3 sectors copied-flag"},
 		{compressedEntry(0x7fff, 1), "compressed 0x7fff 1 sectors"},
 		// A structure may end less than a cluster behind the file: sectors are
 		// rounded up, and what QEMU writes last ends where its data end.

@@ -138,6 +138,34 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	return refcount{}, min(limit, per-j), r.once(i, err)
 }
 
+// one returns the refcount of one cluster, wherever it is. Unlike run it reads no
+// more than it needs.
+func (r *refcounts) one(cluster uint64) (refcount, error) {
+	per := r.img.geometry.RefcountBlockEntries
+	if cluster/per >= r.entries {
+		return refcount{known: r.known}, nil
+	}
+	p, err := r.pieceAt(cluster / per)
+	if err != nil {
+		return refcount{}, err
+	}
+	block := binary.BigEndian.Uint64(p) & refcountMask
+	if block == 0 {
+		return refcount{known: true}, nil
+	}
+	order := uint(r.img.header.RefcountOrder)
+	first := cluster % per &^ 7 // eight of them are whole bytes
+	at := block + first<<order/8
+	if block%r.img.geometry.ClusterSize != 0 || at >= r.img.src.size || 1<<order > r.img.src.size-at {
+		return refcount{}, nil
+	}
+	p, err = r.img.src.read(SectionRefcountBlock, at, min(1<<order, r.img.src.size-at), "refcounts")
+	if err != nil {
+		return refcount{}, err
+	}
+	return refcount{refcountAt(p, cluster%per-first, order), true}, nil
+}
+
 // load takes the i-th block in hand.
 func (r *refcounts) load(i, block uint64) error {
 	size := r.img.geometry.ClusterSize

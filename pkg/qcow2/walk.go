@@ -26,6 +26,8 @@ type referenceSink interface {
 	// add takes a reference. One that leads to no cluster of the file has n 0,
 	// and problems. The sink does not keep it.
 	add(*reference) bool
+	// addData takes data clusters by themselves.
+	addData(*dataBatch) bool
 	// fail takes what hides references: what cannot be read.
 	fail(error) bool
 }
@@ -45,16 +47,25 @@ type referenceWalk struct {
 	chosen     *chosenTables // those whose guest data come first; nil: those of the active image
 	tick       progress
 
-	ref reference // what the sink is given
+	ref  reference // what the sink is given
+	data dataBatch // the same
+	// dataBits are those that the entry of a data cluster can have; 0 where it
+	// has more to it.
+	dataBits L2Entry
 	// run, if not nil, takes every run of L2 entries before its references, and
 	// the L1 table that it belongs to.
 	run func(*ownedTable, *l2Run) bool
-	// entry, if not nil, takes every L1 entry that is not 0, and its file offset.
-	entry func(t *ownedTable, at uint64, e L1Entry) bool
+	// entry, if not nil, takes every L1 entry that is not 0, its file offset, and
+	// the segment that it is in.
+	entry func(g *segment, at uint64, e L1Entry) bool
 }
 
 func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
-	return &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, newScatteredMap[label]())}
+	w := &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, newScatteredMap[label]())}
+	if img.geometry.L2EntrySize == 8 && !img.hasDataFile() {
+		w.dataBits = L2Entry(copiedBit | offsetMask&^(img.geometry.ClusterSize-1))
+	}
+	return w
 }
 
 // walk calls the sink for all references, those of metadata first. Of guest data
@@ -166,7 +177,7 @@ func (w *referenceWalk) bitmapEntryError(at, entry uint64) error {
 func (w *referenceWalk) addL2Tables() bool {
 	return w.eachL1Entry(func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
 		entry, at := L1Entry(binary.BigEndian.Uint64(entries)), t.l1.offset+i*l1EntrySize
-		if w.entry != nil && !w.entry(&w.l1.tables[g.first], at, entry) {
+		if w.entry != nil && !w.entry(g, at, entry) {
 			return false
 		}
 		if entry.L2Offset() == 0 {

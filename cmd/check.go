@@ -1,0 +1,245 @@
+package cmd
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// Columns of the problems section that its plain lines are made of.
+const (
+	checkSeverity   = 0
+	checkKind       = 1
+	checkOffset     = 2
+	checkLength     = 4
+	checkRefcount   = 5
+	checkReferences = 6
+	checkHolds      = 7
+	checkSnapshot   = 9
+	checkGuest      = 11
+	checkEntry      = 14
+	checkMessage    = 15
+)
+
+// problemsSection declares what is wrong with an image.
+func problemsSection(g qcow2.Geometry) *render.Section {
+	line := problemLine{g}
+	return &render.Section{
+		Key:         "problems",
+		Layout:      render.LayoutList,
+		ClusterBits: g.ClusterBits,
+		Line:        line.append,
+		Columns: []render.Column{
+			checkSeverity:   {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames()},
+			checkKind:       {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
+			checkOffset:     {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
+			3:               {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
+			checkLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 6},
+			checkRefcount:   {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint},
+			checkReferences: {Key: "references", Title: "REFERENCES", Kind: render.KindUint},
+			checkHolds:      {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 3},
+			8:               {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 4},
+			checkSnapshot:   {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 5},
+			10:              {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
+			checkGuest:      {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 2},
+			12:              {Key: "index", Kind: render.KindUint, Show: render.InJSON},
+			13:              {Key: "l1-index", Kind: render.KindUint, Show: render.InJSON},
+			checkEntry:      {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: g.HostClusters << g.ClusterBits, Drop: 1},
+			checkMessage:    {Key: "message", Title: "MESSAGE", Kind: render.KindText},
+		},
+	}
+}
+
+// checkSummary declares the totals, after those of qemu-img check.
+func checkSummary() *render.Section {
+	return &render.Section{
+		Columns: []render.Column{
+			{Key: "result", Title: "Result", Kind: render.KindText, Show: render.InTable | render.InPlain},
+			{Key: "problems-omitted", Title: "Problems left out", Kind: render.KindUint},
+			{Key: "check-errors", Title: "Read errors", Kind: render.KindUint},
+			{Key: "corruptions", Title: "Errors", Kind: render.KindUint},
+			{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint},
+			{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize},
+			{Key: "total-clusters", Title: "Guest clusters", Kind: render.KindUint},
+			{Key: "allocated-clusters", Title: "Allocated clusters", Kind: render.KindUint},
+			{Key: "fragmented-clusters", Title: "Fragmented clusters", Kind: render.KindUint},
+			{Key: "compressed-clusters", Title: "Compressed clusters", Kind: render.KindUint},
+		},
+	}
+}
+
+// defaultProblems is how many problems people are shown.
+const defaultProblems = 100
+
+func (a *app) newCheckCommand() *cobra.Command {
+	limit := problemLimit{n: defaultProblems}
+	cmd := &cobra.Command{
+		Use:   "check IMAGE...",
+		Short: "Check whether an image is consistent, and say what is wrong where",
+		Long: `Count the references to every host cluster and compare them with the refcounts;
+judge every structure and every table entry on the way. Errors endanger data,
+leaks waste space; warnings and notes change nothing in the result.
+
+The JSON has the keys of 'qemu-img check --output=json', with their meaning.
+'qinspect host --at OFFSET' lists all that refers to a cluster.
+
+Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
+		Example: `  $ qinspect check disk.qcow2
+  $ qinspect check -o json disk.qcow2 | jq '.problems[] | select(.severity == "error")'
+  $ qinspect check --limit 0 -o plain disk.qcow2`,
+		Args: images,
+	}
+	cmd.RunE = a.lasting(a.load(func(rep *report) error { return runCheck(rep, limit.in(a.output.value)) }))
+	cmd.Flags().Var(&limit, "limit", "the most problems to show (0: all; in json and ndjson all unless given)")
+	return cmd
+}
+
+func runCheck(rep *report, limit uint64) error {
+	g, err := rep.mappable()
+	if err != nil {
+		return err
+	}
+	s := problemsSection(g)
+	if err := rep.single(&render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "format", Kind: render.KindText}}}, render.Text("qcow2")); err != nil {
+		return err
+	}
+	rep.Section(s)
+	row := problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g}
+	var written error
+	omitted, shown := uint64(0), uint64(0)
+	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
+		if shown == limit {
+			omitted++
+			return true
+		}
+		shown++
+		written = rep.Row(row.of(f))
+		return written == nil
+	}})
+	if written != nil || err != nil {
+		return cmp.Or(written, err)
+	}
+	switch {
+	case result.Corruptions > 0:
+		rep.failures.verdict(exitDamaged)
+	case result.Leaks > 0:
+		rep.failures.verdict(exitLeaks)
+	}
+	return rep.single(checkSummary(),
+		render.Text(checkVerdict(&result)), render.Uint(omitted), render.Uint(result.CheckErrors),
+		render.Uint(result.Corruptions), render.Uint(result.Leaks), render.Size(result.ImageEndOffset), render.Uint(result.TotalClusters),
+		render.Uint(result.AllocatedClusters), render.Uint(result.FragmentedClusters), render.Uint(result.CompressedClusters))
+}
+
+// checkVerdict returns the result in words.
+func checkVerdict(r *qcow2.CheckResult) string {
+	switch {
+	case r.Corruptions > 0 && r.Leaks > 0:
+		return counted(r.Corruptions, "error", "errors") + ", " + counted(r.Leaks, "leaked cluster", "leaked clusters")
+	case r.Corruptions > 0:
+		return counted(r.Corruptions, "error", "errors")
+	case r.Leaks > 0:
+		return counted(r.Leaks, "leaked cluster", "leaked clusters")
+	}
+	return "consistent"
+}
+
+// A problemRow makes rows of findings.
+type problemRow struct {
+	cells []render.Value
+	ids   []string // of the snapshots
+	g     qcow2.Geometry
+}
+
+func (p *problemRow) of(f *qcow2.Finding) []render.Value {
+	c := p.cells
+	clear(c)
+	c[checkSeverity], c[checkKind] = render.Enum(uint64(f.Severity)), render.Enum(uint64(f.Kind))
+	if f.HasOffset {
+		c[checkOffset], c[3] = render.Addr(f.Offset), render.Uint(f.Offset>>p.g.ClusterBits)
+	}
+	if f.Length > 0 {
+		c[checkLength] = render.Size(f.Length)
+	}
+	if f.HasRefcount {
+		c[checkRefcount] = render.Uint(f.Refcount)
+	}
+	if f.HasReferences {
+		c[checkReferences] = render.Uint(f.References)
+	}
+	if f.HasEntry {
+		c[checkEntry] = render.Offset(f.Entry)
+	}
+	if f.Detail != "" {
+		c[checkMessage] = render.Text(f.Detail)
+	}
+	if f.HasReference {
+		p.reference(f)
+	}
+	return c
+}
+
+// reference sets the cells that say who refers to the first cluster.
+func (p *problemRow) reference(f *qcow2.Finding) {
+	c, ref := p.cells, newReferenceCells(f.HostKind, &f.Reference, p.ids)
+	c[checkHolds] = render.Enum(uint64(f.HostKind))
+	c[8], c[checkSnapshot], c[10], c[checkGuest], c[12], c[13] = ref.owner, ref.snapshot, ref.snapshotIndex, ref.guest, ref.index, ref.l1Index
+	if !f.HasEntry {
+		c[checkEntry] = ref.entry
+	}
+}
+
+// A problemLine makes plain lines of problems: "error refcount-too-low: 0x50000
+// (#5), refcount=1 references=2, data [guest 0x0 (#0)], entry 0x40000".
+type problemLine struct{ g qcow2.Geometry }
+
+func (p *problemLine) append(dst []byte, row []render.Value) []byte {
+	dst = append(dst, qcow2.SeverityNames()[row[checkSeverity].Num()]...)
+	dst = append(append(dst, ' '), qcow2.FindingKindNames()[row[checkKind].Num()]...)
+	sep := ": "
+	part := func() {
+		dst = append(dst, sep...)
+		sep = ", "
+	}
+	if !row[checkOffset].IsNull() {
+		part()
+		first, length := row[checkOffset].Num(), max(row[checkLength].Num(), 1)
+		if length <= p.g.ClusterSize {
+			dst = render.AppendAddr(dst, first, p.g.ClusterBits)
+		} else {
+			dst = render.AppendAddrRange(dst, first, first+length-1, p.g.ClusterBits)
+		}
+	}
+	if !row[checkRefcount].IsNull() {
+		part()
+		dst = strconv.AppendUint(append(dst, "refcount="...), row[checkRefcount].Num(), 10)
+	}
+	if !row[checkReferences].IsNull() {
+		part()
+		dst = strconv.AppendUint(append(dst, "references="...), row[checkReferences].Num(), 10)
+	}
+	if !row[checkHolds].IsNull() {
+		part()
+		dst = append(dst, qcow2.HostKindNames()[row[checkHolds].Num()]...)
+		if !row[checkSnapshot].IsNull() {
+			dst = fmt.Appendf(dst, " [snapshot %s]", render.Escape(row[checkSnapshot].Str()))
+		}
+	}
+	if !row[checkGuest].IsNull() {
+		dst = append(render.AppendAddr(append(dst, " [guest "...), row[checkGuest].Num(), p.g.ClusterBits), ']')
+	}
+	if !row[checkEntry].IsNull() {
+		part()
+		dst = fmt.Appendf(dst, "entry %#x", row[checkEntry].Num())
+	}
+	if !row[checkMessage].IsNull() {
+		part()
+		dst = append(dst, row[checkMessage].Str()...)
+	}
+	return dst
+}

@@ -1,0 +1,55 @@
+package qcow2
+
+import (
+	"context"
+)
+
+// CheckResult is what [Image.Check] counts. The last five mean what they mean
+// in qemu-img check.
+type CheckResult struct {
+	// CheckErrors is how many parts of the file could not be read.
+	CheckErrors uint64
+	// Corruptions is the number of errors found, of clusters each one.
+	Corruptions uint64
+	// Leaks is the number of clusters with a refcount higher than the number of
+	// references.
+	Leaks uint64
+	// ImageEndOffset is the end of the last cluster that has a refcount or a
+	// reference, in bytes.
+	ImageEndOffset uint64
+	// TotalClusters is the number of guest clusters of the disk.
+	TotalClusters uint64
+	// AllocatedClusters counts the entries of the active image that have a host
+	// cluster or are compressed, behind the disk too.
+	AllocatedClusters uint64
+	// FragmentedClusters counts those of them that do not follow the one before
+	// in the same L2 table.
+	FragmentedClusters uint64
+	// CompressedClusters counts those of them that are compressed.
+	CompressedClusters uint64
+}
+
+// CheckOptions changes how [Image.Check] goes about it.
+type CheckOptions struct {
+	// Finding, if not nil, is called for everything that is found: first what is
+	// wrong with structures and entries, then with clusters in their order. It
+	// must not keep the Finding. If it returns false, the check ends.
+	Finding func(*Finding) bool
+	// Progress is called now and then with how much of the work is done.
+	Progress func(done, total uint64)
+}
+
+// Check looks for what is wrong with the image: it counts the references to each
+// host cluster and compares them with the refcounts, and judges every structure
+// and every entry on the way. Damage is not an error: the error is that of
+// [Image.Supported], or that of a context that is done.
+//
+// Memory is a byte for each host cluster, and 8 more where clusters are wrong.
+func (img *Image) Check(ctx context.Context, o CheckOptions) (CheckResult, error) {
+	if err := img.Supported(); err != nil {
+		return CheckResult{}, err
+	}
+	c := newChecker(ctx, img, o)
+	c.run()
+	return c.result, ctx.Err()
+}

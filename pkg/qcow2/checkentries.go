@@ -1,0 +1,122 @@
+package qcow2
+
+// checkRun judges a run of L2 entries, and counts those of the active image.
+func (c *checker) checkRun(t *ownedTable, r *l2Run) bool {
+	active := t.owner == OwnerActive
+	if active {
+		c.countEntries(r)
+	}
+	bad := false
+	if !c.isPlain(r) {
+		one := *r
+		one.n = 1
+		for i := uint64(0); i < r.n; i++ {
+			m := c.img.mappingOf(&one)
+			if p := c.img.entryProblems(&one, &m); p != 0 {
+				bad = true
+				if !c.reportEntry(&one, &m, p) {
+					return false
+				}
+			} else if i == 0 && !m.HasHost {
+				break // the rest is the same
+			}
+			one.guest++
+			one.at += c.img.geometry.L2EntrySize
+			one.entry += L2Entry(c.img.step(r.entry))
+		}
+	}
+	if !active || bad || r.entry.Compressed() {
+		return true
+	}
+	return c.checkCopiedRun(r)
+}
+
+// isPlain reports whether a run is one of data clusters of the file, or of
+// nothing, without any problem.
+func (c *checker) isPlain(r *l2Run) bool {
+	shift := c.img.geometry.ClusterBits
+	host := r.entry.HostOffset()
+	if uint64(r.entry)&^copiedBit != host>>shift<<shift || r.bitmap != 0 || c.img.hasDataFile() {
+		return false
+	}
+	return host == 0 || host+(r.n-1)<<shift < c.img.src.size
+}
+
+// reportEntry reports what is wrong with an L2 entry: a finding for each
+// problem.
+func (c *checker) reportEntry(r *l2Run, m *Mapping, p Problems) bool {
+	for bit := range setBits(uint64(p)) {
+		f := Finding{Severity: SeverityError, Kind: findingOfProblem[bit], Entry: r.at, HasEntry: true}
+		f.Detail = errorf(SectionL2Table, r.at, ErrCorrupt, "the entry of guest offset %#x is %#x", m.Start, uint64(r.entry)).Detail
+		if m.HasHost && !c.img.hasDataFile() {
+			f.Offset, f.HasOffset = m.HostOffset&^(c.img.geometry.ClusterSize-1), true
+		}
+		if !c.report(f) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkCopiedRun judges the COPIED flags of a run of standard entries of the
+// active image.
+func (c *checker) checkCopiedRun(r *l2Run) bool {
+	host, copied := r.entry.HostOffset(), r.entry.Copied()
+	shift := c.img.geometry.ClusterBits
+	if c.img.hasDataFile() {
+		return true // its clusters have no refcount
+	}
+	if host == 0 {
+		for i := range r.n {
+			if copied && !c.checkCopied(0, true, r.at+i*c.img.geometry.L2EntrySize) {
+				return false
+			}
+		}
+		return true
+	}
+	want := count(0)
+	if copied {
+		want = countOne
+	}
+	for i := uint64(0); i < r.n; {
+		words := c.counts.run(host>>shift+i, r.n-i)
+		for k, w := range words {
+			if at := i + uint64(k); w&countOne != want && !c.checkCopied(host+at<<shift, copied, r.at+at*c.img.geometry.L2EntrySize) {
+				return false
+			}
+		}
+		i += uint64(len(words))
+	}
+	return true
+}
+
+// countEntries counts the entries of a run of the active image.
+func (c *checker) countEntries(r *l2Run) {
+	if table := r.at >> c.img.geometry.ClusterBits; table != c.table {
+		c.table, c.fragment = table, 0
+	}
+	if r.entry.Compressed() {
+		c.result.AllocatedClusters++
+		c.result.CompressedClusters++
+		c.result.FragmentedClusters++
+		return
+	}
+	if !c.img.hasHost(r.entry) {
+		return
+	}
+	host := r.entry.HostOffset()
+	c.result.AllocatedClusters += r.n
+	if c.fragment != 0 && host != c.fragment {
+		c.result.FragmentedClusters++
+	}
+	c.fragment = host + r.n<<c.img.geometry.ClusterBits
+}
+
+// countData counts data clusters of the active image.
+func (c *checker) countData(d *dataBatch) {
+	r := l2Run{n: 1}
+	for _, e := range d.entries {
+		r.entry, r.at = e.entry, e.place*8
+		c.countEntries(&r)
+	}
+}

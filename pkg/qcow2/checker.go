@@ -1,0 +1,255 @@
+package qcow2
+
+import (
+	"context"
+	"errors"
+)
+
+// A checker counts references and judges entries. It is the sink of a walk.
+type checker struct {
+	ctx     context.Context
+	img     *Image
+	options CheckOptions
+	result  CheckResult
+	walk    *referenceWalk
+	stopped bool // Finding returned false
+
+	counts *clusterMap[count]
+	more   *clusterMap[uint64] // of those that are full
+	// overlaps are clusters with metadata and something else.
+	overlaps *clusterMap[bool]
+	mapped   map[uint64]uint64 // where the last L1 entry is that is not 0, by the start of its segment
+	seen     map[place]bool    // errors that were found already
+	last     uint64            // the last cluster with a refcount or a reference, + 1
+
+	fragment uint64 // host offset where the next data cluster is no fragment; 0: anywhere
+	table    uint64 // the L2 table that this is about, by its cluster
+
+	found   Finding      // what Finding is given
+	leaked  Finding      // clusters that leak alike, which can still grow; none when its length is 0
+	listing *hostListing // knows who refers to clusters; nil until that is asked
+	lookup  *refcounts
+}
+
+// A count is the number of references to a cluster, whether its refcount is 1,
+// and whether it holds metadata.
+type count uint8
+
+const (
+	countMetadata count = 1 << 7
+	countOne      count = 1 << 6
+	countFull     count = countOne - 1 // itself and those in more
+)
+
+// A place tells errors apart.
+type place struct {
+	offset uint64
+	detail string
+}
+
+func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
+	n := img.geometry.HostClusters
+	return &checker{
+		ctx: ctx, img: img, options: o, result: CheckResult{TotalClusters: img.geometry.Clusters},
+		counts: newClusterMap[count](n), more: newScatteredMap[uint64](),
+		lookup: newRefcounts(img), overlaps: newScatteredMap[bool](), mapped: map[uint64]uint64{}, seen: map[place]bool{},
+	}
+}
+
+// run checks the image.
+func (c *checker) run() {
+	c.checkImage()
+	c.findOnes()
+	c.walk = newReferenceWalk(c.ctx, c.img, c)
+	c.walk.entry, c.walk.run = c.checkL1Entry, c.checkRun
+	if !c.walk.walk(nil, c.options.Progress) || c.stopped || c.ctx.Err() != nil {
+		return
+	}
+	c.checkStructures()
+	c.compare()
+	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
+}
+
+// report hands a finding on, and counts it.
+func (c *checker) report(f Finding) bool {
+	if c.stopped {
+		return false
+	}
+	n := uint64(1)
+	if f.Length > 0 {
+		n = ceilDiv(f.Length, c.img.geometry.ClusterSize)
+	}
+	switch f.Severity {
+	case SeverityError:
+		c.result.Corruptions += n
+	case SeverityLeak:
+		c.result.Leaks += n
+	}
+	if c.found = f; c.options.Finding != nil {
+		c.stopped = !c.options.Finding(&c.found)
+	}
+	return !c.stopped
+}
+
+// fail implements referenceSink: an error is a finding.
+func (c *checker) fail(err error) bool { return c.failAs(SeverityError, err) }
+
+func (c *checker) failAs(severity Severity, err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok { // of the context
+		return false
+	}
+	at := place{e.Offset, e.Detail}
+	if c.seen[at] {
+		return !c.stopped
+	}
+	if len(c.seen) < maxSeen {
+		c.seen[at] = true
+	}
+	if e.isRead() {
+		c.result.CheckErrors++
+	}
+	return c.report(Finding{Severity: severity, Kind: findingOf[e.Section], Entry: e.Offset, HasEntry: true, Detail: e.Detail})
+}
+
+// maxSeen is how many errors are remembered: those of structures, of which
+// there are two looks at some.
+const maxSeen = 1000
+
+// isRead reports whether the error is that of the file, not of what is in it.
+func (e *Error) isRead() bool {
+	for _, kind := range []error{ErrNotQcow2, ErrUnsupported, ErrTruncated, ErrCorrupt, ErrLimit} {
+		if errors.Is(e.Kind, kind) {
+			return false
+		}
+	}
+	return true
+}
+
+// findOnes notes which clusters have a refcount of 1, which is what COPIED
+// flags are about.
+func (c *checker) findOnes() {
+	r := newRefcounts(c.img)
+	for cluster := uint64(0); cluster < c.img.geometry.HostClusters && c.ctx.Err() == nil; {
+		refcount, n, _ := r.run(cluster, c.img.geometry.HostClusters-cluster) // compare reports the error
+		for first, left := cluster, n; refcount.value == 1 && left > 0; {
+			words := c.counts.run(first, left)
+			for i := range words {
+				words[i] = countOne
+			}
+			first, left = first+uint64(len(words)), left-uint64(len(words))
+		}
+		if refcount.value > 0 {
+			c.last = max(c.last, cluster+n)
+		}
+		cluster += n
+	}
+}
+
+// isOne reports whether the refcount of a cluster is 1.
+func (c *checker) isOne(cluster uint64) bool { return c.counts.word(cluster)&countOne != 0 }
+
+// add implements referenceSink: it counts.
+func (c *checker) add(r *reference) bool {
+	slow := r.weight > 1 || r.kind.metadata()
+	for first, n := r.first, r.n; n > 0; {
+		words := c.counts.run(first, n)
+		for i, w := range words {
+			if w&(countMetadata|countFull) >= countFull-1 || slow { // also if it is metadata
+				words[i] = c.addSlowly(first+uint64(i), w, r.kind, r.weight)
+			} else {
+				words[i] = w + 1
+			}
+		}
+		first, n = first+uint64(len(words)), n-uint64(len(words))
+	}
+	c.last = max(c.last, r.first+r.n)
+	return true
+}
+
+// addData implements referenceSink.
+func (c *checker) addData(d *dataBatch) bool {
+	active := d.owner.owner == OwnerActive
+	if active {
+		c.countData(d)
+	}
+	shift := c.img.geometry.ClusterBits
+	for _, e := range d.entries {
+		cluster := e.entry.HostOffset() >> shift
+		word := c.counts.at(cluster)
+		w := *word
+		if active && (w&countOne != 0) != e.entry.Copied() && !c.checkCopied(e.entry.HostOffset(), e.entry.Copied(), e.place*8) {
+			return false
+		}
+		if w&(countMetadata|countFull) >= countFull-1 || d.weight > 1 {
+			*word = c.addSlowly(cluster, w, HostData, d.weight)
+		} else {
+			*word = w + 1
+		}
+		c.last = max(c.last, cluster+1)
+	}
+	return true
+}
+
+// addSlowly returns the count of a cluster with weight references more.
+func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint64) count {
+	if w&countMetadata != 0 && !c.isShared(cluster, w, kind, weight) {
+		*c.overlaps.at(cluster) = true
+	}
+	if kind.metadata() {
+		w |= countMetadata
+	}
+	if room := uint64(countFull - w&countFull); weight > room {
+		*c.more.at(cluster) += weight - room
+		weight = room
+	}
+	return w + count(weight)
+}
+
+// isShared reports whether a reference is that of one more L1 entry to an L2
+// table that has the cluster for itself.
+func (c *checker) isShared(cluster uint64, w count, kind HostKind, weight uint64) bool {
+	l := c.walk.tables.words.word(cluster) // counts this one, too
+	return kind == HostL2Table && l != 0 && c.references(cluster, w)+weight == c.walk.tables.references(cluster, l)
+}
+
+// references returns how many references there are to a cluster.
+func (c *checker) references(cluster uint64, w count) uint64 {
+	n := uint64(w & countFull)
+	if n == uint64(countFull) {
+		n += c.more.word(cluster)
+	}
+	return n
+}
+
+// checkL1Entry judges the COPIED flag of an L1 entry.
+func (c *checker) checkL1Entry(g *segment, at uint64, e L1Entry) bool {
+	c.mapped[g.from] = at
+	if c.walk.l1.tables[g.first].owner != OwnerActive || e.L2Offset()&(c.img.geometry.ClusterSize-1) != 0 || e.L2Offset() >= c.img.src.size {
+		return true
+	}
+	return c.checkCopied(e.L2Offset(), e.Copied(), at)
+}
+
+// checkCopied judges a COPIED flag.
+func (c *checker) checkCopied(host uint64, copied bool, at uint64) bool {
+	cluster := host >> c.img.geometry.ClusterBits
+	if copied == (host != 0 && c.isOne(cluster)) {
+		return true
+	}
+	f := Finding{Severity: SeverityError, Kind: FindingCopiedFlag, Entry: at, HasEntry: true}
+	switch {
+	case host == 0:
+		f.Detail = "COPIED is set, but there is no host offset"
+	case copied:
+		f.Detail = "COPIED is set, but the refcount is not 1"
+	default:
+		f.Detail = "COPIED is not set, but the refcount is 1"
+	}
+	if host != 0 {
+		f.Offset, f.HasOffset = cluster<<c.img.geometry.ClusterBits, true
+		refcount, _ := c.lookup.one(cluster) // compare reports the error
+		f.Refcount, f.HasRefcount = refcount.value, refcount.known
+	}
+	return c.report(f)
+}

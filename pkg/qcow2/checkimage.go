@@ -1,0 +1,192 @@
+package qcow2
+
+import (
+	"fmt"
+	"hash/maphash"
+	"slices"
+)
+
+// checkImage judges what is not a reference: header, encryption header, bitmaps,
+// snapshots.
+func (c *checker) checkImage() {
+	for _, e := range c.img.HeaderErrors() {
+		c.fail(e)
+	}
+	h := &c.img.header
+	if h.IncompatibleFeatures&Dirty != 0 {
+		c.remark(SeverityWarning, FindingDirty, "incompatible_features", "the dirty bit is set: the image was not closed, and refcounts can be wrong")
+	}
+	if h.IncompatibleFeatures&Corrupt != 0 {
+		c.remark(SeverityWarning, FindingCorrupt, "incompatible_features", "the corrupt bit is set: QEMU found damage, and opens the image for reading only")
+	}
+	if h.Padding != [7]byte{} {
+		c.remark(SeverityNote, FindingHeaderPadding, "compression_type", "the padding behind compression_type is %x, not zeros", h.Padding)
+	}
+	c.checkEncryption()
+	c.checkBitmaps()
+	c.checkSnapshots()
+}
+
+// remark reports what is no error, about a header field.
+func (c *checker) remark(severity Severity, kind FindingKind, field, format string, args ...any) {
+	c.remarkAt(severity, kind, fieldOffset(field), format, args...)
+}
+
+// remarkAt reports what is no error, about the bytes at a file offset.
+func (c *checker) remarkAt(severity Severity, kind FindingKind, at uint64, format string, args ...any) {
+	c.report(Finding{Severity: severity, Kind: kind, Entry: at, HasEntry: true, Detail: fmt.Sprintf(format, args...)})
+}
+
+// checkEncryption judges the LUKS header.
+func (c *checker) checkEncryption() {
+	x, ok := c.img.Extension(ExtEncryption)
+	if !ok {
+		return
+	}
+	e, err := x.EncryptionHeader()
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	l, err := c.img.LUKS(e)
+	if err != nil {
+		c.fail(err)
+	}
+	if l != nil {
+		for _, e := range l.Damage {
+			c.fail(e)
+		}
+	}
+}
+
+// checkBitmaps judges whether the bitmaps can be used. The walk judges the
+// directory.
+func (c *checker) checkBitmaps() {
+	x, ok := c.img.Extension(ExtBitmaps)
+	consistent := c.img.header.AutoclearFeatures&BitmapsConsistent != 0
+	switch {
+	case ok && !consistent:
+		c.remarkAt(SeverityWarning, FindingBitmapsInconsistent, x.Offset, "autoclear feature bit 0 is clear: the bitmaps are stale, and their clusters leak")
+	case !ok && consistent:
+		c.remark(SeverityWarning, FindingBitmapsInconsistent, "autoclear_features", "bit 0 is set, but there is no bitmaps extension")
+	}
+	if !ok || !consistent {
+		return
+	}
+	d, err := x.BitmapDirectory()
+	if err != nil {
+		return // the walk says it
+	}
+	for b, err := range c.img.Bitmaps(d) {
+		if err != nil || c.stopped {
+			return
+		}
+		if b.Flags&BitmapInUse != 0 {
+			c.remarkAt(SeverityWarning, FindingBitmapInUse, b.Offset, "bitmap %q is in use: it was not closed, and is stale", b.Name)
+		}
+	}
+}
+
+// checkSnapshots judges what snapshots say about themselves. The walk judges
+// the table.
+func (c *checker) checkSnapshots() {
+	seed := maphash.MakeSeed()
+	ids := map[uint64]int{} // the first snapshot with an id, by its hash
+	for s, err := range c.img.Snapshots() {
+		if err != nil || c.stopped {
+			break
+		}
+		id := maphash.String(seed, s.ID)
+		if first, ok := ids[id]; ok {
+			c.remarkAt(SeverityWarning, FindingDuplicateSnapshotID, s.Offset, "snapshot @%d has the id %q, as has @%d", s.Index, s.ID, first)
+			continue
+		}
+		ids[id] = s.Index
+		if need := c.img.geometry.l1Entries(s.DiskSize); uint64(s.L1Size) < need {
+			c.remarkAt(SeverityWarning, FindingSnapshotL1TooSmall, s.Offset+8, "the L1 table of snapshot %q has %d entries, but its disk size of %d bytes needs %d", s.ID, s.L1Size, s.DiskSize, need)
+		}
+	}
+	for s, err := range c.img.Snapshots() {
+		if err != nil || c.stopped {
+			break
+		}
+		if other, ok := ids[maphash.String(seed, s.Name)]; ok && other != s.Index {
+			c.remarkAt(SeverityWarning, FindingAmbiguousSnapshotName, s.Offset, "snapshot @%d has the name %q, which is the id of @%d", s.Index, s.Name, other)
+		}
+	}
+}
+
+// checkStructures judges what the walk has found out: structures that the file
+// cuts, and VM states that are not there.
+func (c *checker) checkStructures() {
+	size := c.img.src.size
+	for i := range c.walk.structures {
+		s := &c.walk.structures[i]
+		if s.kind == HostHeader || s.offset >= size || s.length <= size-s.offset || s.length >= size+c.img.geometry.ClusterSize-s.offset {
+			continue // also what is an error of the walk
+		}
+		if !c.report(Finding{
+			Severity: SeverityError, Kind: FindingTruncated, Entry: s.entry, HasEntry: true,
+			Offset: s.offset, HasOffset: true, Length: 0,
+			Detail: fmt.Sprintf("the %s has %d bytes, but the file ends at %#x", s.kind.section(), s.length, size),
+		}) {
+			return
+		}
+	}
+	c.checkVMStates()
+}
+
+// checkVMStates reports snapshots that claim a VM state where their L1 tables
+// map nothing behind the disk.
+func (c *checker) checkVMStates() {
+	segments := c.walk.l1.byOffset
+	next := make([]int, len(segments)+1) // the next segment that maps something
+	next[len(segments)] = len(segments)
+	for i := len(segments) - 1; i >= 0; i-- {
+		next[i] = next[i+1]
+		if _, ok := c.mapped[segments[i].from]; ok {
+			next[i] = i
+		}
+	}
+	tables := map[Owner]*ownedTable{}
+	for i := range c.walk.l1.tables {
+		tables[c.walk.l1.tables[i].owner] = &c.walk.l1.tables[i]
+	}
+	for s, err := range c.img.Snapshots() {
+		if err != nil || c.stopped {
+			return
+		}
+		t := tables[Owner(s.Index)]
+		if s.VMStateSize == 0 || t == nil || c.maps(t, segments, next) {
+			continue
+		}
+		c.remarkAt(SeverityWarning, FindingMissingVMState, s.Offset, "snapshot %q has a VM state of %d bytes, but maps nothing behind its disk", s.ID, s.VMStateSize)
+	}
+}
+
+// maps reports whether an L1 table maps anything behind the disk. Next is, for
+// each segment, the first from it on that maps something.
+func (c *checker) maps(t *ownedTable, segments []segment, next []int) bool {
+	behind := t.vmState >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries
+	end := t.span(c.img.src.size).to
+	if behind >= t.entries || t.offset+behind*l1EntrySize >= end {
+		return false
+	}
+	from := t.offset + behind*l1EntrySize
+	i, found := slices.BinarySearchFunc(segments, from, func(g segment, from uint64) int {
+		if g.to <= from {
+			return -1
+		}
+		if g.from > from {
+			return 1
+		}
+		return 0
+	})
+	if found {
+		if last, ok := c.mapped[segments[i].from]; ok && last >= from {
+			return true
+		}
+		i++
+	}
+	return next[i] < len(segments) && segments[next[i]].from < end
+}

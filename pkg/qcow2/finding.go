@@ -1,0 +1,127 @@
+package qcow2
+
+// Severity says what a [Finding] endangers.
+type Severity uint8
+
+// The severities, the gravest first.
+const (
+	SeverityError   Severity = iota // data are lost, or can be, or QEMU refuses the image
+	SeverityLeak                    // space is lost, nothing else
+	SeverityWarning                 // legal, but likely not what was meant
+	SeverityNote                    // worth knowing
+)
+
+// SeverityNames returns the names of the severities in their order.
+func SeverityNames() []string { return []string{"error", "leak", "warning", "note"} }
+
+// String returns the name of the severity.
+func (s Severity) String() string { return nameOf(SeverityNames(), s, "unknown-") }
+
+// FindingKind is a stable code for what is wrong. docs/problems.md says what
+// each means.
+type FindingKind uint8
+
+// The kinds of findings.
+const (
+	// Of clusters.
+	FindingLeak            FindingKind = iota // the refcount is higher than the number of references
+	FindingRefcountTooLow                     // the refcount is lower than the number of references
+	FindingOverlap                            // a cluster holds metadata, and something else
+	FindingRefcountUnknown                    // the refcount of clusters in use cannot be read
+	// Of table entries; see [Problems].
+	FindingCopiedFlag
+	FindingUnaligned
+	FindingBeyondEOF
+	FindingReservedBits
+	FindingInvalidSubclusters
+	FindingOffsetMismatch
+	FindingNotAllowed
+	// Of structures: they contradict the specification, lie past the end of the
+	// file, are above a limit, or cannot be read.
+	FindingHeader
+	FindingExtensions
+	FindingRefcountTable
+	FindingRefcountBlock
+	FindingL1Table
+	FindingL2Table
+	FindingSnapshotTable
+	FindingBitmapDirectory
+	FindingBitmapTable
+	FindingEncryptionHeader
+	FindingTruncated // the file ends inside a structure, in its last cluster
+	// Of the image as a whole.
+	FindingDirty
+	FindingCorrupt
+	FindingBitmapsInconsistent
+	FindingBitmapInUse
+	FindingDuplicateSnapshotID
+	FindingAmbiguousSnapshotName
+	FindingMissingVMState
+	FindingSnapshotL1TooSmall
+	FindingHeaderPadding
+)
+
+// FindingKindNames returns the codes in the order of the kinds.
+func FindingKindNames() []string {
+	return []string{
+		"leak", "refcount-too-low", "overlaps-metadata", "refcount-unknown",
+		"copied-flag", "unaligned", "beyond-end-of-file", "reserved-bits", "invalid-subclusters", "offset-mismatch", "not-allowed",
+		"header", "header-extensions", "refcount-table", "refcount-block", "l1-table", "l2-table",
+		"snapshot-table", "bitmap-directory", "bitmap-table", "encryption-header", "truncated",
+		"dirty", "corrupt", "bitmaps-inconsistent", "bitmap-in-use", "duplicate-snapshot-id", "ambiguous-snapshot-name",
+		"missing-vm-state", "snapshot-l1-too-small", "header-padding",
+	}
+}
+
+// String returns the code.
+func (k FindingKind) String() string { return nameOf(FindingKindNames(), k, "unknown-") }
+
+// A Finding is one thing that [Image.Check] has to say.
+type Finding struct {
+	Severity Severity
+	Kind     FindingKind
+	// Offset and Length are the host clusters that it is about, in bytes;
+	// meaningful when HasOffset is true. Neighbours that leak alike are one
+	// finding.
+	Offset, Length uint64
+	HasOffset      bool
+	// Refcount is that of each cluster; meaningful when HasRefcount is true.
+	Refcount    uint64
+	HasRefcount bool
+	// References is how many there are to each cluster; meaningful when
+	// HasReferences is true.
+	References    uint64
+	HasReferences bool
+	// Reference says who refers to the first cluster, the first of References,
+	// and HostKind as what; meaningful when HasReference is true.
+	Reference    Reference
+	HostKind     HostKind
+	HasReference bool
+	// Entry is the file offset in bytes of the entry or field that is wrong;
+	// meaningful when HasEntry is true.
+	Entry    uint64
+	HasEntry bool
+	// Detail says more in words; it never holds bytes of the image unescaped.
+	Detail string
+}
+
+// findingOf is the kind of finding for each section that an [Error] can be
+// about.
+var findingOf = map[Section]FindingKind{
+	SectionHeader:           FindingHeader,
+	SectionExtensions:       FindingExtensions,
+	SectionRefcountTable:    FindingRefcountTable,
+	SectionRefcountBlock:    FindingRefcountBlock,
+	SectionL1Table:          FindingL1Table,
+	SectionL2Table:          FindingL2Table,
+	SectionSnapshotTable:    FindingSnapshotTable,
+	SectionBitmapDirectory:  FindingBitmapDirectory,
+	SectionBitmapTable:      FindingBitmapTable,
+	SectionEncryptionHeader: FindingEncryptionHeader,
+}
+
+// findingOfProblem is the kind of finding for each bit of [Problems].
+var findingOfProblem = [...]FindingKind{
+	FindingUnaligned, FindingBeyondEOF, FindingReservedBits, FindingOverlap,
+	FindingInvalidSubclusters, FindingOffsetMismatch, FindingNotAllowed, FindingCopiedFlag,
+}
