@@ -92,6 +92,7 @@ no file that an image names.`,
 		a.newHostCommand(),
 		a.newDumpCommand(),
 		a.newCheckCommand(),
+		a.newUsageCommand(),
 		a.newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand())
