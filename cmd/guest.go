@@ -36,9 +36,7 @@ func guestSection(g qcow2.Geometry, reach addressReach, each bool) *render.Secti
 		Layout:      render.LayoutStream,
 		Empty:       "nothing is mapped",
 		ClusterBits: g.ClusterBits,
-		Line: func(dst []byte, row []render.Value) []byte {
-			return appendGuestLine(dst, row, g)
-		},
+		Line:        (&guestLines{g: g}).append,
 		Columns: []render.Column{
 			guestStart:  {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength: {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
@@ -269,14 +267,19 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	)
 }
 
-// appendGuestLine appends a mapping as dump-qcow2.pl has it: "0x0 (#0): 0x50000
-// (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)". Problems
-// follow in brackets.
-func appendGuestLine(dst []byte, row []render.Value, g qcow2.Geometry) []byte {
+// guestLines makes plain lines of mappings, as dump-qcow2.pl has them: "0x0 (#0):
+// 0x50000 (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
+// Problems follow in brackets.
+type guestLines struct {
+	g           qcow2.Geometry
+	start, host render.AddrText
+}
+
+func (l *guestLines) append(dst []byte, row []render.Value) []byte {
 	start, length := row[guestStart].Num(), row[guestLength].Num()
-	one := length <= g.ClusterSize && start&(g.ClusterSize-1) == 0 && (length == g.ClusterSize || g.L2EntrySize == 8)
-	dst = append(appendPlace(dst, start, length, one, g.ClusterBits), ": "...)
-	dst = appendMapping(dst, row, g, one)
+	one := length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
+	dst = append(l.appendPlace(dst, &l.start, start, length, one), ": "...)
+	dst = l.appendMapping(dst, row, one)
 	if problems := row[guestProblems].Num(); problems != 0 {
 		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
 	}
@@ -284,7 +287,7 @@ func appendGuestLine(dst []byte, row []render.Value, g qcow2.Geometry) []byte {
 }
 
 // appendMapping appends what a mapping leads to.
-func appendMapping(dst []byte, row []render.Value, g qcow2.Geometry, one bool) []byte {
+func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []byte {
 	length, host := row[guestLength].Num(), row[guestHost].Num()
 	switch qcow2.MappingKind(row[guestKind].Num()) {
 	case qcow2.MappingUnallocated:
@@ -292,19 +295,19 @@ func appendMapping(dst []byte, row []render.Value, g qcow2.Geometry, one bool) [
 	case qcow2.MappingZero:
 		return append(dst, "All zeros"...)
 	case qcow2.MappingCompressed:
-		return appendCompressed(dst, host, row[guestSectors].Num(), g.ClusterBits)
+		return appendCompressed(dst, host, row[guestSectors].Num(), l.g.ClusterBits)
 	case qcow2.MappingZeroAllocated:
-		return append(appendPlace(dst, host, length, one, g.ClusterBits), " (all zeros)"...)
+		return append(l.appendPlace(dst, &l.host, host, length, one), " (all zeros)"...)
 	}
-	return appendPlace(dst, host, length, one, g.ClusterBits)
+	return l.appendPlace(dst, &l.host, host, length, one)
 }
 
 // appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
-func appendPlace(dst []byte, first, length uint64, one bool, clusterBits uint) []byte {
+func (l *guestLines) appendPlace(dst []byte, text *render.AddrText, first, length uint64, one bool) []byte {
 	if one {
-		return render.AppendAddr(dst, first, clusterBits)
+		return text.Append(dst, first, l.g.ClusterBits)
 	}
-	return render.AppendAddrRange(dst, first, first+length-1, clusterBits)
+	return render.AppendAddrRange(dst, first, first+length-1, l.g.ClusterBits)
 }
 
 // appendCompressed appends where compressed data lie: their first byte, and

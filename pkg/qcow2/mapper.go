@@ -79,6 +79,9 @@ func (m *mapper) run(o GuestOptions) {
 
 // mapRun adds a run of L2 entries to the mapping.
 func (m *mapper) mapRun(r *l2Run) bool {
+	if !m.each && m.isPlain(r) {
+		return m.mapPlain(r)
+	}
 	p := m.img.mappingOf(r)
 	p.Problems = m.problems(r, &p)
 	switch {
@@ -91,6 +94,33 @@ func (m *mapper) mapRun(r *l2Run) bool {
 	}
 	p.Length = r.n * m.img.geometry.ClusterSize
 	return m.add(&p)
+}
+
+// isPlain reports whether a run is one of data clusters of the file, of which
+// there is nothing more to say.
+func (m *mapper) isPlain(r *l2Run) bool {
+	shift := m.img.geometry.ClusterBits
+	host := r.entry.HostOffset()
+	if uint64(r.entry)&^copiedBit != host>>shift<<shift || host == 0 || m.img.geometry.L2EntrySize != 8 || m.img.hasDataFile() {
+		return false
+	}
+	end := host + r.n<<shift
+	inTable := host <= r.at && r.at < end
+	return end-m.img.geometry.ClusterSize < m.img.src.size && !inTable && !m.inMetadata(host, end)
+}
+
+// mapPlain adds a run that isPlain.
+func (m *mapper) mapPlain(r *l2Run) bool {
+	shift := m.img.geometry.ClusterBits
+	p := Mapping{Start: r.guest << shift, Length: r.n << shift, Kind: MappingData, HostOffset: r.entry.HostOffset(), HasHost: true}
+	m.cut(&p)
+	if m.joins(&p) {
+		m.cur.Length += p.Length
+		return true
+	}
+	ok := m.flush()
+	m.cur = p
+	return ok
 }
 
 // mapHealthy yields n clusters from p's on, which differ in their offsets alone.
@@ -271,6 +301,7 @@ func (m *mapper) flush() bool {
 	if m.cur.Length == 0 {
 		return true
 	}
-	m.out, m.cur = m.cur, Mapping{}
-	return m.yield(&m.out, nil)
+	ok := m.yield(&m.cur, nil)
+	m.cur.Length = 0
+	return ok
 }

@@ -3,6 +3,7 @@ package render
 import (
 	"encoding/hex"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,7 +19,8 @@ type jsonObject struct {
 	spill func([]byte) []byte
 	// last is the text of the members of the last row, where it can be used
 	// again: most of a listing is the same row after row.
-	last []byte
+	last    []byte
+	scratch []byte
 }
 
 // A jsonMember is one column, or several that form an object of their own.
@@ -28,8 +30,8 @@ type jsonMember struct {
 	column  int
 	members []jsonMember // of an object; column is then unused
 
-	value Value // in the last row
-	size  int   // of its text in the last row, with the comma before it
+	value    Value // in the last row
+	at, size int   // where its text is in the last row
 }
 
 func newJSONObject(s *Section, spill func([]byte) []byte) jsonObject {
@@ -69,39 +71,46 @@ func (o *jsonObject) appendObject(dst []byte, row []Value) []byte {
 	return append(o.appendMembers(append(dst, '{'), row), '}')
 }
 
-// appendMembers appends the members of a row without braces. What has not
-// changed since the last row it copies, in as few pieces as there are changes.
+// appendMembers appends the members of a row without braces. It changes the text
+// of the last row where the values differ, and copies it.
 func (o *jsonObject) appendMembers(dst []byte, row []Value) []byte {
 	if len(o.last) == 0 {
 		return o.learn(dst, row)
 	}
-	base, copied, at, moved := len(dst), 0, 0, false
 	for i := range o.members {
 		m := &o.members[i]
-		at += m.size
-		v := &row[m.column]
-		if m.members == nil && v.same(&m.value) || m.members != nil && m.same(row) {
+		if m.members != nil {
+			if !m.same(row) {
+				return o.learn(dst, row)
+			}
 			continue
 		}
-		if m.members != nil || v.ref != nil {
-			return o.learn(dst[:base], row)
+		v := &row[m.column]
+		if v.same(&m.value) {
+			continue
 		}
-		dst = append(dst, o.last[copied:at-m.size]...)
-		copied = at
-		start := len(dst)
-		dst = o.append(dst, o.members[i:i+1], row, ",", ":", i > 0)
+		if v.ref != nil || m.hexKey != "" {
+			return o.learn(dst, row)
+		}
 		m.value = *v
-		if size := len(dst) - start; size != m.size {
-			m.size, moved = size, true
-		} else if !moved {
-			copy(o.last[at-size:], dst[start:])
+		o.scratch = o.appendValue(o.scratch[:0], &o.section.Columns[m.column], v)
+		o.replace(i, o.scratch)
+	}
+	return append(dst, o.last...)
+}
+
+// replace replaces the text of the i-th member in the last row.
+func (o *jsonObject) replace(i int, text []byte) {
+	m := &o.members[i]
+	if moved := len(text) - m.size; moved != 0 {
+		o.last = slices.Replace(o.last, m.at, m.at+m.size, text...)
+		m.size = len(text)
+		for k := range o.members[i+1:] {
+			o.members[i+1+k].at += moved
 		}
+		return
 	}
-	dst = append(dst, o.last[copied:]...)
-	if moved {
-		o.last = append(o.last[:0], dst[base:]...)
-	}
-	return dst
+	copy(o.last[m.at:], text)
 }
 
 // learn appends the members of a row, and remembers them for the next unless
@@ -115,9 +124,13 @@ func (o *jsonObject) learn(dst []byte, row []Value) []byte {
 	}
 	base := len(dst)
 	for i := range o.members {
-		m, start := &o.members[i], len(dst)
+		m := &o.members[i]
+		m.at = len(dst) - base + len(m.key) + len(":")
+		if i > 0 {
+			m.at += len(",")
+		}
 		dst = o.append(dst, o.members[i:i+1], row, ",", ":", i > 0)
-		m.size = len(dst) - start
+		m.size = len(dst) - base - m.at
 		m.value = row[m.column]
 		for j := range m.members {
 			m.members[j].value = row[m.members[j].column]
@@ -196,7 +209,7 @@ func (o *jsonObject) appendValue(dst []byte, c *Column, v *Value) []byte {
 	case KindBool:
 		return strconv.AppendBool(dst, v.num != 0)
 	case KindUint, KindSize, KindOffset, KindAddr, KindDuration:
-		return strconv.AppendUint(dst, v.num, 10)
+		return appendUint(dst, v.num)
 	case KindHex:
 		return append(appendHex(append(dst, '"'), v.num), '"')
 	case KindText, KindImageText:

@@ -101,7 +101,7 @@ func appendPlain(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	case KindBool:
 		return strconv.AppendBool(dst, v.num != 0)
 	case KindSize:
-		return strconv.AppendUint(dst, v.num, 10)
+		return appendUint(dst, v.num)
 	case KindFlags:
 		if v.num == 0 {
 			return append(dst, '-')
@@ -125,7 +125,7 @@ func appendText(dst []byte, c *Column, v *Value, clusterBits uint) []byte {
 	case kindNull:
 		return append(dst, '-')
 	case KindUint:
-		return strconv.AppendUint(dst, v.num, 10)
+		return appendUint(dst, v.num)
 	case KindOffset, KindHex:
 		return appendHex(dst, v.num)
 	case KindAddr:

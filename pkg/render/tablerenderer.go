@@ -183,38 +183,70 @@ func (r *tableRenderer) startLong() error {
 	return nil
 }
 
-// A longTable is a table whose rows are written as they come.
+// A longTable is a table whose rows are written as they come. It keeps the last
+// line, and draws again only the cells that differ: most columns of a listing
+// repeat, row after row.
 type longTable struct {
 	section *Section
 	columns []tableColumn
 	frame   *frame
 	cells   []drawnCell // one a column
-	scratch []byte
+	line    []byte      // the last row
+	text    []byte      // scratch: of a cell
+	padded  []byte      // scratch: the cell
 }
 
-// A drawnCell is the last cell of a column: most columns of a listing repeat
-// it, row after row.
+// A drawnCell is a cell of the last line.
 type drawnCell struct {
-	value Value
-	text  []byte // padded, with what stands before it; nil: nothing drawn yet
+	value    Value
+	at, size int      // where it is in the line, with what stands before it
+	addr     AddrText // of a KindAddr
 }
 
 func (t *longTable) row(w *writer, row []Value) error {
-	dst := append(w.take(), t.frame.left...)
-	for i := range t.columns {
-		c, cell := &t.columns[i], &t.cells[i]
-		if v := &row[c.index]; cell.text == nil || !v.same(&cell.value) {
-			t.scratch = appendCell(t.scratch[:0], c.column, v, t.section.ClusterBits)
-			width := len(t.scratch)
-			if !c.column.Kind.isRightAligned() { // numbers are ASCII
-				width = cellWidth(t.scratch)
-			}
-			cell.text = t.frame.appendCell(cell.text[:0], i, t.scratch, width)
-			cell.value = *v
-		}
-		dst = append(dst, cell.text...)
+	if t.line == nil {
+		t.begin()
 	}
-	return w.put(append(dst, t.frame.right...))
+	for i := range t.columns {
+		v, cell := &row[t.columns[i].index], &t.cells[i]
+		if cell.size == 0 || !v.same(&cell.value) {
+			cell.value = *v
+			t.draw(i, v)
+		}
+	}
+	return w.put(append(w.take(), t.line...))
+}
+
+// begin makes a line without cells.
+func (t *longTable) begin() {
+	t.line = slices.Concat(t.frame.left, t.frame.right)
+	for i := range t.cells {
+		t.cells[i].at = len(t.frame.left)
+	}
+}
+
+// draw draws the i-th cell into the line.
+func (t *longTable) draw(i int, v *Value) {
+	c, cell := &t.columns[i], &t.cells[i]
+	if v.kind == KindAddr {
+		t.text = cell.addr.Append(t.text[:0], v.num, t.section.ClusterBits)
+	} else {
+		t.text = appendCell(t.text[:0], c.column, v, t.section.ClusterBits)
+	}
+	width := len(t.text)
+	if !c.column.Kind.isRightAligned() { // numbers are ASCII
+		width = cellWidth(t.text)
+	}
+	t.padded = t.frame.appendCell(t.padded[:0], i, t.text, width)
+	if moved := len(t.padded) - cell.size; moved != 0 {
+		t.line = slices.Replace(t.line, cell.at, cell.at+cell.size, t.padded...)
+		cell.size = len(t.padded)
+		for k := range t.cells[i+1:] {
+			t.cells[i+1+k].at += moved
+		}
+		return
+	}
+	copy(t.line[cell.at:], t.padded)
 }
 
 // A tableColumn is a column of a table that is drawn.

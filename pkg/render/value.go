@@ -16,13 +16,13 @@ const (
 	KindOffset    // byte offset: 0x70 · 0x70 · 112
 	KindAddr      // byte offset of a cluster: 0x30000 (#3) · 0x30000 (#3) · 196608
 	KindHex       // word: 0xff · 0xff · "0xff"
-	KindText      // text of this program: as it is · as it is · "…"
-	KindImageText // bytes of an image: escaped · escaped · "…", and KEY-hex
 	KindTime      // seconds since the epoch: RFC 3339 in UTC · the same · "…"
 	KindDuration  // nanoseconds: 00:00:01.500000000 · the same · 1500000000
 	KindEnum      // index into Column.Names: name · name · "name"
 	KindFlags     // set of Column.Names: a, b · a,b · ["a","b"]
 	KindBits      // feature word: a, b (0x3) · 0x3 a,b · {"value":"0x3","names":["a","b"]}
+	KindText      // text of this program: as it is · as it is · "…"
+	KindImageText // bytes of an image: escaped · escaped · "…", and KEY-hex
 	KindList      // strings, perhaps of an image: a, b · a,b · ["a","b"]
 	KindRows      // a nested section: drawn below · nested keys · array or object
 )
@@ -114,7 +114,7 @@ func (v *Value) SetNum(n uint64) { v.num = n }
 
 // same reports whether two values of a column are the same and cheap to tell so.
 func (v *Value) same(u *Value) bool {
-	return v.num == u.num && v.kind == u.kind && v.ref == nil && u.ref == nil && v.str == u.str
+	return v.num == u.num && v.kind == u.kind && (v.kind < KindText || v.ref == nil && u.ref == nil && v.str == u.str)
 }
 
 // IsNull reports whether v is absent.
