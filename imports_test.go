@@ -37,7 +37,7 @@ var layers = []struct {
 		allow: []string{
 			module + "pkg/qcow2", module + "pkg/render",
 			"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/spf13/viper",
-			"golang.org/x/term",
+			"golang.org/x/term", "github.com/vbauerster/mpb",
 		},
 		remedy: "give a new dependency its reason in docs/design.md, then its place in this table and in .golangci.yaml",
 	},
@@ -57,6 +57,7 @@ var homes = []struct {
 	library, home, remedy string
 }{
 	{"github.com/spf13/", "cmd", "flags and configuration end in cmd: pass on plain values"},
+	{"github.com/vbauerster/mpb", "cmd/progress.go", "report progress to a progress, which draws it"},
 	{"github.com/olekukonko/tablewriter", "pkg/render/table.go", "call the functions of pkg/render/table.go, or add one there"},
 }
 

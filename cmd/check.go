@@ -112,7 +112,7 @@ func runCheck(rep *report, limit uint64) error {
 	row := problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g}
 	var written error
 	omitted, shown := uint64(0), uint64(0)
-	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
+	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
 		if shown == limit {
 			omitted++
 			return true

@@ -147,6 +147,7 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 		backing:   rep.img.Header().BackingFileOffset != 0 && rep.img.Header().BackingFileSize != 0,
 	}
 	var damaged damagedEntries
+	size := rep.img.Header().Size
 	for m, err := range rep.img.Guest(rep.ctx, opts) {
 		if rep.ctx.Err() != nil {
 			break
@@ -156,6 +157,7 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 			s.Empty = "" // nobody knows
 			continue
 		}
+		rep.progress.report(m.Start, size)
 		damaged.add(m.Start>>s.ClusterBits, m.Problems)
 		if err := rep.Row(row.of(m)); err != nil {
 			return err

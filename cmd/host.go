@@ -142,6 +142,7 @@ func runHost(rep *report, o hostOptions) error {
 
 // listHost pushes the rows of the host section that are wanted.
 func listHost(rep *report, s *render.Section, opts qcow2.HostOptions, wants func(qcow2.HostKind) bool) error {
+	opts.Progress = rep.progress.report
 	rep.Section(s)
 	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
 	damaged := damagedEntries{}

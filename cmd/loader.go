@@ -22,6 +22,7 @@ type report struct {
 	img      *qcow2.File
 	name     string // of the image, as the user gave it
 	failures failures
+	progress *progress
 	rows     int // calls of interrupted
 }
 
@@ -37,14 +38,19 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		if a.output.value == render.FormatJSON && len(names) > 1 {
 			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document an image"}
 		}
-		r := render.New(a.output.value, outputWriter{a.Stdout}, render.Options{
+		out := &outputWriter{Writer: a.Stdout}
+		r := render.New(a.output.value, out, render.Options{
 			Width: terminalWidth(a.Stdout),
 			Note:  func(s string) { a.complain("", errors.New(s)) },
 		})
 		code := exitOK
 		for _, name := range names {
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
-			c, err := a.loadOne(cmd.Context(), r, doc, show)
+			p := newProgress(a.Stderr, name)
+			if isTerminal(a.Stdout) {
+				out.before = p.hide
+			}
+			c, err := a.loadOne(cmd.Context(), r, doc, p, show)
 			if err != nil {
 				return err
 			}
@@ -58,8 +64,9 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 }
 
 // loadOne shows one image. The error is one that ends the run.
-func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Document, show func(*report) error) (exitCode, error) {
-	rep := &report{Renderer: r, ctx: ctx, name: doc.Filename}
+func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Document, p *progress, show func(*report) error) (exitCode, error) {
+	rep := &report{Renderer: r, ctx: ctx, name: doc.Filename, progress: p}
+	defer p.hide()
 	img, err := qcow2.OpenFile(doc.Filename, a.options()...)
 	if err != nil {
 		doc.Heading = false // the error names the file
@@ -76,6 +83,7 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 	case err != nil:
 		rep.failures.add(exitFailed, err)
 	}
+	p.hide()
 	// Rows that the renderer held back are pulled here: the image is still open.
 	if err := rep.failures.render(r); err != nil {
 		if e, ok := errors.AsType[*outputError](err); ok && e.closedPipe() {
@@ -122,9 +130,15 @@ func (rep *report) interrupted() error {
 }
 
 // outputWriter tells failures to write from failures to read.
-type outputWriter struct{ io.Writer }
+type outputWriter struct {
+	io.Writer
+	before func() // if not nil, called before each write
+}
 
-func (w outputWriter) Write(p []byte) (int, error) {
+func (w *outputWriter) Write(p []byte) (int, error) {
+	if w.before != nil {
+		w.before()
+	}
 	n, err := w.Writer.Write(p)
 	if err != nil {
 		return n, &outputError{err}
@@ -147,13 +161,18 @@ func (s *stickyWriter) Write(p []byte) (int, error) {
 // terminalWidth returns the width of the terminal that w is, in columns, and 0
 // when it is none.
 func terminalWidth(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(w) {
 		return 0
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
+	width, _, err := term.GetSize(int(w.(*os.File).Fd()))
 	if err != nil {
 		return 0
 	}
 	return width
+}
+
+// isTerminal reports whether w is a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

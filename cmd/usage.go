@@ -112,7 +112,7 @@ func runUsage(rep *report) error {
 	if _, err := rep.mappable(); err != nil {
 		return err
 	}
-	u, err := rep.img.Usage(rep.ctx, qcow2.UsageOptions{Damage: rep.damaged})
+	u, err := rep.img.Usage(rep.ctx, qcow2.UsageOptions{Damage: rep.damaged, Progress: rep.progress.report})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,86 @@
+package cmd
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+const (
+	progressDelay  = 500 * time.Millisecond // what ends sooner has no bar
+	progressEvery  = 64                     // calls between two looks at the clock
+	progressSteps  = 1000                   // of the bar
+	progressColumn = 30                     // characters of the file name
+)
+
+// A progress draws how far a command has got on a terminal's standard error, if
+// it takes long. A nil progress draws nothing.
+type progress struct {
+	terminal io.Writer
+	name     string // of the image
+	now      func() time.Time
+
+	calls int
+	began time.Time
+	bars  *mpb.Progress // nil: not yet
+	bar   *mpb.Bar
+	done  bool // hidden for good
+}
+
+// newProgress returns a progress for the image with a name, nil where standard
+// error is no terminal that can draw.
+func newProgress(stderr io.Writer, name string) *progress {
+	if !isTerminal(stderr) || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return &progress{terminal: stderr, name: name, now: time.Now}
+}
+
+// report says how much of the work is done.
+func (p *progress) report(done, total uint64) {
+	if p == nil || p.done {
+		return
+	}
+	if p.calls++; p.calls%progressEvery != 1 {
+		return
+	}
+	if p.began.IsZero() {
+		p.began = p.now()
+	}
+	if p.bars == nil && p.now().Sub(p.began) < progressDelay {
+		return
+	}
+	if p.bars == nil {
+		p.show()
+	}
+	p.bar.SetCurrent(int64(float64(done) / float64(max(total, 1)) * progressSteps))
+}
+
+// show draws the bar for the first time.
+func (p *progress) show() {
+	name := []rune(render.Escape(p.name))
+	if len(name) > progressColumn {
+		name = append([]rune("…"), name[len(name)-progressColumn+1:]...)
+	}
+	p.bars = mpb.New(mpb.WithOutput(p.terminal), mpb.WithWidth(24), mpb.WithAutoRefresh())
+	p.bar = p.bars.New(progressSteps, mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]"),
+		mpb.PrependDecorators(decor.Name(string(name)+" "), decor.Percentage()),
+		mpb.AppendDecorators(decor.Elapsed(decor.ET_STYLE_MMSS)))
+}
+
+// hide removes the bar from the terminal for good.
+func (p *progress) hide() {
+	if p == nil || p.done {
+		return
+	}
+	p.done = true
+	if p.bars != nil {
+		p.bar.Abort(true)
+		p.bars.Wait()
+	}
+}

@@ -1,0 +1,100 @@
+package cmd
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A fakeTerminal keeps what is written to it.
+type fakeTerminal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (f *fakeTerminal) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.b.Write(p)
+}
+
+func (f *fakeTerminal) String() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.b.String()
+}
+
+// newTestProgress returns a progress on a fake terminal, and its clock.
+func newTestProgress(name string) (*progress, *fakeTerminal, *time.Time) {
+	terminal, clock := &fakeTerminal{}, time.Unix(0, 0)
+	return &progress{terminal: terminal, name: name, now: func() time.Time { return clock }}, terminal, &clock
+}
+
+// reports calls report as often as it takes for one look at the clock.
+func (p *progress) reports(done, total uint64) {
+	for range progressEvery {
+		p.report(done, total)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	p, terminal, clock := newTestProgress("a\x1b[31m.qcow2")
+	p.reports(1, 100)
+	*clock = clock.Add(progressDelay - 1)
+	p.reports(2, 100)
+	if p.bars != nil {
+		t.Fatal("there is a bar before half a second has gone by")
+	}
+	*clock = clock.Add(1)
+	p.reports(25, 100)
+	if p.bars == nil {
+		t.Fatal("there is no bar after half a second")
+	}
+	if got := p.bar.Current(); got != progressSteps/4 {
+		t.Errorf("the bar is at %d of %d after a quarter of the work", got, progressSteps)
+	}
+	p.reports(0, 0) // a total of 0 is none
+	p.reports(50, 100)
+	if got := p.bar.Current(); got != progressSteps/2 {
+		t.Errorf("the bar is at %d of %d after half of the work", got, progressSteps)
+	}
+	p.hide()
+	p.hide()
+	after := terminal.String()
+	p.reports(100, 100)
+	if got := terminal.String(); got != after {
+		t.Errorf("a hidden bar writes %q", got[len(after):])
+	}
+	if strings.Contains(after, "\x1b[31m") {
+		t.Error("the name of the image reaches the terminal unescaped")
+	}
+}
+
+// TestNoProgress: a progress that nobody can see does nothing.
+func TestNoProgress(t *testing.T) {
+	file, err := os.Create(t.TempDir() + "/stderr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, w := range []io.Writer{file, &bytes.Buffer{}} {
+		if p := newProgress(w, "disk.qcow2"); p != nil {
+			t.Errorf("there is a progress on a %T that is no terminal", w)
+		}
+	}
+	var p *progress
+	p.report(1, 2)
+	p.hide()
+}
+
+func TestProgressAllocs(t *testing.T) {
+	p, _, _ := newTestProgress("disk.qcow2")
+	n := uint64(0)
+	if got := testing.AllocsPerRun(1000, func() { n++; p.report(n, 1e6) }); got != 0 {
+		t.Errorf("report makes %v allocations", got)
+	}
+}
