@@ -1,5 +1,7 @@
 package qcow2
 
+import "fmt"
+
 // checkRun judges a run of L2 entries, and counts those of the active image.
 func (c *checker) checkRun(t *ownedTable, r *l2Run) bool {
 	active := t.owner == OwnerActive
@@ -47,7 +49,7 @@ func (c *checker) isPlain(r *l2Run) bool {
 func (c *checker) reportEntry(r *l2Run, m *Mapping, p Problems) bool {
 	for bit := range setBits(uint64(p)) {
 		f := Finding{Severity: SeverityError, Kind: findingOfProblem[bit], Entry: r.at, HasEntry: true}
-		f.Detail = errorf(SectionL2Table, r.at, ErrCorrupt, "the entry of guest offset %#x is %#x", m.Start, uint64(r.entry)).Detail
+		f.Detail = fmt.Sprintf("the entry of guest offset %#x is %#x", m.Start, uint64(r.entry))
 		if m.HasHost && !c.img.hasDataFile() {
 			f.Offset, f.HasOffset = m.HostOffset&^(c.img.geometry.ClusterSize-1), true
 		}

@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // A checker counts references and judges entries. It is the sink of a walk.
@@ -222,9 +223,16 @@ func (c *checker) references(cluster uint64, w count) uint64 {
 	return n
 }
 
-// checkL1Entry judges the COPIED flag of an L1 entry.
+// checkL1Entry judges an L1 entry that the walk can follow.
 func (c *checker) checkL1Entry(g *segment, at uint64, e L1Entry) bool {
 	c.mapped[g.from] = at
+	if e.Reserved() != 0 && e.L2Offset() != 0 && !c.report(Finding{
+		Severity: SeverityError, Kind: FindingReservedBits, Entry: at, HasEntry: true,
+		Offset: e.L2Offset() &^ (c.img.geometry.ClusterSize - 1), HasOffset: true,
+		Detail: fmt.Sprintf("the L1 entry is %#x", uint64(e)),
+	}) {
+		return false
+	}
 	if c.walk.l1.tables[g.first].owner != OwnerActive || e.L2Offset()&(c.img.geometry.ClusterSize-1) != 0 || e.L2Offset() >= c.img.src.size {
 		return true
 	}

@@ -10,6 +10,7 @@ type ownerCounter struct {
 	walk   *referenceWalk
 	sets   *ownerSets
 	owners *clusterMap[uint32] // the set of each cluster
+	tables *clusterMap[uint32] // the set of each L2 table, whatever else lies in its cluster
 
 	pieces  *spans            // the L1 tables, each cut where its VM state begins
 	pieceOf map[uint64]uint32 // the sets of their segments, by where those begin
@@ -18,7 +19,7 @@ type ownerCounter struct {
 // countOwners returns how much of the file the active image and each snapshot
 // takes, nil where that is too much to count or the context is done.
 func countOwners(ctx context.Context, img *Image) []OwnerUsage {
-	c := &ownerCounter{img: img, sets: newOwnerSets(), owners: newClusterMap[uint32](img.geometry.HostClusters), pieceOf: map[uint64]uint32{}}
+	c := &ownerCounter{img: img, sets: newOwnerSets(), owners: newClusterMap[uint32](img.geometry.HostClusters), tables: newScatteredMap[uint32](), pieceOf: map[uint64]uint32{}}
 	c.walk = newReferenceWalk(ctx, img, c)
 	if !c.walk.walk(nil, nil) || c.sets.full() {
 		return nil
@@ -38,6 +39,10 @@ func (c *ownerCounter) add(r *reference) bool {
 		set = c.ofStructure(&c.walk.structures[r.place])
 	case r.kind == HostL2Table:
 		set = c.ofL1Entry(r.place * 8)
+		if r.problems&Unaligned == 0 {
+			word := c.tables.at(r.first)
+			*word = c.sets.union(*word, set)
+		}
 	case !r.kind.metadata():
 		set = c.ofL2Entry(r.place * 8)
 	}
@@ -71,7 +76,7 @@ func (c *ownerCounter) ofStructure(s *structure) uint32 {
 // ofL2Entry returns the set of the owners of the L2 table that the entry at a
 // file offset is in.
 func (c *ownerCounter) ofL2Entry(at uint64) uint32 {
-	return c.owners.word(at >> c.img.geometry.ClusterBits)
+	return c.tables.word(at >> c.img.geometry.ClusterBits)
 }
 
 // ofL1Entry returns the set of the owners of the L1 entry at a file offset.

@@ -32,11 +32,19 @@ func newOwnerList(img *Image, o HostOptions) *ownerList {
 func (o *ownerList) add(x *hostIndex, r *reference) {
 	for i := range r.n {
 		c := r.first + i
-		if r.kind != HostL2Table && (c < o.from || c >= o.to) || x.labels.references(c, x.labels.words.word(c)) >= o.limit {
-			continue
+		if (r.kind == HostL2Table || o.from <= c && c < o.to) && o.before(x, r, c) < o.limit {
+			o.list = append(o.list, clusterEntry{c, x.labels.label(r.kind, r.place+i*r.step, 0)})
 		}
-		o.list = append(o.list, clusterEntry{c, x.labels.label(r.kind, r.place+i*r.step, 0)})
 	}
+}
+
+// before returns how many references to a cluster came before r. To an L2 table
+// those of other kinds do not count: all that it maps needs its L1 entries.
+func (o *ownerList) before(x *hostIndex, r *reference, cluster uint64) uint64 {
+	if l := x.walk.tables.words.word(cluster); r.kind == HostL2Table && l != 0 && r.problems&Unaligned == 0 {
+		return x.walk.tables.references(cluster, l) - r.weight
+	}
+	return x.labels.references(cluster, x.labels.words.word(cluster))
 }
 
 // sort puts the entries into the order of the clusters, those of one in the

@@ -13,14 +13,22 @@ const (
 	refcountMask = ^uint64(1<<9 - 1)
 )
 
+// refcountTableError returns why the refcount table is not read, as an [*Error].
+func (img *Image) refcountTableError() error {
+	v := validity{img: img}
+	v.refcountTable()
+	for _, e := range v.errs {
+		return errorf(SectionRefcountTable, e.Offset, e.Kind, "%s", e.Detail)
+	}
+	return nil
+}
+
 // refcountTable returns where the refcount table lies: its offset in bytes, and
 // its entries as far as the file reaches. The error is an [*Error]: the table is
 // not read, or the file ends inside it.
 func (img *Image) refcountTable() (offset, entries uint64, err error) {
-	v := validity{img: img}
-	v.refcountTable()
-	for _, e := range v.errs {
-		return 0, 0, errorf(SectionRefcountTable, e.Offset, e.Kind, "%s", e.Detail)
+	if err := img.refcountTableError(); err != nil {
+		return 0, 0, err
 	}
 	offset, entries = img.header.RefcountTableOffset, img.geometry.RefcountTableEntries
 	if there := (img.src.size - min(offset, img.src.size)) / refcountEntrySize; there < entries {
@@ -132,7 +140,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	default:
 		err = r.load(i, block)
 	}
-	if err == nil && j < r.there {
+	if j < r.there {
 		return r.run(cluster, limit)
 	}
 	return refcount{}, min(limit, per-j), r.once(i, err)
@@ -166,7 +174,7 @@ func (r *refcounts) one(cluster uint64) (refcount, error) {
 	return refcount{refcountAt(p, cluster%per-first, order), true}, nil
 }
 
-// load takes the i-th block in hand.
+// load takes the i-th block in hand, as far as the file has it.
 func (r *refcounts) load(i, block uint64) error {
 	size := r.img.geometry.ClusterSize
 	p, err := r.block.bytes(SectionRefcountBlock, block, size, size)

@@ -35,11 +35,12 @@ func newStructures(img *Image, yield func(error) bool) *structures {
 			s.fail(err) // what lies behind it is not found
 		}
 	}
-	offset, entries, err := img.refcountTable()
-	if err != nil {
+	if _, _, err := img.refcountTable(); err != nil {
 		s.fail(err)
 	}
-	s.add(structure{HostRefcountTable, OwnerImage, offset, entries * refcountEntrySize, fieldOffset("refcount_table_offset")})
+	if offset, length := h.RefcountTableOffset, g.RefcountTableEntries*refcountEntrySize; img.refcountTableError() == nil {
+		s.all = append(s.all, structure{HostRefcountTable, OwnerImage, offset, length, fieldOffset("refcount_table_offset")})
+	}
 	if err := img.l1Error(nil); err != nil {
 		s.fail(err)
 	} else {
