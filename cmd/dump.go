@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -66,7 +67,7 @@ func runDump(rep *report, o dumpOptions) error {
 		func() error { return dumpSummary(rep, g) },
 		func() error { return dumpExtensions(rep, g) },
 		func() error { return dumpSnapshots(rep, g) },
-		rep.img.Supported,
+		func() error { return dumpUnsupported(rep) },
 		func() error { return dumpHost(rep, g, o, selected) },
 		func() error { return dumpGuest(rep, g, o, selected) },
 	} {
@@ -131,6 +132,15 @@ func dumpSnapshots(rep *report, g qcow2.Geometry) error {
 	d := dumpLines{img: rep.img, g: g}
 	s.Line = d.snapshot
 	return listSnapshots(rep, s)
+}
+
+// dumpUnsupported ends the dump of an image whose tables cannot be understood.
+func dumpUnsupported(rep *report) error {
+	err := rep.img.Supported()
+	if err != nil {
+		err = cmp.Or(dumpNothing(rep, "host"), dumpNothing(rep, "guest"), err)
+	}
+	return err
 }
 
 // dumpHost prints what the host clusters hold, if that is wanted.
