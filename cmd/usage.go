@@ -52,6 +52,7 @@ func usageOwners() *render.Section {
 		Title:  "By owner",
 		Layout: render.LayoutList,
 		Columns: []render.Column{
+			{Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Show: render.InTable | render.InPlain},
 			{Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText},
 			{Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
 			{Key: "name", Title: "NAME", Kind: render.KindImageText, Drop: 2},
@@ -163,12 +164,12 @@ func listOwners(rep *report, u *qcow2.Usage) error {
 	}
 	rep.Section(usageOwners())
 	owners := u.Owners
-	row := func(o qcow2.OwnerUsage, id, index, name render.Value) error {
-		return rep.Row([]render.Value{id, index, name,
+	row := func(o qcow2.OwnerUsage, owner, id, index, name render.Value) error {
+		return rep.Row([]render.Value{owner, id, index, name,
 			render.Size(o.Referenced), render.Size(o.Exclusive), render.Size(o.Shared), render.Size(o.VMState)})
 	}
 	if len(owners) > 0 && owners[0].Owner == qcow2.OwnerActive {
-		if err := row(owners[0], render.Null, render.Null, render.Null); err != nil {
+		if err := row(owners[0], render.Enum(0), render.Null, render.Null, render.Null); err != nil {
 			return err
 		}
 		owners = owners[1:]
@@ -180,7 +181,7 @@ func listOwners(rep *report, u *qcow2.Usage) error {
 		if owners[0].Owner != qcow2.Owner(s.Index) {
 			continue // its L1 table cannot be read
 		}
-		if err := row(owners[0], render.ImageText(s.ID), render.Uint(uint64(s.Index)), render.ImageText(s.Name)); err != nil {
+		if err := row(owners[0], render.Enum(1), render.ImageText(s.ID), render.Uint(uint64(s.Index)), render.ImageText(s.Name)); err != nil {
 			return err
 		}
 		owners = owners[1:]
