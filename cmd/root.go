@@ -61,7 +61,8 @@ func (a *app) newRootCommand() *cobra.Command {
 		Use:   "qinspect COMMAND [flags] IMAGE",
 		Short: "Look inside qcow2 disk images",
 		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots,
-where every guest address lies, and what every host cluster holds.
+where every guest address lies, what every host cluster holds, whether all is
+consistent, and where the bytes went.
 
 It reads metadata only, never writes, takes no lock, needs no QEMU, and opens
 no file that an image names.`,

@@ -20,7 +20,10 @@
 //   - [Image.Snapshots] yields the snapshot table, [Image.FindSnapshot] finds
 //     one in it;
 //   - [Image.Guest] yields where the guest addresses lie, of the active image or
-//     of a snapshot.
+//     of a snapshot;
+//   - [Image.Host] yields what the host clusters hold, and who refers to them;
+//   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
+//     went.
 //
 // # The format in brief
 //
@@ -60,7 +63,7 @@
 // its Damage field.
 //
 // [Image.HeaderErrors] judges the header alone, [Mapping].Problems one entry: an
-// image without either can still be inconsistent.
+// image without either can still be inconsistent. [Image.Check] judges the whole.
 //
 // Names in an image are arbitrary bytes. Escape them before they reach a
 // terminal.
