@@ -47,7 +47,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		for _, name := range names {
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
 			p := newProgress(a.Stderr, name)
-			if isTerminal(a.Stdout) {
+			if terminal(a.Stdout) != nil {
 				out.before = p.hide
 			}
 			c, err := a.loadOne(cmd.Context(), r, doc, p, show)
@@ -161,18 +161,21 @@ func (s *stickyWriter) Write(p []byte) (int, error) {
 // terminalWidth returns the width of the terminal that w is, in columns, and 0
 // when it is none.
 func terminalWidth(w io.Writer) int {
-	if !isTerminal(w) {
+	f := terminal(w)
+	if f == nil {
 		return 0
 	}
-	width, _, err := term.GetSize(int(w.(*os.File).Fd()))
+	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil {
 		return 0
 	}
 	return width
 }
 
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+// terminal returns the terminal that w is, or nil.
+func terminal(w io.Writer) *os.File {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
 }

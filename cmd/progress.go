@@ -35,7 +35,7 @@ type progress struct {
 // newProgress returns a progress for the image with a name, nil where standard
 // error is no terminal that can draw.
 func newProgress(stderr io.Writer, name string) *progress {
-	if !isTerminal(stderr) || os.Getenv("TERM") == "dumb" {
+	if terminal(stderr) == nil || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
 	return &progress{terminal: stderr, name: name, now: time.Now}

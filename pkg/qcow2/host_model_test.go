@@ -54,7 +54,7 @@ func newHostModel(t *testing.T, img *qcow2.Image, file []byte) *hostModel {
 	m := &hostModel{file, uint64(img.Size()), img, img.Header(), g, map[uint64][]hostRef{}, map[uint64]qcow2.Problems{}}
 	m.structures()
 	m.refcountBlocks()
-	m.eachL1(func(owner qcow2.Owner, offset, n, disk uint64) {
+	m.eachL1(func(owner qcow2.Owner, offset, n, _ uint64) {
 		for i := range n {
 			m.l1Entry(owner, offset, i)
 		}
@@ -112,7 +112,7 @@ func (m *hostModel) structures() {
 		}
 		end = s.Offset + 40 + uint64(s.ExtraSize) + uint64(len(s.ID)+len(s.Name))
 	}
-	m.eachL1(func(owner qcow2.Owner, offset, n, _ uint64) {
+	m.eachL1(func(owner qcow2.Owner, offset, _, _ uint64) {
 		m.structure(qcow2.HostL1Table, owner, offset, m.l1Size(owner)*8, entries[0])
 		entries = entries[1:]
 	})
@@ -181,13 +181,13 @@ func (m *hostModel) l2Table(owner qcow2.Owner, l1, i, vmState uint64) {
 		if !p.HasHost || gm.dataFile() {
 			continue
 		}
-		m.data(owner, p, word, at, i, j, vmState)
+		m.data(owner, p, at, i, j, vmState)
 	}
 }
 
 // data adds the reference of an L2 entry whose mapping, as in an empty file, is
 // p.
-func (m *hostModel) data(owner qcow2.Owner, p qcow2.Mapping, word, at, i, j, vmState uint64) {
+func (m *hostModel) data(owner qcow2.Owner, p qcow2.Mapping, at, i, j, vmState uint64) {
 	kind, end := qcow2.HostData, p.HostOffset+m.g.ClusterSize
 	switch p.Kind {
 	case qcow2.MappingCompressed:

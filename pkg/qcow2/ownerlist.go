@@ -75,7 +75,7 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 	}
 	for _, e := range o.of(cluster) {
 		kind, entry := e.label.kind(), x.labels.place(e.label)*8
-		more := true
+		var more bool
 		switch {
 		case kind <= HostBitmapData:
 			more = one(x.imageReference(r, cluster, e.label))

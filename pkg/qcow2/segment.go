@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
+	"sort"
 )
 
 // A span is a range of the file that holds table entries of 8 bytes.
@@ -68,11 +69,11 @@ func segments(spans []span) []segment {
 	n := uint64(0)   // those that it is in
 	from := uint64(0)
 	for _, e := range edges {
-		for len(open) > 0 && spans[open[0]].to <= from {
+		for open.Len() > 0 && spans[open.IntSlice[0]].to <= from {
 			heap.Pop(&open)
 		}
 		if n > 0 && e.at > from {
-			all = append(all, segment{from, e.at, open[0], n})
+			all = append(all, segment{from, e.at, open.IntSlice[0], n})
 		}
 		from = e.at
 		if e.at == spans[e.span].from {
@@ -86,15 +87,18 @@ func segments(spans []span) []segment {
 }
 
 // intHeap implements heap.Interface.
-type intHeap []int
+type intHeap struct{ sort.IntSlice }
 
-func (h intHeap) Len() int           { return len(h) }
-func (h intHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h intHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *intHeap) Push(x any)        { *h = append(*h, x.(int)) }
+// Push implements heap.Interface.
+func (h *intHeap) Push(x any) {
+	n, _ := x.(int) // nothing else is pushed
+	h.IntSlice = append(h.IntSlice, n)
+}
+
+// Pop implements heap.Interface.
 func (h *intHeap) Pop() any {
-	last := len(*h) - 1
-	x := (*h)[last]
-	*h = (*h)[:last]
+	last := h.Len() - 1
+	x := h.IntSlice[last]
+	h.IntSlice = h.IntSlice[:last]
 	return x
 }

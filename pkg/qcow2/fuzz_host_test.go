@@ -1,0 +1,107 @@
+package qcow2_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// hostSeeds are images of every kind, small as fuzzing wants them.
+func hostSeeds() [][]byte {
+	var seeds [][]byte
+	for _, image := range []qcow2test.Image{
+		{ClusterBits: 9, Size: 80 << 9, Clusters: kinds{0: data, 1: data, 2: zero, 4: zeroAllocated, 63: data, 64: data, 90: data}},
+		{ClusterBits: 9, Version: 2, Size: 1000, Clusters: kinds{0: data}, Compressed: map[uint64]qcow2test.Compressed{1: {Offset: 9, Sectors: 2}}},
+		{ClusterBits: 9, Size: 4 << 9, RefcountBits: 4, Clusters: kinds{0: data}, Snapshots: []qcow2test.Snapshot{{ID: "1", VMStateSize: 1}, {ID: "2", DiskSize: 9 << 9, Clusters: kinds{8: data, 70: data}}}},
+		{ClusterBits: 9, Size: 4 << 9, Bitmaps: []qcow2test.Bitmap{{Name: "b", GranularityBits: 9}}},
+	} {
+		b := image.Build()
+		seeds = append(seeds, b.Bytes, image.Build().Set("l1[0]", b.Get("l1_table_offset")|1).Bytes)
+	}
+	return seeds
+}
+
+// FuzzHost: whatever the bytes, Host, Check and Usage end, and agree: lengths
+// add up to the size of the file, a cluster has as many owners as references,
+// two checks are equal, and usage is the sum over host.
+func FuzzHost(f *testing.F) {
+	for _, seed := range hostSeeds() {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		img := openFuzzed(t, p)
+		if img == nil || img.Supported() != nil {
+			return
+		}
+		kinds := map[qcow2.HostKind]uint64{}
+		references := map[uint64]uint64{}
+		end := uint64(0)
+		for r, err := range img.Host(t.Context(), qcow2.HostOptions{PerCluster: true}) {
+			if err != nil {
+				asError(t, err)
+				continue
+			}
+			if r.Offset != end || r.Length == 0 {
+				t.Fatalf("%+v, but the cluster before ends at %#x", r, end)
+			}
+			end += r.Length
+			kinds[r.Kind] += r.Length
+			references[r.Offset] = r.References
+		}
+		if end != uint64(img.Size()) {
+			t.Fatalf("the last cluster ends at %#x, the file at %#x", end, img.Size())
+		}
+		fuzzOwners(t, img, references)
+		fuzzCheck(t, img)
+		fuzzUsage(t, img, kinds)
+	})
+}
+
+// fuzzOwners holds the references of each cluster against their number, up to a
+// limit: an image can have more than there is time for.
+func fuzzOwners(t *testing.T, img *qcow2.Image, references map[uint64]uint64) {
+	t.Helper()
+	const limit = 8
+	owners := map[uint64]uint64{}
+	for r, err := range img.Host(t.Context(), qcow2.HostOptions{Owners: true, Limit: limit}) {
+		if err == nil && r.HasReference {
+			owners[r.Offset]++
+		}
+	}
+	for offset, n := range references {
+		if want := min(n, limit); owners[offset] != want {
+			t.Errorf("%d owners of the cluster at %#x, which has %d references", owners[offset], offset, n)
+		}
+	}
+}
+
+func fuzzCheck(t *testing.T, img *qcow2.Image) {
+	t.Helper()
+	first, result := check(t, img)
+	second, again := check(t, img)
+	if !slices.Equal(first, second) || result != again {
+		t.Errorf("two checks differ (-first +second):\n%s", cmp.Diff(first, second))
+	}
+}
+
+func fuzzUsage(t *testing.T, img *qcow2.Image, kinds map[qcow2.HostKind]uint64) {
+	t.Helper()
+	u, err := img.Usage(t.Context(), qcow2.UsageOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range u.Kinds {
+		if k.Bytes != kinds[k.Kind] {
+			t.Errorf("usage has %d bytes of %s, host %d", k.Bytes, k.Kind, kinds[k.Kind])
+		}
+	}
+	for _, o := range u.Owners {
+		if o.Exclusive+o.Shared != o.Referenced || o.VMState > o.Referenced || o.Referenced > u.FileSize {
+			t.Errorf("%+v of a file of %d bytes", o, u.FileSize)
+		}
+	}
+}
