@@ -110,3 +110,88 @@ func ExampleFields() {
 	//  80 compatible_features: bit 0 lazy refcounts
 	//  88 autoclear_features: bit 0 bitmaps extension valid, 1 raw external data
 }
+
+func ExampleImage_Host() {
+	img, err := qcow2.OpenFile("../../testdata/images/snapshots.qcow2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer img.Close()
+
+	o := qcow2.HostOptions{Offset: 0xe00, Length: 1, Owners: true} // who refers to this cluster?
+	for r, err := range img.Host(context.Background(), o) {
+		switch {
+		case err != nil:
+			log.Print(err) // references that are hidden
+		case r.HasReference:
+			fmt.Printf("%#x: %v of owner %d, guest offset %#x, entry at %#x\n", r.Offset, r.Kind, r.Reference.Owner, r.Reference.GuestOffset, r.Reference.Entry)
+		default:
+			fmt.Printf("%#x: %v\n", r.Offset, r.Kind)
+		}
+	}
+	// Output:
+	// 0xe00: data of owner -1, guest offset 0x400, entry at 0x5210
+	// 0xe00: data of owner 0, guest offset 0x400, entry at 0x810
+	// 0xe00: data of owner 1, guest offset 0x400, entry at 0x2e10
+	// 0xe00: data of owner 2, guest offset 0x400, entry at 0x2e10
+}
+
+func ExampleImage_Check() {
+	file := qcow2test.Image{
+		ClusterBits: 9, Size: 1 << 20,
+		Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data},
+		Patches:  map[string]uint64{"l2[0][1]": 0}, // the cluster that it led to leaks
+	}.Build()
+	img, err := qcow2.Open(file.Reader(), int64(len(file.Bytes)))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	result, err := img.Check(context.Background(), qcow2.CheckOptions{
+		Finding: func(f *qcow2.Finding) bool {
+			fmt.Printf("%v: %v, %d bytes at %#x, refcount %d, references %d\n", f.Severity, f.Kind, f.Length, f.Offset, f.Refcount, f.References)
+			return true // go on
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d corruptions, %d leaks\n", result.Corruptions, result.Leaks)
+	// Output:
+	// leak: leak, 512 bytes at 0x800, refcount 1, references 0
+	// 0 corruptions, 1 leaks
+}
+
+func ExampleImage_Usage() {
+	img, err := qcow2.OpenFile("../../testdata/images/snapshots.qcow2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer img.Close()
+
+	u, err := img.Usage(context.Background(), qcow2.UsageOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, k := range u.Kinds {
+		if k.Clusters > 0 {
+			fmt.Printf("%v: %d bytes\n", k.Kind, k.Bytes)
+		}
+	}
+	for _, o := range u.Owners {
+		if o.Owner != qcow2.OwnerActive {
+			fmt.Printf("deleting snapshot @%d frees %d bytes\n", o.Owner, o.Exclusive)
+		}
+	}
+	// Output:
+	// header: 512 bytes
+	// refcount-table: 512 bytes
+	// l1-table: 2048 bytes
+	// snapshot-table: 512 bytes
+	// refcount-block: 512 bytes
+	// l2-table: 2560 bytes
+	// data: 20480 bytes
+	// deleting snapshot @0 frees 5120 bytes
+	// deleting snapshot @1 frees 512 bytes
+	// deleting snapshot @2 frees 512 bytes
+}

@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -231,12 +232,18 @@ func TestGuestAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// denseImage returns an image of n full L2 tables, and the size of its file,
-// whose data are not there. The i-th cluster has the host cluster i·stride of
-// as many as there are guest clusters: stride is odd.
+// denseImage returns a healthy image of n full L2 tables, and the size of its
+// file, whose data are not there. The i-th cluster has the host cluster i·stride
+// of as many as there are guest clusters: stride is odd.
 func denseImage(n, stride uint64) (b *qcow2test.Built, size int64) {
-	const cluster, entries = 1 << 16, 1 << 13
+	const cluster, entries, refcounts = 1 << 16, 1 << 13, 1 << 15
 	b = qcow2test.Image{Size: n * cluster * entries}.Build()
+	ones := bytes.Repeat([]byte{0, 1}, refcounts)
+	copy(b.Bytes[b.Get("refcount_table[0]"):], ones)
+	for i := range n * entries / refcounts {
+		binary.BigEndian.PutUint64(b.Bytes[b.Get("refcount_table_offset")+(i+1)*8:], uint64(len(b.Bytes)))
+		b.Bytes = append(b.Bytes, ones...)
+	}
 	first := uint64(len(b.Bytes))
 	data := first + n*cluster
 	for i := range n * entries {

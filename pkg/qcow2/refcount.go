@@ -133,7 +133,8 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	entry := binary.BigEndian.Uint64(p)
 	switch block := entry & refcountMask; {
 	case block == 0:
-		n := uint64(runLength(p, entry, 0))
+		wanted := ceilDiv(j+min(limit, uint64(len(p))*per), per) // no more, or short steps would count it all again and again
+		n := uint64(runLength(p[:min(wanted*refcountEntrySize, uint64(len(p)))], entry, 0))
 		return refcount{known: true}, min(limit, n*per-j), nil
 	case block%r.img.geometry.ClusterSize != 0 || block >= r.img.src.size:
 		return refcount{}, min(limit, per-j), nil
