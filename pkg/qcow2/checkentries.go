@@ -66,7 +66,7 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 	host, copied := r.entry.HostOffset(), r.entry.Copied()
 	shift := c.img.geometry.ClusterBits
 	if c.img.hasDataFile() {
-		return true // its clusters have no refcount
+		return copied || !c.img.hasHost(r.entry) || c.reportNotCopied(r)
 	}
 	if host == 0 {
 		for i := range r.n {
@@ -88,6 +88,20 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 			}
 		}
 		i += uint64(len(words))
+	}
+	return true
+}
+
+// reportNotCopied reports entries that lead to the data file. Its clusters have no
+// refcounts, and are always the image's own.
+func (c *checker) reportNotCopied(r *l2Run) bool {
+	for i := range r.n {
+		if !c.report(Finding{
+			Severity: SeverityError, Kind: FindingCopiedFlag, Entry: r.at + i*c.img.geometry.L2EntrySize, HasEntry: true,
+			Detail: "COPIED is not set in an entry that leads to the data file",
+		}) {
+			return false
+		}
 	}
 	return true
 }
