@@ -96,7 +96,16 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 		return exitOK, &exitError{exitInterrupted}
 	}
 	rep.failures.complain(a, doc.Filename)
+	if rep.img != nil && rep.img.Changed() {
+		a.complain(doc.Filename, errChanged)
+	}
 	return rep.failures.code, nil
+}
+
+// errChanged says that what was printed may not be of one moment.
+var errChanged = &hintError{
+	errors.New("the file has changed while it was read: what it says may not fit together"),
+	"look again when nothing writes to it",
 }
 
 // options returns how images are to be read.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/qinspect/qinspect/cmd"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
@@ -92,5 +93,43 @@ func TestManyErrors(t *testing.T) {
 	}
 	if n := strings.Count(complaints.String(), "\n"); n != 1001 {
 		t.Errorf("%d lines on standard error, want 1001", n)
+	}
+}
+
+// A touchWriter changes a file at the first write, as a running machine would.
+type touchWriter struct {
+	bytes.Buffer
+	touch func()
+}
+
+func (w *touchWriter) Write(p []byte) (int, error) {
+	w.touch()
+	return w.Buffer.Write(p)
+}
+
+// TestChangedFile: a file that changes while it is read is shown, with a word of
+// warning.
+func TestChangedFile(t *testing.T) {
+	const want = "qinspect: %s: the file has changed while it was read: what it says may not fit together\n" +
+		"qinspect: hint: look again when nothing writes to it\n"
+	for change, touch := range map[string]func(name string) error{
+		"nothing":  func(string) error { return nil },
+		"longer":   func(name string) error { return os.Truncate(name, 1<<20) },
+		"shorter":  func(name string) error { return os.Truncate(name, 1<<10) },
+		"modified": func(name string) error { return os.Chtimes(name, time.Time{}, time.Unix(1, 0)) },
+	} {
+		name := imageFile(t, qcow2test.Image{ClusterBits: 9, Size: 1 << 20}.Build())
+		out, complaints := &touchWriter{touch: func() {
+			if err := touch(name); err != nil {
+				t.Error(err)
+			}
+		}}, &bytes.Buffer{}
+		code := cmd.Execute(t.Context(), cmd.Process{Args: []string{"header", name}, Stdout: out, Stderr: complaints})
+		if code != 0 {
+			t.Errorf("%s: exit status %d", change, code)
+		}
+		if changed := complaints.String() == fmt.Sprintf(want, name); changed != (change != "nothing") || !changed && complaints.Len() > 0 {
+			t.Errorf("%s: complaints %q", change, complaints)
+		}
 	}
 }

@@ -12,7 +12,8 @@ import (
 // A File is an [Image] in a file or on a block device.
 type File struct {
 	*Image
-	f *os.File
+	f      *os.File
+	opened fs.FileInfo // as it was when it was opened
 }
 
 // OpenFile opens the named regular file or block device, for reading only, and
@@ -22,6 +23,10 @@ func OpenFile(name string, opts ...Option) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	size, err := f.Seek(0, io.SeekEnd) // a block device has no size otherwise
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -30,7 +35,8 @@ func OpenFile(name string, opts ...Option) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &File{Image: img, f: f}, nil
+	img.src.nextData = nextData(f)
+	return &File{Image: img, f: f, opened: info}, nil
 }
 
 // openSeekable opens what can be read at any offset. It looks before it opens:
@@ -74,6 +80,15 @@ func unseekable(mode fs.FileMode) string {
 
 // Close closes the file.
 func (f *File) Close() error { return f.f.Close() }
+
+// Changed reports whether the size of the file or the time of its last change is
+// not what it was when it was opened: what was read of it since, such as of the
+// disk of a running machine, may not fit together. Of a block device that is not
+// known.
+func (f *File) Changed() bool {
+	info, err := f.f.Stat()
+	return err == nil && (info.Size() != f.opened.Size() || info.Mode().IsRegular() && !info.ModTime().Equal(f.opened.ModTime()))
+}
 
 // AllocatedBytes returns how much space the file takes on its file system, in
 // bytes, holes left out; ok is false where that is not known, such as on a

@@ -58,6 +58,9 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 		if l == 0 || w.tables.place(l) != at/8 || !wanted(cluster) {
 			return true
 		}
+		if t.inHole(table) {
+			return w.alive()
+		}
 		p, err := t.l2Table(entries)
 		if err != nil {
 			return w.sink.fail(err) && w.alive()

@@ -11,6 +11,9 @@ import (
 type source struct {
 	r    io.ReaderAt
 	size uint64 // bytes
+	// nextData, if not nil, tells where the file has data and holes from an
+	// offset on; see [holeFinder].
+	nextData func(off uint64) (data, hole uint64)
 }
 
 // read returns the n bytes at off, which are what. It allocates nothing when

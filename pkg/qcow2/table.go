@@ -68,16 +68,20 @@ type tableWalk struct {
 	img *Image
 	l1  l1Table
 
-	need     uint64 // entries that the disk needs
+	need uint64 // entries that the disk needs
+	// skip, if not nil, reports whether to take the i-th L1 entry for 0.
+	skip     func(i uint64, e L1Entry) bool
 	l1Window window
 	l2Window window
+	holes    holeFinder
+	empty    bool // the last L2 table was all zeros: others may lie in the same hole
 
 	cur l2Run // what yield is given
 }
 
 // newTableWalk returns a walk for a disk of size bytes.
 func newTableWalk(ctx context.Context, img *Image, l1 l1Table, size uint64) *tableWalk {
-	return &tableWalk{ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size), l1Window: window{src: &img.src}, l2Window: window{src: &img.src}}
+	return &tableWalk{ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size), l1Window: window{src: &img.src}, l2Window: window{src: &img.src}, holes: holeFinder{src: &img.src}}
 }
 
 // l1Entries returns the entries from the i-th on: l1Piece of them, fewer at the
@@ -101,7 +105,15 @@ func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
 		}
 		n += size
 	}
-	return w.l2Window.bytes(SectionL2Table, first, size, n)
+	p, err := w.l2Window.bytes(SectionL2Table, first, size, n)
+	w.empty = runLength(p, 0, 0)*8 == len(p)
+	return p, err
+}
+
+// inHole reports whether the L2 table at an offset is all zeros, without reading
+// it. An image can claim millions of them in a hole.
+func (w *tableWalk) inHole(table uint64) bool {
+	return w.empty && w.holes.in(table, w.img.geometry.ClusterSize)
 }
 
 // An l2Run is one entry of an L2 table, or several neighbours that each go on
@@ -204,12 +216,16 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 	if entry.Reserved() != 0 && !yield(nil, w.reservedError(i, entry)) {
 		return false
 	}
-	if entry.L2Offset() == 0 { // reserved bits or COPIED without an offset
+	if entry.L2Offset() == 0 || w.skip != nil && w.skip(i, entry) { // 0: reserved bits or COPIED without an offset
 		w.cur = l2Run{guest: from, n: to - from}
 		return yield(&w.cur, nil)
 	}
 	if err := w.entryError(i, entry); err != nil {
 		return yield(nil, err)
+	}
+	if w.inHole(entry.L2Offset()) {
+		w.cur = l2Run{guest: from, n: to - from}
+		return yield(&w.cur, nil)
 	}
 	p, err := w.l2Table(entries)
 	if err != nil {

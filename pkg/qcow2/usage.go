@@ -124,21 +124,3 @@ func (u *Usage) addHost(ctx context.Context, img *Image, o UsageOptions) error {
 	u.Tail = u.FileSize - min(u.ImageEndOffset, u.FileSize)
 	return nil
 }
-
-// addMapped adds up the guest addresses.
-func (u *Usage) addMapped(ctx context.Context, img *Image) {
-	for m, err := range img.Guest(ctx, GuestOptions{Mapped: true}) {
-		if err != nil {
-			continue // Host has said it
-		}
-		switch m.Kind {
-		case MappingUnallocated:
-			continue
-		case MappingZero:
-			u.Mapped.Zero += m.Length
-		case MappingZeroAllocated:
-			u.Mapped.Preallocated += m.Length
-		}
-		u.Mapped.Bytes += m.Length
-	}
-}

@@ -1,0 +1,62 @@
+package qcow2_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// TestHoles: L2 tables in a hole of a file are taken for what they are, zeros,
+// also where one that is not empty lies between them.
+func TestHoles(t *testing.T) {
+	const tables, hole = 4096, 1 << 20
+	b := qcow2test.Image{ClusterBits: 9, Size: tables << 15, Clusters: kinds{3: data}}.Build()
+	l1 := b.Get("l1_table_offset")
+	for i := range uint64(tables) {
+		binary.BigEndian.PutUint64(b.Bytes[l1+i*8:], copied|(hole+i*512))
+	}
+	file := filepath.Join(t.TempDir(), "image.qcow2")
+	if err := os.WriteFile(file, b.Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const full = 3000
+	if err := f.Truncate(hole + tables*512); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(binary.BigEndian.AppendUint64(nil, copied|b.Get("l2[0][3]")), hole+full*512); err != nil {
+		t.Fatal(err)
+	}
+	inFile, err := qcow2.OpenFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inFile.Close()
+	p, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inMemory := open(t, &qcow2test.Built{Bytes: p})
+	wantRows(t, inFile.Image, qcow2.GuestOptions{Mapped: true}, fmt.Sprintf("%#x+0x200 data %#x", full<<15, b.Get("l2[0][3]")&^copied))
+	for _, o := range []qcow2.GuestOptions{{}, {PerCluster: true}} {
+		if diff := cmp.Diff(rows(t, inMemory, o), rows(t, inFile.Image, o)); diff != "" {
+			t.Errorf("%+v (-in memory +in the file):\n%s", o, diff)
+		}
+	}
+	want, wantResult := check(t, inMemory)
+	got, result := check(t, inFile.Image)
+	if diff := cmp.Diff(want, got); diff != "" || result != wantResult {
+		t.Errorf("%+v and %+v (-in memory +in the file):\n%s", wantResult, result, diff)
+	}
+}
