@@ -143,6 +143,8 @@ func (img *Image) Bitmaps(d BitmapDirectory) iter.Seq2[Bitmap, error] {
 		if n := c.left(); n > 0 {
 			yield(Bitmap{}, errorf(SectionBitmapDirectory, c.off, ErrCorrupt,
 				"%d bytes are left of the directory behind its %d entries", n, d.NbBitmaps))
+		} else if x, ok := img.Extension(ExtBitmaps); ok && d.Reserved != 0 {
+			yield(Bitmap{}, errorf(SectionExtensions, x.Offset+extensionHeaderLength+4, ErrCorrupt, "the reserved field of the bitmaps extension is %#x", d.Reserved))
 		}
 	}
 }
@@ -193,7 +195,13 @@ func (img *Image) bitmapAt(c *cursor) (Bitmap, error) {
 	}
 	b.Name = string(name)
 	b.Damage = img.bitmapDamage(&b)
-	return b, c.pad(b.Offset)
+	if err := c.pad(b.Offset); err != nil {
+		return b, err
+	}
+	if (c.off-b.Offset)%8 != 0 {
+		b.Damage = append(b.Damage, errorf(SectionBitmapDirectory, c.off, ErrCorrupt, "the directory ends before the padding of the entry"))
+	}
+	return b, nil
 }
 
 // bitmapSizeDamage judges the size of the bitmap that the table leads to.
@@ -203,8 +211,11 @@ func (img *Image) bitmapSizeDamage(b *Bitmap, bad func(at uint64, kind error, fo
 	switch {
 	case n > img.limits.BitmapBytes:
 		bad(8, ErrLimit, "a bitmap of %d bytes is above the limit of %d (BitmapBytes)", n, img.limits.BitmapBytes)
-	case ok && b.Flags&BitmapInUse == 0 && ceilDiv(ceilDiv(img.geometry.VirtualSize, granularity), 8) > n:
-		bad(8, ErrCorrupt, "the bitmap table has %d entries, too few for a disk of %d bytes at this granularity", b.TableSize, img.geometry.VirtualSize)
+	case ok && b.Flags&BitmapInUse == 0: // one in use is not loaded
+		bytes := ceilDiv(ceilDiv(img.geometry.VirtualSize, granularity), 8)
+		if need := ceilDiv(bytes, img.geometry.ClusterSize); uint64(b.TableSize) != need {
+			bad(8, ErrCorrupt, "the bitmap table has %d entries, but a disk of %d bytes at this granularity needs %d", b.TableSize, img.geometry.VirtualSize, need)
+		}
 	}
 }
 

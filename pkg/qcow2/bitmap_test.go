@@ -105,7 +105,7 @@ func TestBitmapTooSmall(t *testing.T) {
 }
 
 func TestBitmapsOfOneName(t *testing.T) {
-	got, err := bitmaps(t, open(t, qcow2test.Image{Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "b"}, {Name: "a"}}}.Build()))
+	got, err := bitmaps(t, open(t, qcow2test.Image{Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "b"}, {Name: "a"}}}.Build()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestBrokenBitmapDirectory(t *testing.T) {
 
 // TestBitmapExtraData holds that extra data are skipped, not read as a name.
 func TestBitmapExtraData(t *testing.T) {
-	b := qcow2test.Image{Bitmaps: []qcow2test.Bitmap{{Name: "EXTRADATname"}}}.Build()
+	b := qcow2test.Image{Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "EXTRADATname"}}}.Build()
 	b.Set("bitmap[0].extra_data_size", 8).Set("bitmap[0].name_size", 4)
 	got, err := bitmaps(t, open(t, b))
 	if err != nil {

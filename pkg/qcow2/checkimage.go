@@ -19,6 +19,9 @@ func (c *checker) checkImage() {
 	if h.IncompatibleFeatures&Corrupt != 0 {
 		c.remark(SeverityWarning, FindingCorrupt, "incompatible_features", "the corrupt bit is set: QEMU found damage, and opens the image for reading only")
 	}
+	if h.AutoclearFeatures&RawExternalData != 0 && !c.img.hasDataFile() {
+		c.remark(SeverityError, FindingHeader, "autoclear_features", "bit 1 (raw external data) is set, but there is no external data file")
+	}
 	if h.Padding != [7]byte{} {
 		c.remark(SeverityNote, FindingHeaderPadding, "compression_type", "the padding behind compression_type is %x, not zeros", h.Padding)
 	}

@@ -1,7 +1,6 @@
 package qcow2_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -11,28 +10,6 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
-
-// luksHeader returns a LUKS version 1 header with one enabled key slot.
-func luksHeader(cipher, mode string, keyBytes uint32) []byte {
-	p := make([]byte, 592)
-	copy(p, "LUKS\xba\xbe\x00\x01")
-	copy(p[8:], cipher)
-	copy(p[40:], mode)
-	copy(p[72:], "sha256")
-	binary.BigEndian.PutUint32(p[104:], 4096)
-	binary.BigEndian.PutUint32(p[108:], keyBytes)
-	binary.BigEndian.PutUint32(p[164:], 1234)
-	copy(p[168:], "7e16877b-bd1f-4f8b-86f3-e5f2c6f33d6d")
-	for i := range 8 {
-		slot := p[208+48*i:]
-		binary.BigEndian.PutUint32(slot, 0x0000dead)
-		binary.BigEndian.PutUint32(slot[40:], uint32(8+i))
-		binary.BigEndian.PutUint32(slot[44:], 4000)
-	}
-	binary.BigEndian.PutUint32(p[208+48:], 0x00ac71f3)
-	binary.BigEndian.PutUint32(p[208+48+4:], 5678)
-	return p
-}
 
 // openLUKS opens an image with the given LUKS header and decodes it.
 func openLUKS(t *testing.T, b *qcow2test.Built) (*qcow2.LUKS, error) {
@@ -50,7 +27,7 @@ func openLUKS(t *testing.T, b *qcow2test.Built) (*qcow2.LUKS, error) {
 }
 
 func TestLUKS(t *testing.T) {
-	l, err := openLUKS(t, qcow2test.Image{LUKS: luksHeader("aes", "cbc-essiv:sha256", 32)}.Build())
+	l, err := openLUKS(t, qcow2test.Image{LUKS: qcow2test.LUKSHeader("aes", "cbc-essiv:sha256", 32)}.Build())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +70,7 @@ func TestLUKSNames(t *testing.T) {
 
 func TestBrokenLUKS(t *testing.T) {
 	const offset, length = "extension[0].data[0]", "extension[0].data[1]"
-	header := luksHeader("aes", "xts-plain64", 64)
+	header := qcow2test.LUKSHeader("aes", "xts-plain64", 64)
 	tests := map[string]struct {
 		header  []byte
 		patches map[string]uint64
@@ -133,7 +110,7 @@ func TestLUKS2IsNamed(t *testing.T) {
 
 // TestLUKSCut ends the file inside the LUKS header.
 func TestLUKSCut(t *testing.T) {
-	b := qcow2test.Image{LUKS: luksHeader("aes", "xts-plain64", 64)}.Build()
+	b := qcow2test.Image{LUKS: qcow2test.LUKSHeader("aes", "xts-plain64", 64)}.Build()
 	if _, err := openLUKS(t, b.Truncate(65536+591)); !errors.Is(err, qcow2.ErrTruncated) {
 		t.Errorf("error %v, want truncated", err)
 	}

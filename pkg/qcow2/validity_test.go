@@ -167,7 +167,7 @@ func TestExtendedL2ClusterBits(t *testing.T) {
 // TestEncryptionContradiction has a LUKS header that crypt_method denies.
 func TestEncryptionContradiction(t *testing.T) {
 	for method, bad := range map[uint64]bool{0: true, 1: true, 2: false} {
-		b := qcow2test.Image{LUKS: luksHeader("aes", "xts-plain64", 64), L1Size: 1}.Build().Set("crypt_method", method)
+		b := qcow2test.Image{LUKS: qcow2test.LUKSHeader("aes", "xts-plain64", 64), L1Size: 1}.Build().Set("crypt_method", method)
 		errs := open(t, b).HeaderErrors()
 		if (len(errs) > 0) != bad || bad && !strings.Contains(errs[0].Detail, "is not 2 (LUKS), but there is an encryption header extension at 0x70") {
 			t.Errorf("crypt_method %d: %v", method, errs)

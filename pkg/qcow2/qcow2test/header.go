@@ -7,10 +7,12 @@ import (
 	"math/bits"
 )
 
-// The types of the extensions that the builder makes by itself.
+// The types of extensions.
 const (
-	extBitmaps    = 0x23852875
-	extEncryption = 0x0537be77
+	extDataFile     = 0x44415441
+	extFeatureNames = 0x6803f857
+	extBitmaps      = 0x23852875
+	extEncryption   = 0x0537be77
 )
 
 // header holds what the header says of the tables.

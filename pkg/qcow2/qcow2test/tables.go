@@ -81,6 +81,11 @@ func (w *writer) snapshot(off uint64, i int, s Snapshot, l1 uint64) {
 	put(32, 4, uint64(s.VMState32), "vm_state_size")
 	put(36, 4, uint64(len(extra)), "extra_data_size")
 	copy(w.buf[off+40:], extra)
+	for j, name := range []string{"vm_state_size_large", "disk_size", "icount"} {
+		if at := uint64(j) * 8; at+8 <= uint64(len(extra)) {
+			put(40+at, 8, binary.BigEndian.Uint64(extra[at:]), name)
+		}
+	}
 	copy(w.buf[off+40+uint64(len(extra)):], s.ID+s.Name)
 }
 

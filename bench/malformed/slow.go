@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// A slowImage is small, and claims a lot. Its file has a hole up to size bytes.
+type slowImage struct {
+	*qcow2test.Built
+	size int64
+}
+
+const (
+	l1Entries = 4 << 20
+	copied    = 1 << 63
+)
+
+// slowImages are images that take a reader long that believes them.
+func slowImages() map[string]slowImage {
+	return map[string]slowImage{
+		"one-l2-table":      {largeL1(1), 0},
+		"two-l2-tables":     {largeL1(2), 0},
+		"l2-tables-hole":    {l2Holes(), 1 << 42},
+		"65536-snapshots":   {manySnapshots(), 0},
+		"one-block":         {oneBlock(), 1 << 43},
+		"65535-bitmaps":     {manyBitmaps(), 0},
+		"terabytes-of-hole": {qcow2test.Image{Size: 1 << 50, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build(), 1 << 43},
+	}
+}
+
+// largeL1 has as many L1 entries as QEMU allows, which lead to n L2 tables in
+// turn.
+func largeL1(n uint64) *qcow2test.Built {
+	const perTable = 8192
+	clusters := map[uint64]qcow2test.Kind{}
+	for i := range n {
+		clusters[i*perTable] = qcow2test.Data
+	}
+	b := qcow2test.Image{Size: l1Entries * perTable << 16, L1Size: l1Entries, RefcountBits: 64, Clusters: clusters}.Build()
+	l1 := b.Get("l1_table_offset")
+	for i := range uint64(l1Entries) {
+		binary.BigEndian.PutUint64(b.Bytes[l1+i*8:], b.Get(fmt.Sprintf("l1[%d]", i%n)))
+	}
+	return b
+}
+
+// l2Holes has L1 entries that each lead to a table of its own in a hole.
+func l2Holes() *qcow2test.Built {
+	b := largeL1(1)
+	l1 := b.Get("l1_table_offset")
+	for i := range uint64(l1Entries) {
+		binary.BigEndian.PutUint64(b.Bytes[l1+i*8:], copied|(1<<36+i<<16))
+	}
+	return b
+}
+
+// manySnapshots has as many snapshots as QEMU allows, all with the L1 table of
+// the active image.
+func manySnapshots() *qcow2test.Built {
+	b := qcow2test.Image{Size: 1 << 40, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1 << 20: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "n"}}}.Build()
+	b.Set("snapshot[0].l1_table_offset", b.Get("l1_table_offset"))
+	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
+	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
+	for i := range 65536 {
+		b.Bytes = append(b.Bytes, entry...)
+		copy(b.Bytes[len(b.Bytes)-8:], fmt.Sprintf("%06x", i)) // id and name
+	}
+	return b
+}
+
+// oneBlock has a refcount table whose entries all lead to one block, in which no
+// two refcounts that follow each other are equal.
+func oneBlock() *qcow2test.Built {
+	const clusters = 128 // of the refcount table: 8 MiB
+	b := qcow2test.Image{Size: 1 << 30}.Build()
+	block := b.Get("refcount_table[0]")
+	for i := range uint64(1 << 15) {
+		binary.BigEndian.PutUint16(b.Bytes[block+i*2:], uint16(i))
+	}
+	b.Set("refcount_table_offset", uint64(len(b.Bytes))).Set("refcount_table_clusters", clusters)
+	for range clusters << 13 {
+		b.Bytes = binary.BigEndian.AppendUint64(b.Bytes, block)
+	}
+	return b
+}
+
+func manyBitmaps() *qcow2test.Built {
+	bitmaps := make([]qcow2test.Bitmap, 65535)
+	for i := range bitmaps {
+		bitmaps[i].Name = strconv.Itoa(i)
+	}
+	return qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: bitmaps}.Build()
+}
+
+// writeSlow writes the slow images to a folder.
+func writeSlow(folder string) error {
+	for name, image := range slowImages() {
+		file := filepath.Join(folder, "slow-"+name+".qcow2")
+		if err := os.WriteFile(file, image.Bytes, 0o600); err != nil {
+			return err
+		}
+		if image.size == 0 {
+			continue
+		}
+		if err := os.Truncate(file, image.size); err != nil {
+			return err
+		}
+	}
+	return nil
+}

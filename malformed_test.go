@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/qinspect/qinspect/cmd"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// malformedGolden says, for every malformed image, what each command prints and
+// its exit status. `go test -update .` rewrites it.
+const malformedGolden = "testdata/malformed.txt"
+
+// malformedCommands are the commands that it has.
+var malformedCommands = [][]string{
+	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
+}
+
+// A ran is what a command did.
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+// runOn runs a command on an image.
+func runOn(t *testing.T, image string, args ...string) ran {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := cmd.Execute(t.Context(), cmd.Process{Args: append(args, image), Stdout: &stdout, Stderr: &stderr})
+	return ran{code, stdout.String(), strings.ReplaceAll(stderr.String(), "qinspect: "+image+": ", "")}
+}
+
+// malformedFile writes an image to the current folder.
+func malformedFile(t *testing.T, b *qcow2test.Built) string {
+	t.Helper()
+	const name = "image.qcow2"
+	if err := os.WriteFile(name, b.Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// firstLines returns the first lines of a text, indented, and how many more
+// there are.
+func firstLines(text string, n int) string {
+	var b strings.Builder
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, line := range lines {
+		if i == n {
+			fmt.Fprintf(&b, "      and %d lines more\n", len(lines)-n)
+			break
+		}
+		if line != "" {
+			fmt.Fprintf(&b, "      %s\n", line)
+		}
+	}
+	return b.String()
+}
+
+// printed returns what matters of what a command printed: complaints, and what
+// check found.
+func printed(command string, r ran) string {
+	text := r.stderr
+	if at := strings.Index(r.stdout, "result: "); command == "check" && at >= 0 {
+		text += r.stdout[:at]
+		for line := range strings.Lines(r.stdout[at:]) {
+			if strings.HasPrefix(line, "result: ") {
+				text = line + text
+			}
+		}
+	}
+	return fmt.Sprintf("%d\n%s", r.code, firstLines(text, 6))
+}
+
+// TestMalformed runs every command on every malformed image. All must end with
+// an exit status from 0 to 3, print nothing that could reach the terminal, and
+// print what the golden file says.
+func TestMalformed(t *testing.T) {
+	golden, err := filepath.Abs(malformedGolden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	var got strings.Builder
+	n := 0
+	for name, b := range qcow2test.Malformed() {
+		n++
+		image := malformedFile(t, b)
+		fmt.Fprintf(&got, "%s\n", name)
+		var texts []string
+		commands := map[string][]string{} // that print a text
+		for _, args := range malformedCommands {
+			r := runOn(t, image, append(slices.Clone(args), "-o", "plain")...)
+			if r.code < 0 || r.code > 3 {
+				t.Errorf("%s: %s: exit status %d", name, args[0], r.code)
+			}
+			if i := strings.IndexFunc(r.stdout+r.stderr, func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }); i >= 0 {
+				t.Errorf("%s: %s prints a control character: %q", name, args[0], r.stdout+r.stderr)
+			}
+			text := printed(args[0], r)
+			if commands[text] == nil {
+				texts = append(texts, text)
+			}
+			commands[text] = append(commands[text], args[0])
+		}
+		for _, text := range texts {
+			fmt.Fprintf(&got, "  %s: %s", strings.Join(commands[text], ", "), text)
+		}
+	}
+	if n < 150 {
+		t.Errorf("%d malformed images, want 150 at least", n)
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotCases, wantCases := malformedCases(got.String()), malformedCases(string(want))
+	for name := range gotCases {
+		if diff := cmp.Diff(wantCases[name], gotCases[name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if len(gotCases) != len(wantCases) {
+		t.Errorf("%d malformed images, but %s has %d", len(gotCases), malformedGolden, len(wantCases))
+	}
+}
+
+// malformedCases cuts the golden file at the names of images, which are not
+// indented.
+func malformedCases(text string) map[string]string {
+	cases := map[string]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		if line[0] != ' ' {
+			name = line
+			continue
+		}
+		cases[name] += line
+	}
+	return cases
+}
+
+// TestMalformedJSON: whatever the image, a command prints one valid document,
+// or one a line, and its errors if and only if the exit status says so.
+func TestMalformedJSON(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	for name, b := range qcow2test.Malformed() {
+		image := malformedFile(t, b)
+		for _, args := range malformedCommands {
+			r := runOn(t, image, append(slices.Clone(args), "-o", "json")...)
+			var doc struct {
+				Errors []json.RawMessage
+			}
+			if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil {
+				t.Fatalf("%s: %s -o json: %v\n%s", name, args[0], err, r.stdout)
+			}
+			if doc.Errors == nil || r.code == 0 && len(doc.Errors) > 0 || r.code == 1 && len(doc.Errors) == 0 {
+				t.Errorf("%s: %s -o json: exit status %d, %d errors", name, args[0], r.code, len(doc.Errors))
+			}
+			r = runOn(t, image, append(slices.Clone(args), "-o", "ndjson")...)
+			for line := range strings.Lines(r.stdout) {
+				if !json.Valid([]byte(line)) {
+					t.Errorf("%s: %s -o ndjson: no valid line: %s", name, args[0], line)
+				}
+			}
+		}
+	}
+}
