@@ -250,19 +250,19 @@ func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind 
 		*r = Reference{Owner: s.owner, Entry: s.entry, Index: c - s.offset>>x.img.geometry.ClusterBits}
 		return kind
 	}
-	*r = Reference{Owner: OwnerImage, Entry: place * 8}
-	if kind == HostRefcountBlock {
-		r.Index = (r.Entry - x.img.header.RefcountTableOffset) / refcountEntrySize
-	} else {
-		r.Index = x.bitmapIndex(r.Entry)
+	if kind == HostBitmapData {
+		return x.bitmapReference(r, x.walk.bitmaps.at(place*8).first, place*8)
 	}
+	*r = Reference{Owner: OwnerImage, Entry: place * 8}
+	r.Index = (r.Entry - x.img.header.RefcountTableOffset) / refcountEntrySize
 	return kind
 }
 
-// bitmapIndex returns the index of the bitmap table entry at a file offset.
-func (x *hostIndex) bitmapIndex(entry uint64) uint64 {
-	table := x.walk.bitmaps.spans[x.walk.bitmaps.at(entry).first]
-	return (entry - table.from) / bitmapTableEntrySize
+// bitmapReference sets r to the reference of the entry at a file offset, which
+// the i-th bitmap table has. It returns the kind.
+func (x *hostIndex) bitmapReference(r *Reference, i int, entry uint64) HostKind {
+	*r = Reference{Owner: OwnerImage, Entry: entry, Index: (entry - x.walk.bitmaps.spans[i].from) / bitmapTableEntrySize}
+	return HostBitmapData
 }
 
 // guestReference sets r to the reference of an L1 or L2 entry at a file offset,

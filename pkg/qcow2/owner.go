@@ -39,17 +39,7 @@ func newL1Tables(tables []ownedTable, fileSize uint64) *l1Tables {
 // ownersOf calls yield with the tables that hold the L1 entry at a file offset,
 // in their order.
 func (s *l1Tables) ownersOf(offset uint64, yield func(*ownedTable) bool) bool {
-	g := s.at(offset)
-	for i := g.first; i < len(s.tables); i++ {
-		t := &s.tables[i]
-		if p := s.spans.spans[i]; p.from <= offset && offset < p.to && !yield(t) {
-			return false
-		}
-		if g.spans == 1 {
-			break
-		}
-	}
-	return true
+	return s.each(offset, func(i int) bool { return yield(&s.tables[i]) })
 }
 
 // indexOf returns the index of the L1 entry at a file offset.

@@ -112,12 +112,10 @@ func (c *ownerCounter) cut() {
 // ofSegment returns the set of the pieces that a segment is in.
 func (c *ownerCounter) ofSegment(g *segment) uint32 {
 	var ranges []ownerRange
-	for i, left := g.first, g.spans; left > 0; i++ {
-		if p := c.pieces.spans[i]; p.from <= g.from && g.from < p.to {
-			ranges = append(ranges, ownerRange{uint32(i), uint32(i) + 1})
-			left--
-		}
-	}
+	c.pieces.each(g.from, func(i int) bool {
+		ranges = append(ranges, ownerRange{uint32(i), uint32(i) + 1})
+		return true
+	})
 	return c.sets.of(mergeRanges(ranges))
 }
 

@@ -78,7 +78,9 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 		kind, entry := e.label.kind(), x.labels.place(e.label)*8
 		var more bool
 		switch {
-		case kind <= HostBitmapData:
+		case kind == HostBitmapData:
+			more = x.walk.bitmaps.each(entry, func(i int) bool { return one(x.bitmapReference(r, i, entry)) })
+		case kind < HostBitmapData:
 			more = one(x.imageReference(r, cluster, e.label))
 		case kind == HostL2Table:
 			more = x.walk.l1.ownersOf(entry, func(t *ownedTable) bool { return one(x.guestReference(r, kind, t, t.indexOf(entry), entry)) })

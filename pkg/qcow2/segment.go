@@ -50,6 +50,21 @@ func (s *spans) at(offset uint64) *segment {
 	return &s.byOffset[i]
 }
 
+// each calls yield with the numbers of the spans that hold the entry at a file
+// offset, in their order. It returns false if yield did.
+func (s *spans) each(offset uint64, yield func(i int) bool) bool {
+	g := s.at(offset)
+	for i, left := g.first, g.spans; left > 0; i++ {
+		if p := s.spans[i]; p.from <= offset && offset < p.to {
+			if !yield(i) {
+				return false
+			}
+			left--
+		}
+	}
+	return true
+}
+
 // segments cuts spans into segments, so that each byte is in one. They come as
 // they lie in the file.
 func segments(spans []span) []segment {
