@@ -80,6 +80,6 @@ func FuzzFields(f *testing.F) {
 			checkError(t, b.Bytes, err)
 			return
 		}
-		fuzzImage(t, img)
+		fuzzImage(t, b.Bytes, img)
 	})
 }

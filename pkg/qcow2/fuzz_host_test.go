@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"runtime/metrics"
 	"slices"
 	"testing"
 
@@ -34,24 +35,56 @@ func FuzzHost(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if img := openFuzzed(t, p); img != nil {
-			fuzzImage(t, img)
+			fuzzImage(t, p, img)
 		}
 	})
 }
 
-// fuzzImage holds what Guest, Host, Check and Usage say of an image against each
-// other.
-func fuzzImage(t *testing.T, img *qcow2.Image) {
+// What Host, Check and Usage may allocate of an image: so many bytes, and so many
+// for each byte of the file. Most of the first are the window through which
+// tables are read, of the second the test's own notes.
+const (
+	allocatedBytes   = 2 << 20
+	allocatedPerByte = 64
+)
+
+// bounded calls f, and holds what it allocates against the size of the file.
+func bounded(t *testing.T, img *qcow2.Image, what string, f func()) {
+	t.Helper()
+	before := allocated()
+	f()
+	if n, most := allocated()-before, allocatedBytes+allocatedPerByte*uint64(img.Size()); n > most {
+		t.Errorf("%s of a file of %d bytes allocates %d, want %d at most", what, img.Size(), n, most)
+	}
+}
+
+// allocated returns how many bytes the process has allocated so far.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// fuzzImage holds what Guest, Host, Check and Usage say of an image, the bytes p,
+// against each other.
+func fuzzImage(t *testing.T, p []byte, img *qcow2.Image) {
 	t.Helper()
 	if img.Supported() != nil {
 		return
 	}
+	bounded(t, img, "Host", func() { fuzzHost(t, p, img) })
+	bounded(t, img, "Check", func() { fuzzCheck(t, img) })
+}
+
+// fuzzHost holds what Host says against itself, and against Usage.
+func fuzzHost(t *testing.T, p []byte, img *qcow2.Image) {
+	t.Helper()
 	kinds := map[qcow2.HostKind]uint64{}
 	references := map[uint64]uint64{}
 	end := uint64(0)
 	for r, err := range img.Host(t.Context(), qcow2.HostOptions{PerCluster: true}) {
 		if err != nil {
-			asError(t, err)
+			checkError(t, p, err)
 			continue
 		}
 		if r.Offset != end || r.Length == 0 {
@@ -65,7 +98,6 @@ func fuzzImage(t *testing.T, img *qcow2.Image) {
 		t.Fatalf("the last cluster ends at %#x, the file at %#x", end, img.Size())
 	}
 	fuzzOwners(t, img, references)
-	fuzzCheck(t, img)
 	fuzzUsage(t, img, kinds)
 }
 
