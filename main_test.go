@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -287,11 +286,7 @@ func hashes(t *testing.T, dir string) map[string]string {
 	}
 	sums := map[string]string{}
 	for _, e := range entries {
-		p, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sums[e.Name()] = fmt.Sprintf("%x", sha256.Sum256(p))
+		sums[e.Name()] = fmt.Sprintf("%x", fileHash(t, filepath.Join(dir, e.Name())))
 	}
 	return sums
 }

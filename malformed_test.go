@@ -1,44 +1,21 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/qinspect/qinspect/cmd"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
 // malformedGolden says, for every malformed image, what each command prints and
 // its exit status. `go test -update .` rewrites it.
 const malformedGolden = "testdata/malformed.txt"
-
-// malformedCommands are the commands that it has.
-var malformedCommands = [][]string{
-	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
-}
-
-// A ran is what a command did.
-type ran struct {
-	code           int
-	stdout, stderr string
-}
-
-// runOn runs a command on an image.
-func runOn(t *testing.T, image string, args ...string) ran {
-	t.Helper()
-	var stdout, stderr bytes.Buffer
-	code := cmd.Execute(t.Context(), cmd.Process{Args: append(args, image), Stdout: &stdout, Stderr: &stderr})
-	return ran{code, stdout.String(), strings.ReplaceAll(stderr.String(), "qinspect: "+image+": ", "")}
-}
 
 // malformedFile writes an image to the current folder.
 func malformedFile(t *testing.T, b *qcow2test.Built) string {
@@ -100,14 +77,9 @@ func TestMalformed(t *testing.T) {
 		fmt.Fprintf(&got, "%s\n", name)
 		var texts []string
 		commands := map[string][]string{} // that print a text
-		for _, args := range malformedCommands {
+		for _, args := range everyCommand {
 			r := runOn(t, image, append(slices.Clone(args), "-o", "plain")...)
-			if r.code < 0 || r.code > 3 {
-				t.Errorf("%s: %s: exit status %d", name, args[0], r.code)
-			}
-			if i := strings.IndexFunc(r.stdout+r.stderr, func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }); i >= 0 {
-				t.Errorf("%s: %s prints a control character: %q", name, args[0], r.stdout+r.stderr)
-			}
+			holdText(t, name+": "+args[0], r)
 			text := printed(args[0], r)
 			if commands[text] == nil {
 				texts = append(texts, text)
@@ -157,30 +129,15 @@ func malformedCases(text string) map[string]string {
 	return cases
 }
 
-// TestMalformedJSON: whatever the image, a command prints one valid document,
-// or one a line, and its errors if and only if the exit status says so.
+// TestMalformedJSON: whatever the image, what a command prints for programs is
+// valid.
 func TestMalformedJSON(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	for name, b := range qcow2test.Malformed() {
 		image := malformedFile(t, b)
-		for _, args := range malformedCommands {
-			r := runOn(t, image, append(slices.Clone(args), "-o", "json")...)
-			var doc struct {
-				Errors []json.RawMessage
-			}
-			if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil {
-				t.Fatalf("%s: %s -o json: %v\n%s", name, args[0], err, r.stdout)
-			}
-			if doc.Errors == nil || r.code == 0 && len(doc.Errors) > 0 || r.code == 1 && len(doc.Errors) == 0 {
-				t.Errorf("%s: %s -o json: exit status %d, %d errors", name, args[0], r.code, len(doc.Errors))
-			}
-			r = runOn(t, image, append(slices.Clone(args), "-o", "ndjson")...)
-			for line := range strings.Lines(r.stdout) {
-				if !json.Valid([]byte(line)) {
-					t.Errorf("%s: %s -o ndjson: no valid line: %s", name, args[0], line)
-				}
-			}
+		for _, args := range everyCommand {
+			holdJSON(t, name, image, args)
 		}
 	}
 }
