@@ -109,17 +109,20 @@ func (m *mapper) isPlain(r *l2Run) bool {
 	return end-m.img.geometry.ClusterSize < m.img.src.size && !inTable && !m.inMetadata(host, end)
 }
 
-// mapPlain adds a run that isPlain.
+// mapPlain adds a run that isPlain. It sets the current mapping in place: a copy
+// of what has just been written word by word waits for those writes, for as long
+// as all the rest takes.
 func (m *mapper) mapPlain(r *l2Run) bool {
 	shift := m.img.geometry.ClusterBits
-	p := Mapping{Start: r.guest << shift, Length: r.n << shift, Kind: MappingData, HostOffset: r.entry.HostOffset(), HasHost: true}
-	m.cut(&p)
-	if m.joins(&p) {
-		m.cur.Length += p.Length
+	start, length, host := r.guest<<shift, m.cutLength(r.guest<<shift, r.n<<shift), r.entry.HostOffset()
+	c := &m.cur
+	if c.Length > 0 && c.Kind == MappingData && c.Start+c.Length == start && c.HostOffset+c.Length == host && c.HasHost && c.Problems == 0 {
+		c.Length += length
 		return true
 	}
 	ok := m.flush()
-	m.cur = p
+	*c = Mapping{}
+	c.Start, c.Length, c.Kind, c.HostOffset, c.HasHost = start, length, MappingData, host, true
 	return ok
 }
 
@@ -261,10 +264,14 @@ func (img *Image) hasDataFile() bool {
 }
 
 // cut ends a mapping of the disk where the disk ends.
-func (m *mapper) cut(p *Mapping) {
-	if p.Start>>m.img.geometry.ClusterBits < m.vmState {
-		p.Length = min(p.Length, m.diskEnd-min(p.Start, m.diskEnd))
+func (m *mapper) cut(p *Mapping) { p.Length = m.cutLength(p.Start, p.Length) }
+
+// cutLength returns how much of a mapping is on the disk, if its start is.
+func (m *mapper) cutLength(start, length uint64) uint64 {
+	if start>>m.img.geometry.ClusterBits < m.vmState {
+		return min(length, m.diskEnd-min(start, m.diskEnd))
 	}
+	return length
 }
 
 // skips reports whether a mapping is not wanted.

@@ -134,7 +134,8 @@ func (m *mapper) healthy(r *l2Run, p *Mapping) bool {
 // inMetadata reports whether host bytes from first up to end belong to what
 // the header leads to.
 func (m *mapper) inMetadata(first, end uint64) bool {
-	for _, r := range m.metadata {
+	for i := range m.metadata { // of the array, not of a copy
+		r := &m.metadata[i]
 		if first < r[1] && r[0] < min(end, r[1]) {
 			return true
 		}
