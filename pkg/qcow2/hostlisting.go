@@ -47,12 +47,25 @@ func (l *hostListing) run() {
 // list lists n clusters from c on that have the given labels, none if they are
 // nil.
 func (l *hostListing) list(c, n uint64, words []label) bool {
-	r := &l.next
 	for n > 0 {
-		refcount, k, err := l.refcounts.run(c, l.fill(r, c, n, words))
+		refcount, k, err := l.refcounts.run(c, n)
 		if err != nil && (!l.flush() || !l.yield(nil, err)) {
 			return false
 		}
+		there := min(k, uint64(len(words)))
+		if !l.listAlike(c, k, words[:there], refcount) {
+			return false
+		}
+		c, n, words = c+k, n-k, words[there:]
+	}
+	return true
+}
+
+// listAlike is list for clusters that have the same refcount.
+func (l *hostListing) listAlike(c, n uint64, words []label, refcount refcount) bool {
+	r := &l.next
+	for n > 0 {
+		k := l.fill(r, c, n, words)
 		r.Refcount, r.HasRefcount = refcount.value, refcount.known
 		if !r.HasReference {
 			r.Kind = unusedKind(refcount)
@@ -140,15 +153,17 @@ func (l *hostListing) emit(r *HostRange, c, k uint64) bool {
 		r.Length = min(k*size, l.index.img.src.size-r.Offset)
 		return l.add(r)
 	}
-	for ; k > 0; k-- {
+	for {
 		r.Length = min(size, l.index.img.src.size-r.Offset)
 		if !l.yield(r, nil) {
 			return false
 		}
+		if k--; k == 0 {
+			return true
+		}
 		r.Offset += size
 		l.advance(r, 1)
 	}
-	return true
 }
 
 // emitOwners yields a range for each reference to each of k clusters.
