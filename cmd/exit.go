@@ -125,7 +125,25 @@ func hintFor(err error) string {
 	if errors.Is(err, qcow2.ErrLimit) {
 		return "--no-limits lifts the limits"
 	}
+	if format, ok := errors.AsType[qcow2.ForeignFormat](err); ok {
+		return foreignHint(format)
+	}
 	return ""
+}
+
+// foreignHint returns what to do with a file of another format.
+func foreignHint(format qcow2.ForeignFormat) string {
+	switch format {
+	case "gzip", "bzip2", "xz", "zstd":
+		return "decompress it first"
+	case "tar":
+		return "extract the image from it first"
+	case "luks":
+		return "'cryptsetup luksDump' shows its header"
+	case "raw", "iso":
+		return "it has no metadata of its own; 'qemu-img map -f raw' shows what it allocates"
+	}
+	return fmt.Sprintf("'qemu-img info -f %s' shows it, 'qemu-img convert -f %[1]s -O qcow2' converts it", string(format))
 }
 
 // An outputError is a failure to write to standard output.

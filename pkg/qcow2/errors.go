@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// What an [Error] is an instance of, for errors.Is. An Error whose Kind is
-// none of these carries the error of the underlying io.ReaderAt.
+// What an [Error] is an instance of, for errors.Is. An Error that is none of
+// these carries the error of the underlying io.ReaderAt.
 var (
-	// ErrNotQcow2: the bytes are not a qcow2 image at all.
+	// ErrNotQcow2: the bytes are not a qcow2 image at all. The Kind is a
+	// [ForeignFormat] where it is known what they are.
 	ErrNotQcow2 = errors.New("not a qcow2 image")
 	// ErrUnsupported: well formed, but of a version or with a feature that
 	// this package does not know.
@@ -52,8 +53,8 @@ type Error struct {
 	// Offset is the position of the offending bytes, in bytes from the start
 	// of the image file.
 	Offset uint64
-	// Kind is one of the Err variables of this package, or what the
-	// underlying io.ReaderAt returned.
+	// Kind is one of the Err variables of this package, a [ForeignFormat], or
+	// what the underlying io.ReaderAt returned.
 	Kind error
 	// Detail names the field and its value where there is one, in lower case
 	// and without a full stop. It never holds bytes of the image unescaped.

@@ -29,8 +29,8 @@ func WithLimits(l Limits) Option { return func(img *Image) { img.limits = l } }
 //
 // It returns an image whenever there is a header to show, however broken: ask
 // [Image.HeaderErrors] what is wrong. The error is an [*Error] of kind
-// [ErrNotQcow2], [ErrUnsupported] (a version other than 2 and 3),
-// [ErrTruncated] (fewer than 72 bytes), or what r returned.
+// [ErrNotQcow2] (a [ForeignFormat] where the format is known), [ErrUnsupported]
+// (an unknown version), [ErrTruncated] (fewer than 72 bytes), or what r returned.
 func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 	img := &Image{src: source{r: r, size: uint64(max(size, 0))}, limits: DefaultLimits()}
 	for _, opt := range opts {
@@ -38,6 +38,9 @@ func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 	}
 	p, err := img.src.read(SectionHeader, 0, min(img.src.size, KnownHeaderLength), "the header")
 	if err != nil {
+		return nil, err
+	}
+	if err := img.src.foreignError(p); err != nil {
 		return nil, err
 	}
 	if img.header, err = parseHeader(p); err != nil {

@@ -1,0 +1,80 @@
+package qcow2
+
+// A ForeignFormat is the Kind of an [Error] about a file in another format than
+// qcow2, and an [ErrNotQcow2]. It is QEMU's name of the format where QEMU has
+// one: "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "raw";
+// else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
+//
+// It goes by a few bytes of the file: what a signature leads to is not looked
+// at.
+type ForeignFormat string
+
+// Error returns "not a qcow2 image: " and the name of the format.
+func (f ForeignFormat) Error() string { return ErrNotQcow2.Error() + ": " + string(f) }
+
+// Is reports whether target is [ErrNotQcow2].
+func (f ForeignFormat) Is(target error) bool { return target == ErrNotQcow2 }
+
+// A signature is a text that files of a format hold at a certain offset.
+type signature struct {
+	format ForeignFormat
+	what   string // in words, with an article
+	offset int64  // bytes from the start of the file; negative: from its end
+	text   string
+}
+
+// signatures are those of the formats that are taken for qcow2, or carry it.
+// The first that fits decides: what can hold any bytes at the places of the
+// others comes last.
+var signatures = [...]signature{
+	{"qcow", "a qcow image, version 1 of the format", 0, "QFI\xfb\x00\x00\x00\x01"},
+	{"", "", 0, "QFI\xfb"}, // qcow2: no foreign format
+	{"vmdk", "a vmdk image", 0, "KDMV"},
+	{"vmdk", "a vmdk image", 0, "COWD"},
+	{"vmdk", "a vmdk descriptor, which names the files of the image", 0, "# Disk DescriptorFile"},
+	{"vhdx", "a vhdx image", 0, "vhdxfile"},
+	{"vpc", "a vpc (vhd) image", 0, "conectix"},
+	{"qed", "a qed image", 0, "QED\x00"},
+	{"luks", "a LUKS volume", 0, "LUKS\xba\xbe"},
+	{"gzip", "a gzip-compressed file", 0, "\x1f\x8b\x08"},
+	{"bzip2", "a bzip2-compressed file", 0, "BZh"},
+	{"xz", "an xz-compressed file", 0, "\xfd7zXZ\x00"},
+	{"zstd", "a zstd-compressed file", 0, "\x28\xb5\x2f\xfd"},
+	{"vdi", "a vdi image", 0x40, "\x7f\x10\xda\xbe"},
+	{"tar", "a tar archive", 257, "ustar"},
+	{"vpc", "a vpc (vhd) image of fixed size", -512, "conectix"},
+	{"iso", "an ISO 9660 image", 32769, "CD001"}, // often with an MBR
+	{"raw", "a raw disk image, with a GPT", 512, "EFI PART"},
+	{"raw", "a raw disk image, with a GPT", 4096, "EFI PART"},
+	{"raw", "a raw disk image, with a boot sector", 510, "\x55\xaa"},
+}
+
+// foreignError returns an error when the file, which begins with p, is in a
+// known format other than qcow2.
+func (s *source) foreignError(p []byte) error {
+	for i := range signatures {
+		sig := &signatures[i]
+		if !s.holds(p, sig) {
+			continue
+		}
+		if sig.format == "" {
+			return nil
+		}
+		return errorf(SectionHeader, 0, sig.format, "%v: this is %s", ErrNotQcow2, sig.what)
+	}
+	return nil
+}
+
+// holds reports whether the file, which begins with p, has a signature. Where it
+// cannot be read it has none.
+func (s *source) holds(p []byte, sig *signature) bool {
+	off, n := uint64(sig.offset), uint64(len(sig.text))
+	if sig.offset < 0 {
+		off += s.size // wraps around where the file is too short: no such offset
+	}
+	if end := off + n; end >= n && end <= uint64(len(p)) {
+		return string(p[off:end]) == sig.text
+	}
+	p, err := s.read(SectionHeader, off, n, "a signature")
+	return err == nil && string(p) == sig.text
+}
