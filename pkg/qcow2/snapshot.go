@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -114,19 +115,30 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 	return Snapshot{}, fmt.Errorf("no snapshot %q; there are %s", name, snapshotList(all))
 }
 
-// listedSnapshots is how many snapshots an error lists.
-const listedSnapshots = 20
+const (
+	listedSnapshots = 10 // how many an error lists
+	listedName      = 64 // how many characters of an id or a name
+)
 
 // snapshotList names snapshots for an error.
 func snapshotList(all []Snapshot) string {
 	var words []string
 	for _, s := range all[:min(len(all), listedSnapshots)] {
-		words = append(words, fmt.Sprintf("@%d (id %q, name %q)", s.Index, s.ID, s.Name))
+		words = append(words, fmt.Sprintf("@%d (id %s, name %s)", s.Index, quotedStart(s.ID), quotedStart(s.Name)))
 	}
 	if len(all) > listedSnapshots {
-		words = append(words, fmt.Sprintf("%d more", len(all)-listedSnapshots))
+		words = append(words, fmt.Sprintf("and %d more", len(all)-listedSnapshots))
 	}
 	return strings.Join(words, ", ")
+}
+
+// quotedStart quotes the start of a text, with an ellipsis where it goes on.
+func quotedStart(s string) string {
+	start := fmt.Sprintf("%.*q", listedName, s)
+	if utf8.RuneCountInString(s) > listedName {
+		start += "…"
+	}
+	return start
 }
 
 // snapshotTableError returns why the table cannot be read.

@@ -251,9 +251,23 @@ func TestFindSnapshotAmongMany(t *testing.T) {
 	img := open(t, qcow2test.Image{Snapshots: all}.Build())
 	for _, name := range []string{"same", "none"} {
 		_, err := img.FindSnapshot(name)
-		if err == nil || !strings.HasSuffix(err.Error(), `, @19 (id "19", name "same"), 5 more`) {
+		if err == nil || !strings.HasSuffix(err.Error(), `, @9 (id "9", name "same"), and 15 more`) {
 			t.Errorf("FindSnapshot(%q): %v", name, err)
 		}
+	}
+}
+
+// TestFindSnapshotLongNames: an error shows the first 64 characters of a name.
+func TestFindSnapshotLongNames(t *testing.T) {
+	img := open(t, qcow2test.Image{Snapshots: []qcow2test.Snapshot{
+		{ID: "1", Name: strings.Repeat("é", 64)},
+		{ID: strings.Repeat("\x1b", 4000), Name: strings.Repeat("é", 65)},
+	}}.Build())
+	_, err := img.FindSnapshot("none")
+	want := `no snapshot "none"; there are @0 (id "1", name "` + strings.Repeat("é", 64) + `"), ` +
+		`@1 (id "` + strings.Repeat(`\x1b`, 64) + `"…, name "` + strings.Repeat("é", 64) + `"…)`
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 
