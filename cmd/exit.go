@@ -62,18 +62,6 @@ type hintError struct {
 
 func (e *hintError) Unwrap() error { return e.error }
 
-// unknownCommand is the Args of a command that only has subcommands.
-func unknownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return &hintError{err, "did you mean " + strings.Join(near, " or ") + "?"}
-	}
-	return usageError(cmd, err)
-}
-
 // usageError is an error in how the command was called.
 func usageError(cmd *cobra.Command, err error) error {
 	return &hintError{err, fmt.Sprintf("see '%s --help'", cmd.CommandPath())}

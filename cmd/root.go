@@ -76,7 +76,7 @@ no file that an image names.`,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetVersionTemplate("qinspect {{.Version}}\n")
-	root.SetFlagErrorFunc(usageError)
+	root.SetFlagErrorFunc(flagError)
 
 	a.output = newChoice(render.AllFormats()...)
 	flags := root.PersistentFlags()

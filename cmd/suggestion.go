@@ -1,0 +1,52 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// suggest adds to an error about a word that is not known which of those that
+// are may have been meant, if one comes near; else, which help to read.
+func suggest(cmd *cobra.Command, err error, near []string) error {
+	if len(near) == 0 {
+		return usageError(cmd, err)
+	}
+	return &hintError{err, "did you mean " + strings.Join(near, " or ") + "?"}
+}
+
+// unknownCommand is the Args of a command that only has subcommands.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return suggest(cmd, fmt.Errorf("unknown command %q", args[0]), cmd.SuggestionsFor(args[0]))
+}
+
+// flagError is what an error in the flags of a command comes out as.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
+		return usageError(cmd, err)
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	near := nearest(unknown.GetSpecifiedName(), names)
+	for i, name := range near {
+		near[i] = "--" + name
+	}
+	return suggest(cmd, err, near)
+}
+
+// nearest returns the words that a misspelt one may stand for, by the measure
+// that Cobra has for commands.
+func nearest(misspelt string, words []string) []string {
+	dictionary := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, word := range words {
+		dictionary.AddCommand(&cobra.Command{Use: word, Run: func(*cobra.Command, []string) {}})
+	}
+	return dictionary.SuggestionsFor(misspelt)
+}
