@@ -86,6 +86,7 @@ func faults(version uint32, bits uint) map[string]fault {
 		"COPIED missing in L2":    {v2(), flip("l2[0][0]", copied), []string{"error copied-flag 0x3000 refcount 1 entry 0x2000"}},
 		"COPIED without offset":   {im(), set("l2[0][5]", copied), []string{"error copied-flag entry 0x2028", "leak leak 0x4000 +0x1000 refcount 1 references 0"}},
 		"COPIED in L1 without":    {im(), set("l1[0]", copied), []string{"error copied-flag entry 0x1000", "leak leak 0x2000 +0x3000 refcount 1 references 0"}},
+		"COPIED in snapshot's L1": {snap(), set("snapshot[1].l1[0]", copied), []string{"error copied-flag", "leak"}},
 		"COPIED, but shared":      {snap(), flip("l2[0][0]", copied), []string{"error copied-flag 0x3000 refcount 3 entry 0x2000"}},
 		"same cluster twice":      {im(), func(b *qcow2test.Built) { b.Set("l2[0][5]", b.Get("l2[0][0]")) }, []string{"error refcount-too-low 0x3000 +0x1000 refcount 1 references 2 data of -1 from 0x2000", "leak leak 0x4000 +0x1000 refcount 1 references 0"}},
 		"unaligned data":          {im(), flip("l2[0][5]", c/2), []string{"error unaligned 0x4000 entry 0x2028", "error overlaps-metadata 0x5000 +0x1000 refcount 1 references 2 refcount-table of -2 from 0x30"}},

@@ -233,7 +233,10 @@ func (c *checker) checkL1Entry(g *segment, at uint64, e L1Entry) bool {
 	}) {
 		return false
 	}
-	if c.walk.l1.tables[g.first].owner != OwnerActive || e.L2Offset()&(c.img.geometry.ClusterSize-1) != 0 || e.L2Offset() >= c.img.src.size {
+	active := c.walk.l1.tables[g.first].owner == OwnerActive
+	switch table := e.L2Offset(); {
+	case table == 0: // of a snapshot, too: QEMU takes the header for its L2 table
+	case !active || table&(c.img.geometry.ClusterSize-1) != 0 || table >= c.img.src.size:
 		return true
 	}
 	return c.checkCopied(e.L2Offset(), e.Copied(), at)
