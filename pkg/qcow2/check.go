@@ -9,7 +9,8 @@ import (
 type CheckResult struct {
 	// CheckErrors is how many parts of the file could not be read.
 	CheckErrors uint64
-	// Corruptions is the number of errors found, of clusters each one.
+	// Corruptions is the number of errors found. One about several clusters
+	// counts once for each of them.
 	Corruptions uint64
 	// Leaks is the number of clusters with a refcount higher than the number of
 	// references.
@@ -41,8 +42,8 @@ type CheckOptions struct {
 
 // Check looks for what is wrong with the image: it counts the references to each
 // host cluster and compares them with the refcounts, and judges every structure
-// and every entry on the way. Damage is not an error: the error is that of
-// [Image.Supported], or that of a context that is done.
+// and every entry on the way. What it finds is the result, not the error: that
+// is of [Image.Supported], or of a context that is done.
 //
 // Memory is a byte for each host cluster, and 8 more where clusters are wrong.
 func (img *Image) Check(ctx context.Context, o CheckOptions) (CheckResult, error) {

@@ -1,6 +1,6 @@
-// Package qcow2 reads the metadata of qcow2 disk images, versions 2 and 3:
-// header, header extensions, snapshot table, and the mapping of guest addresses,
-// healthy or damaged. It follows the published specification,
+// Package qcow2 reads the metadata of qcow2 disk images, versions 2 and 3,
+// healthy or damaged: header, header extensions, snapshots, the mapping of guest
+// addresses, refcounts, bitmaps. It follows the published specification,
 // docs/interop/qcow2 of QEMU, whose names it uses.
 //
 // It reads metadata only. It never reads guest data, never writes, takes no
@@ -24,6 +24,15 @@
 //   - [Image.Host] yields what the host clusters hold, and who refers to them;
 //   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
 //     went.
+//
+// A guest address is one of the disk that a virtual machine sees, a host address
+// one of the image file. The active image is what the machine uses now, beside
+// the snapshots, each of which has an L1 table of its own. Offsets, lengths and
+// sizes are in bytes unless their comment says otherwise.
+//
+// Sequences yield a value or an error. Those of entries that lie one behind the
+// other (extensions, snapshots, bitmaps) end with the first error; Guest and Host
+// go on behind it.
 //
 // # The format in brief
 //
@@ -56,15 +65,31 @@
 //
 // # Damaged and hostile images
 //
-// Whatever the image claims is checked against the size of the file and the
-// [Limits] before it is believed: nothing is allocated, looped over or sought
-// on a number alone. A part that cannot be read is an [*Error] with the byte
-// offset, and hides no other part. Damage that leaves an entry readable is in
-// its Damage field.
+// Whatever the bytes, every function ends, in memory bounded by what the file
+// really holds, without a panic, and says what it found and what it could not.
+//
+// What the image claims is checked against the size of the file and the [Limits]
+// before it is believed: nothing is allocated, looped over or sought on a number
+// alone. A part that cannot be read is an [*Error] with the byte offset, and
+// hides no other part. Damage that leaves an entry readable is in its Damage
+// field.
 //
 // [Image.HeaderErrors] judges the header alone, [Mapping].Problems one entry: an
 // image without either can still be inconsistent. [Image.Check] judges the whole.
 //
 // Names in an image are arbitrary bytes. Escape them before they reach a
-// terminal.
+// terminal. The words of errors have them escaped.
+//
+// # Stability
+//
+// The module is at version 0: a release can change or remove an exported name,
+// and its change log says so. Of these you can be surer, as documents that are
+// read elsewhere hold them: the names that String and Names methods return, and
+// Section.Key, are added to and never renamed. Fields, kinds, limits and options
+// will be added, so write struct literals with field names, begin with
+// [DefaultLimits] where you change a limit, and have a default in a switch over
+// kinds. The words of errors are for people and can change in any release:
+// compare kinds, with errors.Is.
+//
+// Package qcow2test is for tests, this project's and yours, and promises nothing.
 package qcow2

@@ -2,6 +2,7 @@ package qcow2_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 
@@ -44,34 +45,6 @@ func ExampleOpenFile() {
 	// 3 "after-resize": 2097152 bytes
 }
 
-func ExampleImage_Bitmaps() {
-	img, err := qcow2.OpenFile("../../testdata/images/bitmaps.qcow2")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer img.Close()
-
-	x, ok := img.Extension(qcow2.ExtBitmaps)
-	if !ok {
-		log.Fatal("no bitmaps")
-	}
-	directory, err := x.BitmapDirectory()
-	if err != nil {
-		log.Fatal(err)
-	}
-	for b, err := range img.Bitmaps(directory) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		granularity, _ := b.Granularity()
-		fmt.Printf("%s: a bit for %d bytes, flags %v\n", b.Name, granularity, b.Flags.Names())
-	}
-	// Output:
-	// daily: a bit for 4096 bytes, flags [auto]
-	// frozen: a bit for 512 bytes, flags []
-	// weekly: a bit for 65536 bytes, flags [auto]
-}
-
 func ExampleImage_Guest() {
 	img, err := qcow2.OpenFile("../../testdata/images/snapshots.qcow2")
 	if err != nil {
@@ -97,18 +70,6 @@ func ExampleImage_Guest() {
 	// 0x0: 4096 bytes of data at 0xa00
 	// 0x1000: 8192 bytes of data at 0x3000
 	// 0x3000: 53248 bytes unallocated
-}
-
-func ExampleFields() {
-	for f := range qcow2.Fields() {
-		if f.Version == 3 && f.Size == 8 {
-			fmt.Printf("%3d %s: %s\n", f.Offset, f.Name, f.Doc)
-		}
-	}
-	// Output:
-	//  72 incompatible_features: bit 0 dirty, 1 corrupt, 2 external data file, 3 compression type, 4 extended L2 entries
-	//  80 compatible_features: bit 0 lazy refcounts
-	//  88 autoclear_features: bit 0 bitmaps extension valid, 1 raw external data
 }
 
 func ExampleImage_Host() {
@@ -194,4 +155,25 @@ func ExampleImage_Usage() {
 	// deleting snapshot @0 frees 5120 bytes
 	// deleting snapshot @1 frees 512 bytes
 	// deleting snapshot @2 frees 512 bytes
+}
+
+// What is wrong has a place in the file, and a kind to branch on.
+func ExampleError() {
+	file := qcow2test.Image{Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "one"}, {ID: "2", Name: "two"}}}.Build()
+	file.Set("snapshot[1].extra_data_size", 0xffffffff)
+	img, err := qcow2.Open(file.Reader(), int64(len(file.Bytes)))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	for s, err := range img.Snapshots() {
+		if e, ok := errors.AsType[*qcow2.Error](err); ok {
+			fmt.Printf("%s, at %#x, above a limit: %v\n", e.Section, e.Offset, errors.Is(err, qcow2.ErrLimit))
+			break
+		}
+		fmt.Println(s.Name)
+	}
+	// Output:
+	// one
+	// snapshot table, at 0x1006c, above a limit: true
 }

@@ -50,15 +50,15 @@ const (
 	FindingEncryptionHeader
 	FindingTruncated // the file ends inside a structure, in its last cluster
 	// Of the image as a whole.
-	FindingDirty
-	FindingCorrupt
-	FindingBitmapsInconsistent
-	FindingBitmapInUse
-	FindingDuplicateSnapshotID
-	FindingAmbiguousSnapshotName
-	FindingMissingVMState
-	FindingSnapshotL1TooSmall
-	FindingHeaderPadding
+	FindingDirty                 // the dirty bit is set
+	FindingCorrupt               // the corrupt bit is set
+	FindingBitmapsInconsistent   // there are bitmaps, and autoclear bit 0 is clear; or the reverse
+	FindingBitmapInUse           // a bitmap was not closed
+	FindingDuplicateSnapshotID   // two snapshots have one id
+	FindingAmbiguousSnapshotName // the name of a snapshot is the id of another
+	FindingMissingVMState        // a snapshot has a VM state size, but maps nothing behind its disk
+	FindingSnapshotL1TooSmall    // the L1 table of a snapshot does not cover its disk
+	FindingHeaderPadding         // the bytes behind compression_type are not zeros
 )
 
 // FindingKindNames returns the codes in the order of the kinds.

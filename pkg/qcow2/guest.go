@@ -56,7 +56,8 @@ type GuestOptions struct {
 	// Offset and Length narrow the guest addresses, in bytes, to the clusters
 	// that the range touches. A Length of 0 goes to the end.
 	Offset, Length uint64
-	// PerCluster yields every cluster by itself.
+	// PerCluster yields every cluster by itself: without Mapped as many as the L1
+	// table covers, whatever there is of them in the file.
 	PerCluster bool
 	// VMState goes on with what is mapped behind the disk.
 	VMState bool
@@ -64,11 +65,11 @@ type GuestOptions struct {
 	Mapped bool
 }
 
-// Guest yields the mapping of guest addresses in their order. Where a table
-// cannot be read it yields an [*Error], with a nil Mapping, and goes on behind
-// it. There is no other gap, but with VMState from the end of a disk to that of
-// its last cluster, and with Mapped. A Mapping is valid until the next. When ctx
-// is done the sequence ends with its error.
+// Guest yields the mapping of guest addresses in their order, each Mapping where
+// the one before ends. Where a table cannot be read it yields an [*Error], with a
+// nil Mapping, and goes on behind it. Other gaps are what Mapped leaves out, and
+// with VMState the rest of the disk's last cluster. A Mapping is valid until the
+// next. When ctx is done the sequence ends with its error.
 //
 // The mapping of an image with unknown incompatible features cannot be known;
 // see [Image.Supported].
@@ -88,8 +89,9 @@ func (img *Image) Guest(ctx context.Context, o GuestOptions) iter.Seq2[*Mapping,
 }
 
 // Supported returns an [*Error] of kind [ErrUnsupported] when the image has
-// incompatible features that this package does not know, and the geometry's
-// error when there is none: then nothing beyond the header can be trusted.
+// incompatible features that this package does not know, the error of
+// [Image.Geometry] when there is no geometry, and else nil. With an error nothing
+// beyond the header, the extensions and the snapshot table can be trusted.
 func (img *Image) Supported() error {
 	if img.geometryErr != nil {
 		return img.geometryErr

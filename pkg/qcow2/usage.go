@@ -73,7 +73,7 @@ type UsageOptions struct {
 	Progress func(done, total uint64)
 }
 
-// Usage adds up where the bytes of the image file went. Damage is not an error:
+// Usage adds up where the bytes of the image file went. Damage goes to o.Damage;
 // the error is that of [Image.Supported], or that of a context that is done.
 func (img *Image) Usage(ctx context.Context, o UsageOptions) (*Usage, error) {
 	u := &Usage{FileSize: img.src.size}

@@ -27,7 +27,8 @@ func appendEscaped(dst []byte, s string) []byte {
 	return dst
 }
 
-// Escape returns bytes of an image as they may be shown on a terminal.
+// Escape returns bytes of an image as they may be shown on a terminal: as Go
+// quotes them, without the quotation marks.
 func Escape(s string) string { return string(appendEscaped(nil, s)) }
 
 // isPlainASCII reports whether s needs no escaping.

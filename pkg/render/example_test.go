@@ -110,3 +110,58 @@ func ExampleNew_stream() {
 	// {"filename":"disk.qcow2","start":131072,"host-offset":458752}
 	// {"schema":"qinspect/guest/1","filename":"disk.qcow2"}
 }
+
+// What belongs to a row of a list is a section of its own, nested in it.
+func ExampleRows() {
+	slots := &render.Section{
+		Key:    "slots",
+		Title:  "Key slots",
+		Layout: render.LayoutList,
+		Columns: []render.Column{
+			{Key: "active", Title: "ACTIVE", Kind: render.KindBool},
+			{Key: "stripes", Title: "STRIPES", Kind: render.KindUint},
+		},
+	}
+	headers := &render.Section{
+		Key:    "headers",
+		Title:  "Encryption headers",
+		Layout: render.LayoutList,
+		Columns: []render.Column{
+			{Key: "cipher", Title: "CIPHER", Kind: render.KindText},
+			{Key: "slots", Kind: render.KindRows},
+		},
+	}
+	rows := func(yield func([]render.Value) bool) { // called when they are drawn
+		_ = yield([]render.Value{render.Bool(true), render.Uint(4000)}) &&
+			yield([]render.Value{render.Bool(false), render.Null})
+	}
+	r := render.New(render.FormatTable, os.Stdout, render.Options{})
+	r.Begin(render.Document{Schema: "qinspect/example/1", Filename: "disk.qcow2"})
+	r.Section(headers)
+	r.Row([]render.Value{render.Text("aes-256"), render.Rows(slots, rows)})
+	if err := r.End(); err != nil {
+		fmt.Println(err)
+	}
+
+	// Output:
+	// Encryption headers
+	// ┌─────────┐
+	// │ CIPHER  │
+	// ├─────────┤
+	// │ aes-256 │
+	// └─────────┘
+	//
+	// Key slots
+	// ┌────────┬─────────┐
+	// │ ACTIVE │ STRIPES │
+	// ├────────┼─────────┤
+	// │ yes    │    4000 │
+	// │ no     │       - │
+	// └────────┴─────────┘
+}
+
+// Bytes of an image do not reach a terminal as they are.
+func ExampleEscape() {
+	fmt.Println(render.Escape("caf\u00e9 \x1b[2J\xff"))
+	// Output: café \x1b[2J\xff
+}

@@ -9,6 +9,10 @@
 //
 // Text that comes from an image is given as [ImageText] or in a [List], and
 // reaches neither a terminal nor a line of output unescaped.
+//
+// [New] is where to begin. The package is at version 0, as its module is: its
+// names can change. What it writes of a section is what documents promise, and
+// does not.
 package render
 
 import (

@@ -5,6 +5,7 @@ import "fmt"
 // Layout is the shape of a section.
 type Layout uint8
 
+// The layouts.
 const (
 	// LayoutSingle is one row, drawn sideways: a fact a line. At the top of a
 	// document its keys are the document's own.
