@@ -160,13 +160,15 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 		return img.geometryErr
 	case d.NbBitmaps == 0:
 		return bad(ErrCorrupt, "the bitmaps extension counts no bitmaps")
+	case d.Offset >= img.src.size:
+		return bad(ErrTruncated, "the file ends at %#x, before the directory", img.src.size)
 	case uint64(d.NbBitmaps) > l.Bitmaps:
 		return bad(ErrLimit, "%d bitmaps are above the limit of %d (Bitmaps)", d.NbBitmaps, l.Bitmaps)
 	case d.Size > l.BitmapDirectoryBytes:
 		return bad(ErrLimit, "a directory of %d bytes is above the limit of %d (BitmapDirectoryBytes)", d.Size, l.BitmapDirectoryBytes)
 	case d.Offset == 0 || d.Offset%img.geometry.ClusterSize != 0:
 		return bad(ErrCorrupt, "the offset %#x is not that of a cluster behind the header", d.Offset)
-	case d.Offset > img.src.size || d.Size > img.src.size-d.Offset:
+	case d.Size > img.src.size-d.Offset:
 		return bad(ErrTruncated, "the directory has %d bytes, but the file ends at %#x", d.Size, img.src.size)
 	}
 	return nil
