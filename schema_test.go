@@ -391,7 +391,7 @@ func TestJSONDocumentation(t *testing.T) {
 		tables[string(text[h[2]:h[3]])] = rows
 	}
 	const shared = "What all documents share"
-	for _, command := range documented {
+	for _, command := range append(documented, "config") {
 		got := maps.Clone(tables[command])
 		if got == nil {
 			t.Fatalf("docs/json.md has no chapter %q", command)

@@ -1,7 +1,7 @@
 package cmd
 
 import (
-	"fmt"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -25,7 +25,7 @@ func (c *choice[T]) Type() string   { return "string" }
 // Set chooses a word.
 func (c *choice[T]) Set(s string) error {
 	if !slices.Contains(c.all, T(s)) {
-		return fmt.Errorf("must be one of %s", c.choices())
+		return errors.New("must be " + c.allowed())
 	}
 	c.value = T(s)
 	return nil
@@ -42,6 +42,9 @@ func (c *choice[T]) names() []string {
 
 // choices returns the words as a list for people.
 func (c *choice[T]) choices() string { return strings.Join(c.names(), ", ") }
+
+// allowed says which values there are.
+func (c *choice[T]) allowed() string { return "one of " + c.choices() }
 
 // A problemLimit is a flag that takes how many problems to show. Unless it is
 // given, documents for programs have them all. It implements pflag.Value.

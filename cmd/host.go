@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -254,14 +253,22 @@ func (k *hostKinds) String() string {
 // Set parses names separated by commas.
 func (k *hostKinds) Set(s string) error {
 	*k = nil
+	if s == "" {
+		return nil // as built in
+	}
 	for name := range strings.SplitSeq(s, ",") {
 		i := slices.Index(qcow2.HostKindNames(), name)
 		if i < 0 {
-			return fmt.Errorf("must be some of %s", strings.Join(qcow2.HostKindNames(), ", "))
+			return errors.New("must be " + k.allowed())
 		}
 		*k = append(*k, qcow2.HostKind(i))
 	}
 	return nil
+}
+
+// allowed says which values there are.
+func (*hostKinds) allowed() string {
+	return "some of " + strings.Join(qcow2.HostKindNames(), ", ")
 }
 
 // wants reports whether a kind is one of them; without any, all are.

@@ -39,10 +39,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document an image"}
 		}
 		out := &outputWriter{Writer: a.Stdout}
-		r := render.New(a.output.value, out, render.Options{
-			Width: terminalWidth(a.Stdout),
-			Note:  func(s string) { a.complain("", errors.New(s)) },
-		})
+		r := a.newRenderer(out)
 		code := exitOK
 		for _, name := range names {
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
@@ -61,6 +58,14 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		}
 		return nil
 	}
+}
+
+// newRenderer returns the renderer that is asked for.
+func (a *app) newRenderer(out *outputWriter) render.Renderer {
+	return render.New(a.output.value, out, render.Options{
+		Width: terminalWidth(a.Stdout),
+		Note:  func(s string) { a.complain("", errors.New(s)) },
+	})
 }
 
 // loadOne shows one image. The error is one that ends the run.

@@ -94,6 +94,7 @@ no file that an image names.`,
 		a.newDumpCommand(),
 		a.newCheckCommand(),
 		a.newUsageCommand(),
+		a.newConfigCommand(),
 		a.newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand())

@@ -1,0 +1,96 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/viper"
+)
+
+// configFile returns the file that --config or QINSPECT_CONFIG names, else the
+// first in the user's folder, else "".
+func configFile(cmd *cobra.Command) string {
+	if name := namedConfigFile(cmd); name != "" {
+		return name
+	}
+	dir, err := configFolder()
+	if err != nil {
+		return "" // a user without a home has no config file
+	}
+	for _, ext := range []string{"yaml", "toml", "json"} {
+		name := filepath.Join(dir, "config."+ext)
+		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			return name // what is wrong with it comes out when it is read
+		}
+	}
+	return ""
+}
+
+// namedConfigFile returns the file that --config or QINSPECT_CONFIG names.
+func namedConfigFile(cmd *cobra.Command) string {
+	if f := cmd.Flag("config"); f.Changed {
+		return f.Value.String()
+	}
+	return os.Getenv(envName("config"))
+}
+
+// configFolder returns qinspect's folder in the user's config folder.
+func configFolder() (string, error) {
+	dir, err := os.UserConfigDir()
+	return filepath.Join(dir, "qinspect"), err
+}
+
+// readConfigFile reads a config file and checks all of it, also what flags or
+// variables override.
+func readConfigFile(name string) (map[string]any, error) {
+	if !slices.Contains([]string{".yaml", ".yml", ".toml", ".json"}, filepath.Ext(name)) {
+		return nil, errors.New("its name does not end in .yaml, .toml or .json")
+	}
+	file := viper.New() // the file alone, without the variables
+	file.SetConfigFile(name)
+	if err := file.ReadInConfig(); err != nil {
+		return nil, parseError(err)
+	}
+	known := allSettings((&app{}).newRootCommand())
+	for _, key := range keysIn(file) {
+		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
+		if i < 0 {
+			return nil, unknownKey(key, known)
+		}
+		if err := checkValue(known[i].flag, file.Get(key)); err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return file.AllSettings(), nil
+}
+
+// keysIn returns the keys of a config file in their order, also those with an
+// empty map, which viper leaves out.
+func keysIn(file *viper.Viper) []string {
+	keys := file.AllKeys()
+	for name, value := range file.AllSettings() {
+		if m, ok := value.(map[string]any); ok && len(m) == 0 {
+			keys = append(keys, name)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// parseError returns what is wrong with a file in one line, without the words
+// that viper begins with.
+func parseError(err error) error {
+	if e, ok := errors.AsType[viper.ConfigParseError](err); ok {
+		return errors.New(strings.Join(strings.Fields(e.Unwrap().Error()), " "))
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// configFileSection declares where the config file is. In JSON its name is the
+// document's.
+func configFileSection() *render.Section {
+	return &render.Section{Columns: []render.Column{
+		{Key: "config-file", Title: "Config file", Kind: render.KindText, Show: render.InTable | render.InPlain},
+		{Key: "exists", Title: "Exists", Kind: render.KindBool},
+	}}
+}
+
+// settingsSection declares what is configured.
+func settingsSection() *render.Section {
+	return &render.Section{
+		Key:    "settings",
+		Layout: render.LayoutList,
+		Label:  "key",
+		Columns: []render.Column{
+			{Key: "key", Title: "KEY", Kind: render.KindText},
+			{Key: "value", Title: "VALUE", Kind: render.KindText},
+			{Key: "default", Title: "DEFAULT", Kind: render.KindText, Drop: 2},
+			{Key: "origin", Title: "FROM", Kind: render.KindEnum, Names: originNames()},
+			{Key: "variable", Title: "VARIABLE", Kind: render.KindText, Drop: 1},
+		},
+	}
+}
+
+func (a *app) newConfigShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show [KEY...]",
+		Short: "Show what is configured, and where each value comes from",
+		Long: `Show the value that every setting has, and where it comes from: a flag of this
+command line, a QINSPECT_* variable, the config file, or the built-in default.
+The name of the config file stands above. Answers why a command prints what it
+was not asked for.
+
+Exit status: 0 fine, 1 the config file or a variable is wrong.`,
+		Example: `  $ qinspect config show
+  $ qinspect config show guest.all host.limit
+  $ qinspect config show -o json | jq '.settings[] | select(.origin != "default")'`,
+		RunE: a.runConfigShow,
+	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return settingKeys(allSettings(cmd.Root())), cobra.ShellCompDirectiveNoFileComp
+	}
+	return cmd
+}
+
+func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
+	c, err := readConfigured(cmd)
+	if err != nil {
+		return err
+	}
+	all := allSettings(cmd.Root())
+	for _, key := range keys {
+		if !slices.Contains(settingKeys(all), key) {
+			return unknownKey(key, all)
+		}
+	}
+	var rows [][]render.Value
+	for _, s := range all { // the output format is one of them
+		from, err := c.set(s)
+		if err != nil {
+			return err
+		}
+		if len(keys) == 0 || slices.Contains(keys, s.key) {
+			rows = append(rows, settingRow(s, from))
+		}
+	}
+	return showSettings(a.newRenderer(&outputWriter{Writer: a.Stdout}), c, rows)
+}
+
+func showSettings(r render.Renderer, c *configured, rows [][]render.Value) error {
+	name := cmp.Or(c.file, usualConfigFile())
+	r.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
+	r.Section(configFileSection())
+	if err := r.Row([]render.Value{render.Text(printable(name)), render.Bool(c.file != "")}); err != nil {
+		return err
+	}
+	r.Section(settingsSection())
+	for _, row := range rows {
+		if err := r.Row(row); err != nil {
+			return err
+		}
+	}
+	return (&failures{}).render(r)
+}
+
+// usualConfigFile returns where 'config init' writes, "" where a user has no
+// config folder.
+func usualConfigFile() string {
+	dir, err := configFolder()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "config.yaml")
+}
+
+func settingRow(s setting, from origin) []render.Value {
+	return []render.Value{
+		render.Text(s.key),
+		settingValue(s.flag, s.flag.Value.String()),
+		settingValue(s.flag, s.flag.DefValue),
+		render.Enum(uint64(from)),
+		render.Text(envName(s.key)),
+	}
+}
+
+// settingValue returns a value of a flag as its type has it.
+func settingValue(flag *pflag.Flag, text string) render.Value {
+	switch flag.Value.Type() {
+	case "bool":
+		return render.Bool(text == "true")
+	case "uint":
+		n, err := strconv.ParseUint(text, 10, 64)
+		must(err) // it is the flag's own text
+		return render.Uint(n)
+	}
+	if text == "" {
+		return render.Null
+	}
+	return render.Text(text)
+}

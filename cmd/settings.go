@@ -1,0 +1,218 @@
+package cmd
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// notConfigurable marks flags that select what to show, which no config file
+// may do: an annotation of the flag.
+const notConfigurable = "qinspect_not_configurable"
+
+// selects marks flags as not configurable.
+func selects(flags *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		must(flags.SetAnnotation(name, notConfigurable, nil))
+	}
+}
+
+// A setting is a flag that can be configured: under its name, and behind the
+// name of its command unless all commands share it.
+type setting struct {
+	key  string // "output", "guest.all"
+	flag *pflag.Flag
+}
+
+// settingsOf returns what can be configured of a command.
+func settingsOf(cmd *cobra.Command) []setting {
+	return append(sharedSettings(cmd.Root()), ownSettings(cmd)...)
+}
+
+// allSettings returns what can be configured, that of all commands first.
+func allSettings(root *cobra.Command) []setting {
+	all := sharedSettings(root)
+	for _, cmd := range root.Commands() {
+		all = append(all, ownSettings(cmd)...)
+	}
+	return all
+}
+
+func sharedSettings(root *cobra.Command) []setting { return settingsIn(root.PersistentFlags(), "") }
+
+func ownSettings(cmd *cobra.Command) []setting {
+	return settingsIn(cmd.LocalNonPersistentFlags(), cmd.Name()+".")
+}
+
+// settingsIn returns the flags that can be configured, by their names.
+func settingsIn(flags *pflag.FlagSet, prefix string) []setting {
+	var all []setting
+	flags.VisitAll(func(f *pflag.Flag) {
+		_, excluded := f.Annotations[notConfigurable]
+		if !excluded && !slices.Contains([]string{"config", "help", "version"}, f.Name) {
+			all = append(all, setting{prefix + f.Name, f})
+		}
+	})
+	return all
+}
+
+// settingKeys returns the keys of settings.
+func settingKeys(all []setting) []string {
+	keys := make([]string, len(all))
+	for i, s := range all {
+		keys[i] = s.key
+	}
+	return keys
+}
+
+// An origin is where a setting has its value from.
+type origin uint
+
+const (
+	fromDefault origin = iota
+	fromFile
+	fromVariable
+	fromFlag
+)
+
+func originNames() []string { return []string{"default", "file", "variable", "flag"} }
+
+// configured is what QINSPECT_* variables and the config file say.
+type configured struct {
+	file   string       // the config file; empty: there is none
+	values *viper.Viper // nil: there is no variable either
+}
+
+// readConfigured reads the config file and the variables.
+func readConfigured(cmd *cobra.Command) (*configured, error) {
+	c := &configured{file: configFile(cmd)}
+	if c.file == "" && !slices.ContainsFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, envPrefix+"_") }) {
+		return c, nil // the usual case, and start-up counts
+	}
+	c.values = viper.New()
+	c.values.SetEnvPrefix(envPrefix)
+	c.values.SetEnvKeyReplacer(envNames)
+	c.values.AutomaticEnv()
+	if c.file == "" {
+		return c, nil
+	}
+	content, err := readConfigFile(c.file)
+	if err != nil {
+		return nil, fmt.Errorf("config file %s: %w", c.file, err)
+	}
+	return c, c.values.MergeConfigMap(content)
+}
+
+// configure sets the flags of cmd that the command line leaves alone from
+// QINSPECT_* variables, else from the config file.
+func configure(cmd *cobra.Command) error {
+	c, err := readConfigured(cmd)
+	if err != nil {
+		return err
+	}
+	for _, s := range settingsOf(cmd) {
+		if _, err := c.set(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set gives a flag the value that is configured, if there is one and the command
+// line leaves it alone, and returns where it has its value from.
+func (c *configured) set(s setting) (origin, error) {
+	switch {
+	case s.flag.Changed:
+		return fromFlag, nil
+	case c.values == nil || !c.values.IsSet(s.key):
+		return fromDefault, nil
+	}
+	from, where := fromFile, fmt.Sprintf("config file %s: %s", c.file, s.key)
+	if name := envName(s.key); os.Getenv(name) != "" {
+		from, where = fromVariable, name
+	}
+	if err := setFlag(s.flag, c.values.GetString(s.key)); err != nil {
+		return from, fmt.Errorf("%s: %w", where, err)
+	}
+	return from, nil
+}
+
+// setFlag gives a flag a value from a config file or a variable.
+func setFlag(flag *pflag.Flag, value string) error {
+	if flag.Value.Set(value) != nil {
+		return notAllowed(flag, value)
+	}
+	return nil
+}
+
+// checkValue returns why a flag does not take a value of a config file.
+func checkValue(flag *pflag.Flag, value any) error {
+	typed := false
+	switch n := value.(type) {
+	case bool:
+		typed = flag.Value.Type() == "bool"
+	case string:
+		typed = flag.Value.Type() == "string"
+	case int, int64, uint64: // of YAML and TOML
+		typed = flag.Value.Type() == "uint"
+	case float64: // of JSON
+		typed = flag.Value.Type() == "uint" && n == math.Trunc(n)
+		value = strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	if !typed {
+		return notAllowed(flag, value)
+	}
+	return setFlag(flag, fmt.Sprint(value))
+}
+
+// notAllowed is the error for a value that a flag does not take.
+func notAllowed(flag *pflag.Flag, value any) error {
+	return fmt.Errorf("%s is not valid: must be %s", quoted(value), allowed(flag))
+}
+
+// allowed returns which values a flag takes, in words that follow "must be".
+func allowed(flag *pflag.Flag) string {
+	if v, ok := flag.Value.(interface{ allowed() string }); ok {
+		return v.allowed()
+	}
+	switch flag.Value.Type() {
+	case "bool":
+		return "true or false"
+	case "uint":
+		return "a number, 0 or more"
+	}
+	return "a text"
+}
+
+// quoted returns a value as a message shows it. It escapes nothing: what
+// prints the message does.
+func quoted(value any) string {
+	if s, ok := value.(string); ok {
+		return `"` + s + `"`
+	}
+	return fmt.Sprint(value)
+}
+
+// unknownKey is the error for a key that is no setting.
+func unknownKey(key string, all []setting) error {
+	err := fmt.Errorf("unknown key %s", quoted(key))
+	if near := nearest(key, settingKeys(all)); len(near) > 0 {
+		return &hintError{err, "did you mean " + strings.Join(near, " or ") + "?"}
+	}
+	return &hintError{err, "'qinspect config show' lists the keys"}
+}
+
+const envPrefix = "QINSPECT"
+
+// envNames turns a config key into the name of its variable, less the prefix.
+var envNames = strings.NewReplacer("-", "_", ".", "_")
+
+// envName returns the variable of a config key: QINSPECT_CHECK_LIMIT.
+func envName(key string) string { return envPrefix + "_" + strings.ToUpper(envNames.Replace(key)) }
