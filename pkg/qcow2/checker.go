@@ -153,6 +153,11 @@ func (c *checker) isOne(cluster uint64) bool { return c.counts.word(cluster)&cou
 // add implements referenceSink: it counts.
 func (c *checker) add(r *reference) bool {
 	slow := r.weight > 1 || r.kind.metadata()
+	if r.problems&OverlapsMetadata != 0 {
+		for i := range r.n {
+			*c.overlaps.at(r.first + i) = true
+		}
+	}
 	for first, n := r.first, r.n; n > 0; {
 		words := c.counts.run(first, n)
 		for i, w := range words {

@@ -42,7 +42,7 @@ func (x *hostIndex) add(r *reference) bool {
 		return false
 	}
 	if x.owners != nil {
-		x.owners.add(x, r)
+		x.addOwners(r)
 	}
 	x.labels.add(r, x.overlap)
 	if r.problems != 0 {
@@ -51,6 +51,23 @@ func (x *hostIndex) add(r *reference) bool {
 		}
 	}
 	return true
+}
+
+// addOwners keeps who refers to clusters, each structure by itself.
+func (x *hostIndex) addOwners(r *reference) {
+	if !r.kind.structure() {
+		x.owners.add(x, r)
+		return
+	}
+	if r.first >= x.owners.to || r.first+r.n <= x.owners.from {
+		return // nobody wants to know
+	}
+	left := x.owners.limit
+	x.walk.sharing(r, func(i uint64, s *structure) bool {
+		x.owners.add(x, &reference{kind: s.kind, first: r.first, n: r.n, place: i, weight: 1})
+		left--
+		return left > 0
+	})
 }
 
 // addData implements referenceSink.

@@ -1,5 +1,10 @@
 package qcow2
 
+import (
+	"cmp"
+	"slices"
+)
+
 // An Owner is to what a reference belongs: the image itself, the active image,
 // or the snapshot at a position of the snapshot table, from 0.
 type Owner int32
@@ -34,6 +39,12 @@ func newL1Tables(tables []ownedTable, fileSize uint64) *l1Tables {
 		all[i] = tables[i].span(fileSize)
 	}
 	return &l1Tables{newSpans(all), tables}
+}
+
+// indexOf returns the index of the table of an owner that has one.
+func (s *l1Tables) indexOf(owner Owner) uint32 {
+	i, _ := slices.BinarySearchFunc(s.tables, owner, func(t ownedTable, owner Owner) int { return cmp.Compare(t.owner, owner) })
+	return uint32(i)
 }
 
 // ownersOf calls yield with the tables that hold the L1 entry at a file offset,

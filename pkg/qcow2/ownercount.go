@@ -35,8 +35,8 @@ func (c *ownerCounter) fail(error) bool { return c.walk.ctx.Err() == nil }
 func (c *ownerCounter) add(r *reference) bool {
 	set := uint32(0)
 	switch {
-	case r.kind == HostL1Table:
-		set = c.ofStructure(&c.walk.structures[r.place])
+	case r.kind.structure():
+		set = c.ofStructures(r)
 	case r.kind == HostL2Table:
 		set = c.ofL1Entry(r.place * 8)
 		if r.problems&Unaligned == 0 {
@@ -63,14 +63,21 @@ func (c *ownerCounter) addData(d *dataBatch) bool {
 	return !c.sets.full()
 }
 
-// ofStructure returns the set of an L1 table's owner.
-func (c *ownerCounter) ofStructure(s *structure) uint32 {
-	for i := range c.walk.l1.tables {
-		if c.walk.l1.tables[i].owner == s.owner {
-			return c.sets.of([]ownerRange{{uint32(i), uint32(i) + 1}})
-		}
+// ofStructures returns the set of the owners of the L1 tables in the clusters of
+// a reference.
+func (c *ownerCounter) ofStructures(r *reference) uint32 {
+	if !c.sets.spend(r.weight) {
+		return 0
 	}
-	return 0
+	var ranges []ownerRange
+	c.walk.sharing(r, func(_ uint64, s *structure) bool {
+		if s.kind == HostL1Table {
+			i := c.walk.l1.indexOf(s.owner)
+			ranges = append(ranges, ownerRange{i, i + 1})
+		}
+		return true
+	})
+	return c.sets.of(mergeRanges(ranges))
 }
 
 // ofL2Entry returns the set of the owners of the L2 table that the entry at a
@@ -111,6 +118,9 @@ func (c *ownerCounter) cut() {
 
 // ofSegment returns the set of the pieces that a segment is in.
 func (c *ownerCounter) ofSegment(g *segment) uint32 {
+	if !c.sets.spend(g.spans) {
+		return 0
+	}
 	var ranges []ownerRange
 	c.pieces.each(g.from, func(i int) bool {
 		ranges = append(ranges, ownerRange{uint32(i), uint32(i) + 1})

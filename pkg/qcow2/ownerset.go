@@ -29,6 +29,13 @@ func newOwnerSets() *ownerSets {
 // mean nothing.
 func (s *ownerSets) full() bool { return s.room < 0 }
 
+// spend takes room for n numbers that a set is made of, and reports whether there
+// was as much.
+func (s *ownerSets) spend(n uint64) bool {
+	s.room -= int(min(n, ownerRanges+1))
+	return !s.full()
+}
+
 // of returns the set of the given ranges, which must be sorted and apart from
 // each other.
 func (s *ownerSets) of(ranges []ownerRange) uint32 {

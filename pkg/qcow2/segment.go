@@ -7,7 +7,8 @@ import (
 	"sort"
 )
 
-// A span is a range of the file that holds table entries of 8 bytes.
+// A span is a range of the file that holds table entries of 8 bytes, or whole
+// clusters.
 type span struct{ from, to uint64 } // bytes
 
 // newSpan returns where the entries of a table lie, as far as a file of

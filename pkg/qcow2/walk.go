@@ -12,11 +12,11 @@ type reference struct {
 	kind   HostKind
 	first  uint64 // cluster
 	n      uint64 // clusters
-	place  uint64 // file offset of the first entry in units of 8 bytes; of a structure its index
+	place  uint64 // file offset of the first entry in units of 8 bytes; of structures the lowest index
 	step   uint64 // from one entry to the next, in the same units
-	weight uint64 // how often each counts: an L2 table for every L1 entry that leads there
+	weight uint64 // how often each counts: an L2 table for every L1 entry that leads there; how many structures
 
-	problems Problems // of an entry, which is then alone
+	problems Problems // of an entry, which is then alone, or of structures
 	offset   uint64   // where a damaged entry leads to, in bytes
 	guest    uint64   // its guest offset, in bytes
 }
@@ -78,12 +78,7 @@ func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) b
 	}
 	w.structures, w.l1 = s.all, newL1Tables(s.tables, w.img.src.size)
 	w.tick = newProgress(report, w.l1)
-	for i := range w.structures {
-		if !w.addStructure(i) {
-			return false
-		}
-	}
-	return w.addRefcountBlocks() && w.addBitmapData() && w.addL2Tables() && w.addGuestData(first)
+	return w.addStructures() && w.addRefcountBlocks() && w.addBitmapData() && w.addL2Tables() && w.addGuestData(first)
 }
 
 // add hands the sink a reference.
@@ -92,16 +87,42 @@ func (w *referenceWalk) add(kind HostKind, first, n, place, step, weight uint64)
 	return w.sink.add(&w.ref)
 }
 
-// addStructure adds the references to the clusters of a structure, as far as
-// there are clusters.
-func (w *referenceWalk) addStructure(i int) bool {
-	s := &w.structures[i]
+// addStructures adds the references to the clusters of structures, as far as
+// there are clusters. Those that several structures share it adds once: an image
+// can claim any number of L1 tables in one place.
+func (w *referenceWalk) addStructures() bool {
 	shift := w.img.geometry.ClusterBits
-	first := s.offset >> shift
-	if first >= w.clusters {
-		return true
+	all := make([]span, len(w.structures))
+	for i, s := range w.structures {
+		first := min(s.offset>>shift, w.clusters)
+		n := min((s.length-1)>>shift+1, w.clusters-first)
+		all[i] = span{first << shift, (first + n) << shift}
 	}
-	return w.add(s.kind, first, min((s.length-1)>>shift+1, w.clusters-first), uint64(i), 0, 1)
+	for _, g := range segments(all) {
+		w.ref = reference{kind: w.structures[g.first].kind, first: g.from >> shift, n: (g.to - g.from) >> shift, place: uint64(g.first), weight: g.spans}
+		if g.spans > 1 {
+			w.ref.problems = OverlapsMetadata
+		}
+		if !w.sink.add(&w.ref) {
+			return false
+		}
+	}
+	return true
+}
+
+// sharing calls yield for each structure that a reference to the clusters of
+// structures is about, with its index.
+func (w *referenceWalk) sharing(r *reference, yield func(i uint64, s *structure) bool) {
+	at := r.first << w.img.geometry.ClusterBits
+	for i, left := r.place, r.weight; left > 0; i++ {
+		s := &w.structures[i]
+		if at < s.offset || at-s.offset >= s.length {
+			continue
+		}
+		if left--; !yield(i, s) {
+			return
+		}
+	}
 }
 
 // addRefcountBlocks adds the references of the refcount table.

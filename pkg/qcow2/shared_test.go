@@ -1,0 +1,84 @@
+package qcow2_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// TestSharedStructures: L1 tables that share clusters with each other and with
+// the refcount table are counted for each, listed for each, and belong to each.
+func TestSharedStructures(t *testing.T) {
+	const c = 512
+	im := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, L1Size: 4 * c / 8, Snapshots: make([]qcow2test.Snapshot, 3)}
+	for i := range im.Snapshots {
+		im.Snapshots[i].ID = fmt.Sprint(i)
+	}
+	b := im.Build()
+	l1 := b.Get("l1_table_offset")
+	for i, first := range []uint64{1, 2, 4} { // clusters 0 to 3 are those of the active table
+		b.Set(fmt.Sprintf("snapshot[%d].l1_table_offset", i), l1+first*c).Set(fmt.Sprintf("snapshot[%d].l1_size", i), 2*c/8)
+	}
+	b.Set("refcount_table_offset", l1+5*c)
+	img := open(t, b)
+	owners := map[uint64][]qcow2.Owner{}
+	for r, err := range img.Host(t.Context(), qcow2.HostOptions{Owners: true}) {
+		if err == nil && r.HasReference {
+			owners[r.Offset] = append(owners[r.Offset], r.Reference.Owner)
+			if uint64(len(owners[r.Offset])) > r.References {
+				t.Errorf("cluster %#x has more than its %d references", r.Offset, r.References)
+			}
+		}
+	}
+	for i, want := range []string{"[-1]", "[-1 0]", "[-1 0 1]", "[-1 1]", "[2]", "[-2 2]"} {
+		at := l1 + uint64(i)*c
+		if got := fmt.Sprint(owners[at]); got != want {
+			t.Errorf("cluster %d of the tables: owners %s, want %s", i, got, want)
+		}
+		for r := range img.Host(t.Context(), qcow2.HostOptions{Offset: at, Length: 1}) {
+			if r != nil && r.References != uint64(len(owners[at])) || r != nil && (r.Problems != 0) != (r.References > 1) {
+				t.Errorf("cluster %d of the tables: %d references, problems %v", i, r.References, r.Problems)
+			}
+		}
+	}
+	usage, err := img.Usage(t.Context(), qcow2.UsageOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][2]uint64{{4, 1}, {2, 0}, {2, 0}, {2, 2}} { // the image itself owns nothing
+		if o := usage.Owners[i]; o.Referenced != want[0]*c || o.Exclusive != want[1]*c {
+			t.Errorf("%+v, want %d clusters, %d of them exclusive", o, want[0], want[1])
+		}
+	}
+}
+
+// TestOneL1TableOfManySnapshots: the cost does not grow with snapshots times
+// clusters.
+func TestOneL1TableOfManySnapshots(t *testing.T) {
+	const n, entries = 65536, 1 << 20 // 16384 clusters, which would be counted 1 << 30 times
+	b := qcow2test.Image{ClusterBits: 9, Size: 512, L1Size: entries, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	l1, table := b.Get("l1_table_offset"), b.Get("snapshots_offset")
+	b.Set("snapshot[0].l1_table_offset", l1).Set("snapshot[0].l1_size", entries)
+	entry := b.Bytes[table:][:72]
+	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", n)
+	for range n {
+		b.Bytes = append(b.Bytes, entry...)
+	}
+	img := open(t, b)
+	overlaps, references := 0, uint64(0)
+	if _, err := img.Check(t.Context(), qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
+		if f.Kind == qcow2.FindingOverlap {
+			overlaps++
+			references += f.References
+		}
+		return true
+	}}); err != nil || overlaps != entries*8/512 || references != uint64(overlaps)*(n+1) {
+		t.Errorf("%d overlaps, %d references: %v", overlaps, references, err)
+	}
+	usage, err := img.Usage(t.Context(), qcow2.UsageOptions{})
+	if err != nil || len(usage.Owners) != n+1 || usage.Owners[n].Shared != entries*8 {
+		t.Errorf("%d owners, %v", len(usage.Owners), err)
+	}
+}
