@@ -73,6 +73,11 @@ func faults(version uint32, bits uint) map[string]fault {
 		i.Bitmaps = []qcow2test.Bitmap{{Name: "b"}}
 		return i
 	}
+	twoBehind := func(b *qcow2test.Built) { // one cluster more, and a run of two
+		b.Bytes = append(b.Bytes, make([]byte, c)...)
+		b.Set("l2[0][5]", copied|7*c)
+		binary.BigEndian.PutUint64(b.Bytes[2*c+6*8:], copied|8*c)
+	}
 	return map[string]fault{
 		"leak":                    {im(), set("refcount[3]", 2), []string{"leak leak 0x3000 +0x1000 refcount 2 references 1 data of -1 from 0x2000", "error copied-flag 0x3000 refcount 2 entry 0x2000"}},
 		"leak of nothing":         {im(), set("l2[0][5]", 0), []string{"leak leak 0x4000 +0x1000 refcount 1 references 0"}},
@@ -91,6 +96,7 @@ func faults(version uint32, bits uint) map[string]fault {
 		"same cluster twice":      {im(), func(b *qcow2test.Built) { b.Set("l2[0][5]", b.Get("l2[0][0]")) }, []string{"error refcount-too-low 0x3000 +0x1000 refcount 1 references 2 data of -1 from 0x2000", "leak leak 0x4000 +0x1000 refcount 1 references 0"}},
 		"unaligned data":          {im(), flip("l2[0][5]", c/2), []string{"error unaligned 0x4000 entry 0x2028", "error overlaps-metadata 0x5000 +0x1000 refcount 1 references 2 refcount-table of -2 from 0x30"}},
 		"data beyond the end":     {im(), set("l2[0][5]", copied|9*c), []string{"error beyond-end-of-file 0x9000 entry 0x2028", "leak leak 0x4000 +0x1000 refcount 1 references 0"}},
+		"run beyond the end":      {im(), twoBehind, []string{"error copied-flag 0x7000 refcount 0 entry 0x2028", "error beyond-end-of-file 0x8000 entry 0x2030", "leak leak 0x4000 +0x1000 refcount 1 references 0", "error refcount-too-low 0x7000 +0x1000 refcount 0 references 1 data of -1 from 0x2028"}},
 		"reserved bit of data":    {im(), flip("l2[0][0]", 1<<57), []string{"error reserved-bits 0x3000 entry 0x2000"}},
 		"zero bit in version 2":   {v2(), flip("l2[0][0]", 1), []string{"error reserved-bits 0x3000 entry 0x2000"}},
 		"reserved bit of zeros":   {zeros(), flip("l2[0][0]", 2), []string{"error reserved-bits 0x3000 entry 0x2000"}},

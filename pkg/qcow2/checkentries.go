@@ -8,29 +8,29 @@ func (c *checker) checkRun(t *ownedTable, r *l2Run) bool {
 	if active {
 		c.countEntries(r)
 	}
-	bad := false
-	if !c.isPlain(r) {
-		one := *r
-		one.n = 1
-		for i := uint64(0); i < r.n; i++ {
-			m := c.img.mappingOf(&one)
-			if p := c.img.entryProblems(&one, &m); p != 0 {
-				bad = true
-				if !c.reportEntry(&one, &m, p) {
-					return false
-				}
-			} else if i == 0 && !m.HasHost {
-				break // the rest is the same
+	if c.isPlain(r) {
+		return !active || c.checkCopiedRun(r)
+	}
+	one := *r
+	one.n = 1
+	for left := r.n; left > 0; left-- {
+		m := c.img.mappingOf(&one)
+		switch p := c.img.entryProblems(&one, &m); {
+		case p != 0:
+			if !c.reportEntry(&one, &m, p) {
+				return false
 			}
-			one.guest++
-			one.at += c.img.geometry.L2EntrySize
-			one.entry += L2Entry(c.img.step(r.entry))
+		case !m.HasHost: // the rest is the same
+			one.n = left
+			return !active || c.checkCopiedRun(&one)
+		case active && !one.entry.Compressed() && !c.checkCopiedRun(&one):
+			return false
 		}
+		one.guest++
+		one.at += c.img.geometry.L2EntrySize
+		one.entry += L2Entry(c.img.step(r.entry))
 	}
-	if !active || bad || r.entry.Compressed() {
-		return true
-	}
-	return c.checkCopiedRun(r)
+	return true
 }
 
 // isPlain reports whether a run is one of data clusters of the file, or of
