@@ -36,7 +36,7 @@ func guestSection(g qcow2.Geometry, reach addressReach, each bool) *render.Secti
 		Layout:      render.LayoutStream,
 		Empty:       "nothing is mapped",
 		ClusterBits: g.ClusterBits,
-		Line:        (&guestLines{g: g}).append,
+		Line:        (&guestLines{g}).append,
 		Columns: []render.Column{
 			guestStart:  {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength: {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
@@ -272,15 +272,12 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 // guestLines makes plain lines of mappings, as dump-qcow2.pl has them: "0x0 (#0):
 // 0x50000 (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
 // Problems follow in brackets.
-type guestLines struct {
-	g           qcow2.Geometry
-	start, host render.AddrText
-}
+type guestLines struct{ g qcow2.Geometry }
 
 func (l *guestLines) append(dst []byte, row []render.Value) []byte {
 	start, length := row[guestStart].Num(), row[guestLength].Num()
 	one := length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
-	dst = append(l.appendPlace(dst, &l.start, start, length, one), ": "...)
+	dst = append(l.appendPlace(dst, start, length, one), ": "...)
 	dst = l.appendMapping(dst, row, one)
 	if problems := row[guestProblems].Num(); problems != 0 {
 		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
@@ -299,15 +296,15 @@ func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []b
 	case qcow2.MappingCompressed:
 		return appendCompressed(dst, host, row[guestSectors].Num(), l.g.ClusterBits)
 	case qcow2.MappingZeroAllocated:
-		return append(l.appendPlace(dst, &l.host, host, length, one), " (all zeros)"...)
+		return append(l.appendPlace(dst, host, length, one), " (all zeros)"...)
 	}
-	return l.appendPlace(dst, &l.host, host, length, one)
+	return l.appendPlace(dst, host, length, one)
 }
 
 // appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
-func (l *guestLines) appendPlace(dst []byte, text *render.AddrText, first, length uint64, one bool) []byte {
+func (l *guestLines) appendPlace(dst []byte, first, length uint64, one bool) []byte {
 	if one {
-		return text.Append(dst, first, l.g.ClusterBits)
+		return render.AppendAddr(dst, first, l.g.ClusterBits)
 	}
 	return render.AppendAddrRange(dst, first, first+length-1, l.g.ClusterBits)
 }

@@ -15,8 +15,6 @@ type hostLines struct {
 	owners   bool   // name the owner in every line
 	selected uint64 // the snapshot whose guest addresses are shown, by its index, + 1; 0: the active image
 	inDump   bool   // as the script has them, without what it does not know
-
-	offset, guest render.AddrText
 }
 
 // hostWords are the words of the kinds. Those with a number are followed by the
@@ -49,7 +47,7 @@ func (l *hostLines) append(dst []byte, row []render.Value) []byte {
 	offset, length := row[hostOffset].Num(), row[hostLength].Num()
 	clusters := (length-1)>>l.g.ClusterBits + 1
 	if clusters == 1 {
-		dst = l.offset.Append(dst, offset, l.g.ClusterBits)
+		dst = render.AppendAddr(dst, offset, l.g.ClusterBits)
 	} else {
 		dst = render.AppendAddrRange(dst, offset, offset+length-1, l.g.ClusterBits)
 	}
@@ -97,7 +95,7 @@ func (l *hostLines) appendGuest(dst []byte, row []render.Value, kind qcow2.HostK
 	guest := row[hostGuest].Num()
 	dst = append(dst, " [guest "...)
 	if clusters == 1 {
-		dst = l.guest.Append(dst, guest, l.g.ClusterBits)
+		dst = render.AppendAddr(dst, guest, l.g.ClusterBits)
 	} else {
 		dst = render.AppendAddrRange(dst, guest, guest+clusters<<l.g.ClusterBits-1, l.g.ClusterBits)
 	}

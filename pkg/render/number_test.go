@@ -2,17 +2,44 @@ package render
 
 import (
 	"math"
+	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 )
 
-func TestAppendHex(t *testing.T) {
-	for n, want := range map[uint64]string{
-		0: "0x0", 9: "0x9", 0x50000: "0x50000", math.MaxUint64: "0xffffffffffffffff",
-	} {
-		if got := string(appendHex(nil, n)); got != want {
+// TestAppendNumbers holds numbers of every length against strconv: the first
+// and the last of each, and some between.
+func TestAppendNumbers(t *testing.T) {
+	check := func(n uint64) {
+		if got, want := string(appendUint([]byte("> "), n)), "> "+strconv.FormatUint(n, 10); got != want {
+			t.Errorf("appendUint(%d) = %q, want %q", n, got, want)
+		}
+		if got, want := string(appendHex([]byte("> "), n)), "> 0x"+strconv.FormatUint(n, 16); got != want {
 			t.Errorf("appendHex(%d) = %q, want %q", n, got, want)
 		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, base := range []uint64{10, 16} {
+		for limit, more := uint64(1), true; more; limit *= base {
+			check(limit - 1)
+			check(limit)
+			for range 1000 {
+				check(random.Uint64N(limit))
+			}
+			more = limit <= math.MaxUint64/base
+		}
+	}
+	for n := range uint64(1e4) { // each lane of a number has every value
+		check(n*1e4 + n)
+	}
+	check(math.MaxUint64)
+}
+
+func TestAppendNumbersAllocs(t *testing.T) {
+	dst := make([]byte, 0, 100)
+	if n := testing.AllocsPerRun(1000, func() { AppendAddr(dst, math.MaxUint64, 9) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

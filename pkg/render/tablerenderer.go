@@ -199,8 +199,7 @@ type longTable struct {
 // A drawnCell is a cell of the last line.
 type drawnCell struct {
 	value    Value
-	at, size int      // where it is in the line, with what stands before it
-	addr     AddrText // of a KindAddr
+	at, size int // where it is in the line, with what stands before it
 }
 
 func (t *longTable) row(w *writer, row []Value) error {
@@ -228,11 +227,7 @@ func (t *longTable) begin() {
 // draw draws the i-th cell into the line.
 func (t *longTable) draw(i int, v *Value) {
 	c, cell := &t.columns[i], &t.cells[i]
-	if v.kind == KindAddr {
-		t.text = cell.addr.Append(t.text[:0], v.num, t.section.ClusterBits)
-	} else {
-		t.text = appendCell(t.text[:0], c.column, v, t.section.ClusterBits)
-	}
+	t.text = appendCell(t.text[:0], c.column, v, t.section.ClusterBits)
 	width := len(t.text)
 	if !c.column.Kind.isRightAligned() { // numbers are ASCII
 		width = cellWidth(t.text)
