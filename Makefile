@@ -1,4 +1,4 @@
-.PHONY: build test lint fuzz cover fixtures ci
+.PHONY: build test lint fuzz cover fixtures snapshot ci
 
 build:
 	go build .
@@ -19,6 +19,10 @@ cover:
 # Needs qemu-img and qemu-io.
 fixtures:
 	testdata/images/make.sh
+
+# Needs goreleaser and cyclonedx-gomod.
+snapshot:
+	goreleaser release --snapshot --clean
 
 ci:
 	.ci/run
