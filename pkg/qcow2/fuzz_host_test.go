@@ -42,10 +42,11 @@ func FuzzHost(f *testing.F) {
 
 // What Host, Check and Usage may allocate of an image: so many bytes, and so many
 // for each byte of the file. Most of the first are the window through which
-// tables are read, of the second the test's own notes.
+// tables are read, of the second the test's own notes: an entry of 8 bytes can
+// have several findings, and all are kept as text, of two checks.
 const (
 	allocatedBytes   = 2 << 20
-	allocatedPerByte = 64
+	allocatedPerByte = 256
 )
 
 // bounded calls f, and holds what it allocates against the size of the file.
