@@ -128,22 +128,36 @@ func (e *Error) isRead() bool {
 }
 
 // findOnes notes which clusters have a refcount of 1, which is what COPIED
-// flags are about.
+// flags are about. It takes each refcount block once: a table can lead to one
+// block any number of times, for clusters that are not there.
 func (c *checker) findOnes() {
 	r := newRefcounts(c.img)
+	seen := map[uint64]uint64{} // the first cluster of a block, by the offset of the block
 	for cluster := uint64(0); cluster < c.img.geometry.HostClusters && c.ctx.Err() == nil; {
 		refcount, n, _ := r.run(cluster, c.img.geometry.HostClusters-cluster) // compare reports the error
-		for first, left := cluster, n; refcount.value == 1 && left > 0; {
-			words := c.counts.run(first, left)
-			for i := range words {
-				words[i] = countOne
+		if refcount.value == 1 {
+			if _, ok := seen[r.at]; !ok {
+				seen[r.at] = r.first
 			}
-			first, left = first+uint64(len(words)), left-uint64(len(words))
+			if seen[r.at] == r.first {
+				c.markOnes(cluster, n)
+			}
 		}
 		if refcount.value > 0 {
 			c.last = max(c.last, cluster+n)
 		}
 		cluster += n
+	}
+}
+
+// markOnes notes that n clusters from the first on have a refcount of 1.
+func (c *checker) markOnes(first, n uint64) {
+	for n > 0 {
+		words := c.counts.run(first, n)
+		for i := range words {
+			words[i] = countOne
+		}
+		first, n = first+uint64(len(words)), n-uint64(len(words))
 	}
 }
 
@@ -254,18 +268,20 @@ func (c *checker) checkCopied(host uint64, copied bool, at uint64) bool {
 		return true
 	}
 	f := Finding{Severity: SeverityError, Kind: FindingCopiedFlag, Entry: at, HasEntry: true}
-	switch {
-	case host == 0:
+	if host == 0 {
 		f.Detail = "COPIED is set, but there is no host offset"
-	case copied:
-		f.Detail = "COPIED is set, but the refcount is not 1"
-	default:
+		return c.report(f)
+	}
+	refcount, _ := c.lookup.one(cluster) // compare reports the error
+	switch {
+	case !copied:
 		f.Detail = "COPIED is not set, but the refcount is 1"
+	case refcount.value == 1:
+		return true // findOnes noted it for other clusters
+	default:
+		f.Detail = "COPIED is set, but the refcount is not 1"
 	}
-	if host != 0 {
-		f.Offset, f.HasOffset = cluster<<c.img.geometry.ClusterBits, true
-		refcount, _ := c.lookup.one(cluster) // compare reports the error
-		f.Refcount, f.HasRefcount = refcount.value, refcount.known
-	}
+	f.Offset, f.HasOffset = cluster<<c.img.geometry.ClusterBits, true
+	f.Refcount, f.HasRefcount = refcount.value, refcount.known
 	return c.report(f)
 }

@@ -49,6 +49,7 @@ type refcounts struct {
 	failed  uint64 // the block whose error was returned last, + 1
 
 	cur   []byte // the block in hand
+	at    uint64 // its offset, in bytes
 	first uint64 // the cluster of its first refcount
 	there uint64 // refcounts in it
 }
@@ -179,7 +180,7 @@ func (r *refcounts) one(cluster uint64) (refcount, error) {
 func (r *refcounts) load(i, block uint64) error {
 	size := r.img.geometry.ClusterSize
 	p, err := r.block.bytes(SectionRefcountBlock, block, size, size)
-	r.cur, r.first = p, i*r.img.geometry.RefcountBlockEntries
+	r.cur, r.at, r.first = p, block, i*r.img.geometry.RefcountBlockEntries
 	r.there = uint64(len(p)) * 8 >> r.img.header.RefcountOrder
 	if err == nil && uint64(len(p)) < size {
 		err = errorf(SectionRefcountBlock, block, ErrTruncated, "the file ends at %#x, inside the block", r.img.src.size)

@@ -1,7 +1,9 @@
 package qcow2_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -81,4 +83,42 @@ func TestOneL1TableOfManySnapshots(t *testing.T) {
 	if err != nil || len(usage.Owners) != n+1 || usage.Owners[n].Shared != entries*8 {
 		t.Errorf("%d owners, %v", len(usage.Owners), err)
 	}
+}
+
+// TestRefcountBlockManyTimes: that one block has the refcounts of clusters all
+// over a sparse file takes no memory for them.
+func TestRefcountBlockManyTimes(t *testing.T) {
+	const n = 8192
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, RefcountBits: 1, Clusters: kinds{0: data}}.Build()
+	block := b.Get("refcount_table[0]")
+	for i := range b.Bytes[block:][:512] {
+		b.Bytes[int(block)+i] = 0xff
+	}
+	b.Set("refcount_table_offset", uint64(len(b.Bytes))).Set("refcount_table_clusters", n*8/512)
+	for range n {
+		b.Bytes = binary.BigEndian.AppendUint64(b.Bytes, block)
+	}
+	img, err := qcow2.Open(sparse(b.Bytes), n*4096*512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	result, err := img.Check(t.Context(), qcow2.CheckOptions{})
+	runtime.ReadMemStats(&after)
+	if err != nil || result.Leaks < n*4095 || result.ImageEndOffset != n*4096*512 {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if got := after.TotalAlloc - before.TotalAlloc; got > 8<<20 {
+		t.Errorf("%d bytes allocated for %d clusters", got, n*4096)
+	}
+}
+
+// A sparse is a file with a hole behind its bytes.
+type sparse []byte
+
+// ReadAt implements io.ReaderAt.
+func (s sparse) ReadAt(p []byte, off int64) (int, error) {
+	clear(p[copy(p, s[min(off, int64(len(s))):]):])
+	return len(p), nil
 }
