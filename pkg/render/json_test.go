@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -309,6 +310,35 @@ func TestJSONNestedRowsAreWritten(t *testing.T) {
 		}
 		if written < bufferSize {
 			t.Errorf("%s: %d bytes written when the last of %d came, want %d at least", f, written, w.got, bufferSize)
+		}
+	}
+}
+
+// TestJSONRowAfterRow holds a row that follows others against the same row by
+// itself: whatever varies, for however long, and whether it holds more.
+func TestJSONRowAfterRow(t *testing.T) {
+	nested := &Section{Key: "rows", Layout: LayoutList, Columns: []Column{column("n", KindUint)}}
+	s := &Section{Key: "list", Layout: LayoutList, Columns: []Column{
+		column("n", KindUint), column("o.n", KindUint), column("o.rows", KindRows), column("text", KindText),
+		column("image", KindImageText), column("rows", KindRows), column("m", KindUint),
+	}}
+	random := rand.New(rand.NewPCG(1, 2))
+	choose := func(v ...Value) Value { return v[random.IntN(len(v))] }
+	same := func(dst []byte) []byte { return dst }
+	long := newJSONObject(s, same)
+	for i := range 3 * forgetEvery {
+		rows := func(yield func([]Value) bool) { yield([]Value{Uint(uint64(i))}) }
+		row := []Value{Uint(uint64(i)), Null, Null, Text("a"), ImageText("b"), Null, Uint(7)}
+		if i/1000%2 == 0 {
+			row = []Value{
+				choose(Uint(0), Null), choose(Uint(1), Null), choose(Rows(nested, rows), Null), choose(Text("a"), Text("b")),
+				choose(ImageText("\xff"), ImageText("b"), Null), choose(Rows(nested, rows), Null), Uint(7),
+			}
+		}
+		alone := newJSONObject(s, same)
+		want := string(alone.append([]byte("{"), alone.members, row, ",", ":")) + "}"
+		if got := string(long.appendObject(nil, row)); got != want {
+			t.Fatalf("row %d is %s, want %s", i, got, want)
 		}
 	}
 }

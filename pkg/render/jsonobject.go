@@ -3,24 +3,25 @@ package render
 import (
 	"encoding/hex"
 	"math/bits"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
 // A jsonObject is how the rows of a section become JSON objects: its members
-// with their keys prepared.
+// with their keys prepared. Most of a listing is the same row after row: text
+// holds what is, and pieces say which members stand between.
 type jsonObject struct {
 	section *Section
 	members []jsonMember
 	// spill takes what has been appended so far and returns a buffer to go on
 	// with, so that nested rows of any number take constant memory.
 	spill func([]byte) []byte
-	// last is the text of the members of the last row, where it can be used
-	// again: most of a listing is the same row after row.
-	last    []byte
-	scratch []byte
+
+	rows   int
+	text   []byte
+	pieces []jsonPiece
+	fixed  []jsonCell // the cells that text has
 }
 
 // A jsonMember is one column, or several that form an object of their own.
@@ -29,10 +30,22 @@ type jsonMember struct {
 	hexKey  string // the same of KEY-hex, for KindImageText
 	column  int
 	members []jsonMember // of an object; column is then unused
-
-	value    Value // in the last row
-	at, size int   // where its text is in the last row
+	varies  bool         // lately, from row to row
 }
+
+// A jsonPiece is a piece of text and the member behind it, which varies.
+type jsonPiece struct{ end, member int }
+
+// A jsonCell is a cell that has been the same in all rows lately.
+type jsonCell struct {
+	value  Value
+	column int
+	member int // that it belongs to
+}
+
+// forgetEvery is after how many rows a member that varied may be the same
+// again: what comes first in a listing is not what most of it is.
+const forgetEvery = 4096
 
 func newJSONObject(s *Section, spill func([]byte) []byte) jsonObject {
 	o := jsonObject{section: s, spill: spill}
@@ -71,111 +84,107 @@ func (o *jsonObject) appendObject(dst []byte, row []Value) []byte {
 	return append(o.appendMembers(append(dst, '{'), row), '}')
 }
 
-// appendMembers appends the members of a row without braces. It changes the text
-// of the last row where the values differ, and copies it.
+// appendMembers appends the members of a row without braces.
 func (o *jsonObject) appendMembers(dst []byte, row []Value) []byte {
-	if len(o.last) == 0 {
-		return o.learn(dst, row)
+	if o.rows%forgetEvery == 0 || !o.knows(row) {
+		o.learn(row)
 	}
-	for i := range o.members {
-		m := &o.members[i]
-		if m.members != nil {
-			if !m.same(row) {
-				return o.learn(dst, row)
-			}
-			continue
-		}
-		v := &row[m.column]
-		if v.same(&m.value) {
-			continue
-		}
-		if v.ref != nil || m.hexKey != "" {
-			return o.learn(dst, row)
-		}
-		m.value = *v
-		o.scratch = o.appendValue(o.scratch[:0], &o.section.Columns[m.column], v)
-		o.replace(i, o.scratch)
+	o.rows++
+	at := 0
+	for _, p := range o.pieces {
+		dst = append(dst, o.text[at:p.end]...)
+		dst = o.appendMember(dst, &o.members[p.member], row, ",", ":")
+		at = p.end
 	}
-	return append(dst, o.last...)
+	return append(dst, o.text[at:]...)
 }
 
-// replace replaces the text of the i-th member in the last row.
-func (o *jsonObject) replace(i int, text []byte) {
-	m := &o.members[i]
-	if moved := len(text) - m.size; moved != 0 {
-		o.last = slices.Replace(o.last, m.at, m.at+m.size, text...)
-		m.size = len(text)
-		for k := range o.members[i+1:] {
-			o.members[i+1+k].at += moved
-		}
-		return
-	}
-	copy(o.last[m.at:], text)
-}
-
-// learn appends the members of a row, and remembers them for the next unless
-// one of them holds more than itself.
-func (o *jsonObject) learn(dst []byte, row []Value) []byte {
-	o.last = o.last[:0]
-	for i := range row {
-		if row[i].ref != nil {
-			return o.append(dst, o.members, row, ",", ":", false)
-		}
-	}
-	base := len(dst)
-	for i := range o.members {
-		m := &o.members[i]
-		m.at = len(dst) - base + len(m.key) + len(":")
-		if i > 0 {
-			m.at += len(",")
-		}
-		dst = o.append(dst, o.members[i:i+1], row, ",", ":", i > 0)
-		m.size = len(dst) - base - m.at
-		m.value = row[m.column]
-		for j := range m.members {
-			m.members[j].value = row[m.members[j].column]
-		}
-	}
-	o.last = append(o.last, dst[base:]...)
-	return dst
-}
-
-// same reports whether the members of an object are as in the last row.
-func (m *jsonMember) same(row []Value) bool {
-	for i := range m.members {
-		if m := &m.members[i]; !row[m.column].same(&m.value) {
+// knows reports whether a row has the cells that text has.
+func (o *jsonObject) knows(row []Value) bool {
+	for i := range o.fixed {
+		if c := &o.fixed[i]; !row[c.column].same(&c.value) {
 			return false
 		}
 	}
 	return true
 }
 
-// appendTopMembers appends the members of a row as members of the document.
-func (o *jsonObject) appendTopMembers(dst []byte, row []Value, style jsonStyle) []byte {
-	return o.append(dst, o.members, row, ","+style.member, style.colon, false)
+// learn makes text and pieces for a row and those that are like it. What is not
+// as before varies, and what holds more than itself.
+func (o *jsonObject) learn(row []Value) {
+	for i := range o.fixed {
+		if c := &o.fixed[i]; !row[c.column].same(&c.value) {
+			o.members[c.member].varies = true
+		}
+	}
+	o.text, o.pieces, o.fixed = o.text[:0], o.pieces[:0], o.fixed[:0]
+	for i := range o.members {
+		m := &o.members[i]
+		m.varies = m.varies && o.rows%forgetEvery != 0 || m.holdsMore(row)
+		if i > 0 {
+			o.text = append(o.text, ',')
+		}
+		o.text = append(append(o.text, m.key...), ':')
+		if m.varies {
+			o.pieces = append(o.pieces, jsonPiece{len(o.text), i})
+			continue
+		}
+		o.text = o.appendMember(o.text, m, row, ",", ":")
+		for j := range m.members {
+			o.fix(row, m.members[j].column, i)
+		}
+		if m.members == nil {
+			o.fix(row, m.column, i)
+		}
+	}
 }
 
-// append appends members of a row, with a separator between them, and one in
-// front if they are not the first.
-func (o *jsonObject) append(dst []byte, members []jsonMember, row []Value, sep, colon string, more bool) []byte {
+// holdsMore reports whether a cell of a member holds more than itself.
+func (m *jsonMember) holdsMore(row []Value) bool {
+	for i := range m.members {
+		if m.members[i].holdsMore(row) {
+			return true
+		}
+	}
+	return m.members == nil && row[m.column].ref != nil
+}
+
+// fix remembers a cell of a row, which belongs to a member.
+func (o *jsonObject) fix(row []Value, column, member int) {
+	o.fixed = append(o.fixed, jsonCell{row[column], column, member})
+}
+
+// appendTopMembers appends the members of a row as members of the document.
+func (o *jsonObject) appendTopMembers(dst []byte, row []Value, style jsonStyle) []byte {
+	return o.append(dst, o.members, row, ","+style.member, style.colon)
+}
+
+// append appends members of a row, with a separator between them.
+func (o *jsonObject) append(dst []byte, members []jsonMember, row []Value, sep, colon string) []byte {
 	for i := range members {
-		m := &members[i]
-		if more || i > 0 {
+		if i > 0 {
 			dst = append(dst, sep...)
 		}
-		dst = append(append(dst, m.key...), colon...)
-		switch {
-		case m.members == nil:
-			dst = o.appendValue(dst, &o.section.Columns[m.column], &row[m.column])
-		case allNull(m.members, row):
-			dst = append(dst, "null"...)
-		default:
-			dst = append(o.append(append(dst, '{'), m.members, row, ",", ":", false), '}')
-		}
-		if m.hexKey != "" {
-			dst = append(append(append(dst, sep...), m.hexKey...), colon...)
-			dst = appendHexBytes(dst, &row[m.column])
-		}
+		dst = append(append(dst, members[i].key...), colon...)
+		dst = o.appendMember(dst, &members[i], row, sep, colon)
+	}
+	return dst
+}
+
+// appendMember appends what stands behind the key of a member and before the
+// next separator.
+func (o *jsonObject) appendMember(dst []byte, m *jsonMember, row []Value, sep, colon string) []byte {
+	switch {
+	case m.members == nil:
+		dst = o.appendValue(dst, &o.section.Columns[m.column], &row[m.column])
+	case allNull(m.members, row):
+		return append(dst, "null"...)
+	default:
+		return append(o.append(append(dst, '{'), m.members, row, ",", ":"), '}')
+	}
+	if m.hexKey != "" {
+		dst = append(append(append(dst, sep...), m.hexKey...), colon...)
+		dst = appendHexBytes(dst, &row[m.column])
 	}
 	return dst
 }
