@@ -72,12 +72,14 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 	}
 }
 
-// addData is add for data clusters by themselves.
+// addData is add for data clusters by themselves. What it waits for is memory:
+// the shorter the loop, the more requests are under way.
 func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64)) {
-	large := d.weight > m.full()
+	first, large := m.label(HostData, 0, d.weight), d.weight > m.full()
+	toCluster, toPlace := clusterBits&63, m.countBits&63 // plainly less than 64: a shift is one instruction
 	for _, e := range d.entries {
-		cluster := e.entry.HostOffset() >> clusterBits
-		fresh := m.label(HostData, e.place, d.weight)
+		cluster := e.entry.HostOffset() >> toCluster
+		fresh := first | label(e.place<<toPlace)
 		if word := m.words.at(cluster); *word == 0 && !large {
 			*word = fresh
 		} else {
