@@ -149,13 +149,13 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 	var damaged damagedEntries
 	size := rep.img.Header().Size
 	for m, err := range rep.img.Guest(rep.ctx, opts) {
-		if rep.ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
 			s.Empty = "" // nobody knows
 			continue
+		}
+		if err != nil || rep.interrupted() != nil {
+			break
 		}
 		rep.progress.report(m.Start, size)
 		damaged.add(m.Start>>s.ClusterBits, m.Problems)

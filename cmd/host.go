@@ -146,12 +146,12 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions, wants func
 	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
 	damaged := damagedEntries{}
 	for r, err := range rep.img.Host(rep.ctx, opts) {
-		if rep.ctx.Err() != nil {
-			break
-		}
-		if err != nil {
+		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
 			continue
+		}
+		if err != nil || rep.interrupted() != nil {
+			break
 		}
 		if !wants(r.Kind) {
 			continue
