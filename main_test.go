@@ -23,7 +23,7 @@ import (
 	"github.com/qinspect/qinspect/cmd"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
+var update = flag.Bool("update", false, "rewrite the expected output in testdata/script and in the README")
 
 // fixtures is the folder of the images.
 const fixtures = "testdata/images"

@@ -1,55 +1,135 @@
 package main
 
 import (
-	"bytes"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/qinspect/qinspect/cmd"
 )
 
-// TestREADME runs the README's terminal session: every "$ qinspect" line on an
-// image of testdata that needs no other program.
+// console matches a terminal session in a Markdown text.
+var console = regexp.MustCompile("(?s)```console\n(.*?)```")
+
+// TestREADME runs the README's terminal sessions, one after the other in one
+// folder: they are the README's. `go test . -update` writes what they print.
 func TestREADME(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
+	readme := readText(t, "README.md")
+	if n := len(console.FindAllString(readme, -1)); n < 3 {
+		t.Errorf("%d sessions, want 3 at least", n)
 	}
-	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // no config of the user's
-	ran := 0
-	for command, want := range sessions(string(readme)) {
-		args := strings.Fields(command)
-		if args[0] != "qinspect" || !strings.Contains(command, "testdata/") || strings.Contains(command, "|") {
-			continue
+	dir := shellFolder(t)
+	got := console.ReplaceAllStringFunc(readme, func(block string) string {
+		if !haveTools(block) {
+			return block
 		}
-		ran++
-		var out bytes.Buffer
-		code := cmd.Execute(t.Context(), cmd.Process{Args: args[1:], Stdout: &out, Stderr: &out})
-		if diff := cmp.Diff(want, out.String()); diff != "" || code != 0 {
-			t.Errorf("$ %s: exit status %d, output (-README +got):\n%s", command, code, diff)
+		var b strings.Builder
+		for _, command := range commands(block) {
+			out, _ := shell(t, dir, command) // what it prints says how it went
+			b.WriteString("$ " + command + "\n" + out)
 		}
-	}
-	if ran < 2 {
-		t.Errorf("%d commands in the README's sessions, want 2 at least", ran)
+		return "```console\n" + b.String() + "```"
+	})
+	if *update {
+		if err := os.WriteFile("README.md", []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if diff := cmp.Diff(readme, got); diff != "" {
+		t.Errorf("sessions (-README +got):\n%s", diff)
 	}
 }
 
-// sessions returns the commands of the "console" blocks of a Markdown text,
-// and what each prints.
-func sessions(markdown string) map[string]string {
-	outputs := map[string]string{}
-	for _, block := range strings.Split(markdown, "```console\n")[1:] {
-		block, _, _ = strings.Cut(block, "```")
-		for _, part := range strings.Split("\n"+block, "\n$ ")[1:] {
-			command, output, _ := strings.Cut(part, "\n")
-			if output != "" && !strings.HasSuffix(output, "\n") {
-				output += "\n"
+// TestRecipes runs the command lines of docs/json.md on an image: they are
+// right when nobody complains.
+func TestRecipes(t *testing.T) {
+	if !haveTools("jq ") {
+		t.Skip("no jq")
+	}
+	dir := shellFolder(t)
+	if err := os.Rename(filepath.Join(dir, fixtures, "snapshots.qcow2"), filepath.Join(dir, "disk.qcow2")); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, block := range console.FindAllString(readText(t, filepath.Join("docs", "json.md")), -1) {
+		for _, command := range commands(block) {
+			n++
+			if out, err := shell(t, dir, command+" >/dev/null"); err != nil || out != "" {
+				t.Errorf("$ %s: %v\n%s", command, err, out)
 			}
-			outputs[command] = output
 		}
 	}
-	return outputs
+	if n < 10 {
+		t.Errorf("%d command lines, want 10 at least", n)
+	}
+}
+
+// TestREADMEExample holds the README's Go code against that of an example,
+// which is compiled and run.
+func TestREADMEExample(t *testing.T) {
+	code := func(text, begin, end string) string {
+		_, text, _ = strings.Cut(text, begin)
+		text, _, _ = strings.Cut(text, end)
+		return text
+	}
+	example := code(readText(t, "pkg/qcow2/example_test.go"), "func ExampleOpenFile() {\n", "\t// Output:")
+	example = strings.ReplaceAll("\n"+example, "\n\t", "\n")
+	example = strings.Replace(example[1:], "../../testdata/images/snapshots.qcow2", "disk.qcow2", 1)
+	if diff := cmp.Diff(example, code(readText(t, "README.md"), "```go\n", "```")); diff != "" || example == "" {
+		t.Errorf("Go code (-ExampleOpenFile +README):\n%s", diff)
+	}
+}
+
+// commands returns the command lines of a session.
+func commands(block string) []string {
+	var all []string
+	for line := range strings.Lines(block) {
+		if command, ok := strings.CutPrefix(line, "$ "); ok {
+			all = append(all, strings.TrimSuffix(command, "\n"))
+		}
+	}
+	return all
+}
+
+// haveTools reports whether what a session calls is there. A shell is, or
+// shellFolder skips the test.
+func haveTools(block string) bool {
+	_, err := exec.LookPath("jq")
+	return err == nil || !strings.Contains(block, "jq ")
+}
+
+// shellFolder returns a folder like that of the project, with the images only.
+func shellFolder(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("no sh to run command lines with")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, fixtures), os.DirFS(fixtures)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// shell runs a command line in the folder, and returns all that it prints. The
+// qinspect that it calls is the one under test, which TestMain has put there.
+func shell(t *testing.T, dir, command string) (string, error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "sh", "-c", command)
+	c.Dir = dir
+	c.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME=") // no config of the user's
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// readText returns a file of the project.
+func readText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
