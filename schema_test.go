@@ -367,11 +367,12 @@ func schemaPaths(s *jsonschema.Schema) map[string]string {
 
 var (
 	chapter = regexp.MustCompile(`(?m)^## (.*)$`)
-	keyRow  = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([a-z ]+) \\|")
+	keyRow  = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([a-z ]+) \\|.*\\| ([^|]*)\\|$")
 )
 
 // TestJSONDocumentation holds docs/json.md against the schemas: its tables
-// have every key with its types, and no other.
+// have every key with its types, and no other, and say when a key is null that
+// can be.
 func TestJSONDocumentation(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("docs", "json.md"))
 	if err != nil {
@@ -386,7 +387,11 @@ func TestJSONDocumentation(t *testing.T) {
 		}
 		rows := map[string]string{}
 		for _, row := range keyRow.FindAllSubmatch(text[h[1]:end], -1) {
-			rows[string(row[1])] = string(bytes.TrimSpace(row[2]))
+			key, types, null := string(row[1]), string(bytes.TrimSpace(row[2])), bytes.TrimSpace(row[3])
+			rows[key] = types
+			if strings.Contains(types, "null") != (len(null) > 0) {
+				t.Errorf("docs/json.md: when %s, of type %s, is null: %q", key, types, null)
+			}
 		}
 		tables[string(text[h[2]:h[3]])] = rows
 	}

@@ -36,7 +36,7 @@ type Limits struct {
 	BackingFormatBytes uint64
 }
 
-// DefaultLimits returns the limits that QEMU enforces.
+// DefaultLimits returns the limits that QEMU enforces. docs/limits.md lists them.
 func DefaultLimits() Limits {
 	return Limits{
 		L1Bytes:              32 << 20,
