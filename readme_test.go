@@ -82,6 +82,29 @@ func TestREADMEExample(t *testing.T) {
 	}
 }
 
+// TestLinks holds that what the documentation links to is there.
+func TestLinks(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, page := range append(pages, "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md") {
+		for _, link := range relativeLink.FindAllStringSubmatch(readText(t, page), -1) {
+			n++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), link[1])); err != nil {
+				t.Errorf("%s links to %s: %v", page, link[1], err)
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("%d links, want 20 at least", n)
+	}
+}
+
+// relativeLink matches a Markdown link to a file.
+var relativeLink = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+
 // commands returns the command lines of a session.
 func commands(block string) []string {
 	var all []string
