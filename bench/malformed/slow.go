@@ -28,7 +28,9 @@ func slowImages() map[string]slowImage {
 		"two-l2-tables":     {largeL1(2), 0},
 		"l2-tables-hole":    {l2Holes(), 1 << 42},
 		"65536-snapshots":   {manySnapshots(), 0},
+		"one-l1-table":      {oneL1Table(), 0},
 		"one-block":         {oneBlock(), 1 << 43},
+		"block-of-ones":     {blockOfOnes(), 1 << 41},
 		"65535-bitmaps":     {manyBitmaps(), 0},
 		"terabytes-of-hole": {qcow2test.Image{Size: 1 << 50, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build(), 1 << 43},
 	}
@@ -70,6 +72,35 @@ func manySnapshots() *qcow2test.Built {
 	for i := range 65536 {
 		b.Bytes = append(b.Bytes, entry...)
 		copy(b.Bytes[len(b.Bytes)-8:], fmt.Sprintf("%06x", i)) // id and name
+	}
+	return b
+}
+
+// oneL1Table has as many snapshots, all with one L1 table that is as large as
+// QEMU allows: its clusters have 4 Gi references.
+func oneL1Table() *qcow2test.Built {
+	b := qcow2test.Image{ClusterBits: 9, Size: 512, L1Size: l1Entries, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	b.Set("snapshot[0].l1_table_offset", b.Get("l1_table_offset")).Set("snapshot[0].l1_size", l1Entries)
+	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
+	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
+	for range 65536 {
+		b.Bytes = append(b.Bytes, entry...)
+	}
+	return b
+}
+
+// blockOfOnes has a refcount table whose entries all lead to one block, which
+// says of 4096 clusters that each has one reference.
+func blockOfOnes() *qcow2test.Built {
+	const clusters = 16384 // of the refcount table: 8 MiB
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, RefcountBits: 1}.Build()
+	block := b.Get("refcount_table[0]")
+	for i := range uint64(512) {
+		b.Bytes[block+i] = 0xff
+	}
+	b.Set("refcount_table_offset", uint64(len(b.Bytes))).Set("refcount_table_clusters", clusters)
+	for range clusters * 512 / 8 {
+		b.Bytes = binary.BigEndian.AppendUint64(b.Bytes, block)
 	}
 	return b
 }
