@@ -11,19 +11,25 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// Columns of the problems section that its plain lines are made of.
+// Columns of the problems section.
 const (
-	checkSeverity   = 0
-	checkKind       = 1
-	checkOffset     = 2
-	checkLength     = 4
-	checkRefcount   = 5
-	checkReferences = 6
-	checkHolds      = 7
-	checkSnapshot   = 9
-	checkGuest      = 11
-	checkEntry      = 14
-	checkMessage    = 15
+	checkSeverity = iota
+	checkKind
+	checkOffset
+	checkCluster
+	checkLength
+	checkRefcount
+	checkRefcountOffset
+	checkReferences
+	checkHolds
+	checkOwner
+	checkSnapshot
+	checkSnapshotIndex
+	checkGuest
+	checkIndex
+	checkL1Index
+	checkEntry
+	checkMessage
 )
 
 // problemsSection declares what is wrong with an image.
@@ -35,22 +41,23 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 		ClusterBits: g.ClusterBits,
 		Line:        line.append,
 		Columns: []render.Column{
-			checkSeverity:   {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames()},
-			checkKind:       {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
-			checkOffset:     {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
-			3:               {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
-			checkLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 6},
-			checkRefcount:   {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint},
-			checkReferences: {Key: "references", Title: "REFERENCES", Kind: render.KindUint},
-			checkHolds:      {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 3},
-			8:               {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 4},
-			checkSnapshot:   {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 5},
-			10:              {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
-			checkGuest:      {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 2},
-			12:              {Key: "index", Kind: render.KindUint, Show: render.InJSON},
-			13:              {Key: "l1-index", Kind: render.KindUint, Show: render.InJSON},
-			checkEntry:      {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: g.HostClusters << g.ClusterBits, Drop: 1},
-			checkMessage:    {Key: "message", Title: "MESSAGE", Kind: render.KindText},
+			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames()},
+			checkKind:           {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
+			checkOffset:         {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
+			checkCluster:        {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
+			checkLength:         {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 6},
+			checkRefcount:       {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint},
+			checkRefcountOffset: {Key: "refcount-offset", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
+			checkReferences:     {Key: "references", Title: "REFERENCES", Kind: render.KindUint},
+			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 3},
+			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 4},
+			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 5},
+			checkSnapshotIndex:  {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
+			checkGuest:          {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 2},
+			checkIndex:          {Key: "index", Kind: render.KindUint, Show: render.InJSON},
+			checkL1Index:        {Key: "l1-index", Kind: render.KindUint, Show: render.InJSON},
+			checkEntry:          {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: g.HostClusters << g.ClusterBits, Drop: 1},
+			checkMessage:        {Key: "message", Title: "MESSAGE", Kind: render.KindText},
 		},
 	}
 }
@@ -161,13 +168,16 @@ func (p *problemRow) of(f *qcow2.Finding) []render.Value {
 	clear(c)
 	c[checkSeverity], c[checkKind] = render.Enum(uint64(f.Severity)), render.Enum(uint64(f.Kind))
 	if f.HasOffset {
-		c[checkOffset], c[3] = render.Addr(f.Offset), render.Uint(f.Offset>>p.g.ClusterBits)
+		c[checkOffset], c[checkCluster] = render.Addr(f.Offset), render.Uint(f.Offset>>p.g.ClusterBits)
 	}
 	if f.Length > 0 {
 		c[checkLength] = render.Size(f.Length)
 	}
 	if f.HasRefcount {
 		c[checkRefcount] = render.Uint(f.Refcount)
+	}
+	if f.RefcountOffset > 0 {
+		c[checkRefcountOffset] = render.Offset(f.RefcountOffset)
 	}
 	if f.HasReferences {
 		c[checkReferences] = render.Uint(f.References)
@@ -188,7 +198,8 @@ func (p *problemRow) of(f *qcow2.Finding) []render.Value {
 func (p *problemRow) reference(f *qcow2.Finding) {
 	c, ref := p.cells, newReferenceCells(f.HostKind, &f.Reference, p.ids)
 	c[checkHolds] = render.Enum(uint64(f.HostKind))
-	c[8], c[checkSnapshot], c[10], c[checkGuest], c[12], c[13] = ref.owner, ref.snapshot, ref.snapshotIndex, ref.guest, ref.index, ref.l1Index
+	c[checkOwner], c[checkSnapshot], c[checkSnapshotIndex] = ref.owner, ref.snapshot, ref.snapshotIndex
+	c[checkGuest], c[checkIndex], c[checkL1Index] = ref.guest, ref.index, ref.l1Index
 	if !f.HasEntry {
 		c[checkEntry] = ref.entry
 	}
@@ -218,6 +229,9 @@ func (p *problemLine) append(dst []byte, row []render.Value) []byte {
 	if !row[checkRefcount].IsNull() {
 		part()
 		dst = strconv.AppendUint(append(dst, "refcount="...), row[checkRefcount].Num(), 10)
+	}
+	if !row[checkRefcountOffset].IsNull() {
+		dst = fmt.Appendf(dst, " at %#x", row[checkRefcountOffset].Num())
 	}
 	if !row[checkReferences].IsNull() {
 		part()

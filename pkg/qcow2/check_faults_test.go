@@ -73,6 +73,11 @@ func faults(version uint32, bits uint) map[string]fault {
 		i.Bitmaps = []qcow2test.Bitmap{{Name: "b"}}
 		return i
 	}
+	names := func() qcow2test.Image {
+		i := v3()
+		i.Extensions = []qcow2test.Extension{{Type: uint32(qcow2.ExtFeatureNames), Data: make([]byte, 48)}}
+		return i
+	}
 	twoBehind := func(b *qcow2test.Built) { // one cluster more, and a run of two
 		b.Bytes = append(b.Bytes, make([]byte, c)...)
 		b.Set("l2[0][5]", copied|7*c)
@@ -123,6 +128,11 @@ func faults(version uint32, bits uint) map[string]fault {
 		"dirty":                   {v3(), set("incompatible_features", 1), []string{"warning dirty entry 0x48"}},
 		"corrupt":                 {v3(), set("incompatible_features", 2), []string{"warning corrupt entry 0x48"}},
 		"padding":                 {v3(), func(b *qcow2test.Built) { b.Bytes[107] = 1 }, []string{"note header-padding entry 0x68"}},
+		"length not of words":     {v3(), set("header_length", 108), []string{"note header-length entry 0x64"}},
+		"name of no bit":          {names(), set("extension[0].data[0]", 64<<48), []string{"note feature-name entry 0x78"}},
+		"backing name in header":  {func() qcow2test.Image { i := im(); i.BackingFile = "base"; return i }(), set("backing_file_offset", 8), []string{"warning backing-name-in-header entry 0x8"}},
+		"data file without name":  {func() qcow2test.Image { i := dataFile(); i.Extensions = nil; return i }(), nil, []string{"error header entry 0x48"}},
+		"refcount beyond the end": {im(), func(b *qcow2test.Built) { binary.BigEndian.PutUint16(b.Bytes[6*c+9*2:], 3) }, []string{"warning refcount-beyond-end-of-file 0x9000 +0x1000 refcount 3 references 0"}},
 		"L1 table too small":      {im(), set("l1_size", 0), []string{"error header entry 0x24", "leak leak 0x1000 +0x4000"}},
 		"snapshot L1 unaligned":   {snap(), flip("snapshot[0].l1_table_offset", c/2), []string{"error snapshot-table", "leak"}},
 		"snapshot L1 beyond":      {snap(), set("snapshot[1].l1_table_offset", 256*c), []string{"error l1-table entry 0x100000", "leak"}},

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
@@ -166,5 +168,28 @@ func TestCheckStops(t *testing.T) {
 	b.Set("incompatible_features", 1<<40)
 	if _, err := open(t, b).Check(t.Context(), qcow2.CheckOptions{}); !errors.Is(err, qcow2.ErrUnsupported) {
 		t.Errorf("error %v of an unknown feature", err)
+	}
+}
+
+// TestCheckRefcountOffset: a finding says where the refcount lies, whatever its
+// width.
+func TestCheckRefcountOffset(t *testing.T) {
+	for bits := uint64(2); bits <= 64; bits *= 2 {
+		b := qcow2test.Image{ClusterBits: 9, Size: 1 << 15, RefcountBits: bits, Clusters: kinds{0: data, 5: data}}.Build()
+		b.Set("l2[0][5]", b.Get("l2[0][0]")) // cluster 3 twice, 4 not at all
+		want := map[uint64]uint64{}
+		for _, cluster := range []uint64{3, 4} {
+			want[cluster<<9] = b.Get("refcount_table[0]") + cluster*bits/8
+		}
+		got := map[uint64]uint64{}
+		if _, err := open(t, b).Check(t.Context(), qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
+			got[f.Offset] = f.RefcountOffset
+			return true
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d bits (-want +got):\n%s", bits, diff)
+		}
 	}
 }

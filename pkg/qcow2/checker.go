@@ -68,6 +68,7 @@ func (c *checker) run() {
 	}
 	c.checkStructures()
 	c.compare()
+	c.checkBeyond()
 	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
 }
 
@@ -86,7 +87,11 @@ func (c *checker) report(f Finding) bool {
 	case SeverityLeak:
 		c.result.Leaks += n
 	}
-	if c.found = f; c.options.Finding != nil {
+	if c.options.Finding != nil {
+		if f.HasRefcount {
+			f.RefcountOffset, _, _ = c.lookup.place(f.Offset >> c.img.geometry.ClusterBits) // compare reports the error
+		}
+		c.found = f
 		c.stopped = !c.options.Finding(&c.found)
 	}
 	return !c.stopped

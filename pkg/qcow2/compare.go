@@ -59,6 +59,34 @@ func (c *checker) compareOne(cluster uint64, w count, refcount refcount) bool {
 	return true
 }
 
+// checkBeyond reports refcounts of clusters past the end of the file. It takes
+// each refcount block once, for the first of its entries: a table can lead to one
+// block any number of times.
+func (c *checker) checkBeyond() {
+	g, size := &c.img.geometry, c.img.src.size
+	per, seen, r := g.RefcountBlockEntries, map[uint64]bool{}, newRefcounts(c.img)
+	newRefcounts(c.img).blocks(c.ctx, func(i, block uint64, _ error) bool {
+		first := i * per
+		end := first + per
+		if end <= g.HostClusters || block%g.ClusterSize != 0 || block >= size || seen[block] {
+			return true
+		}
+		seen[block] = true
+		for cluster := max(first, g.HostClusters); cluster < end && cluster < 1<<(63-g.ClusterBits); {
+			refcount, n, _ := r.run(cluster, end-cluster) // what cannot be read is said of clusters of the file
+			if refcount.value > 0 && !c.report(Finding{
+				Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF,
+				Offset: cluster << g.ClusterBits, HasOffset: true, Length: n << g.ClusterBits,
+				Refcount: refcount.value, HasRefcount: true, HasReferences: true,
+			}) {
+				return false
+			}
+			cluster += n
+		}
+		return true
+	})
+}
+
 // reportCluster reports an error of a cluster that something refers to.
 func (c *checker) reportCluster(kind FindingKind, cluster, references uint64, refcount refcount) bool {
 	f := Finding{

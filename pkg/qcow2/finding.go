@@ -24,10 +24,11 @@ type FindingKind uint8
 // The kinds of findings.
 const (
 	// Of clusters.
-	FindingLeak            FindingKind = iota // the refcount is higher than the number of references
-	FindingRefcountTooLow                     // the refcount is lower than the number of references
-	FindingOverlap                            // a cluster holds metadata, and something else
-	FindingRefcountUnknown                    // the refcount of clusters in use cannot be read
+	FindingLeak              FindingKind = iota // the refcount is higher than the number of references
+	FindingRefcountTooLow                       // the refcount is lower than the number of references
+	FindingOverlap                              // a cluster holds metadata, and something else
+	FindingRefcountUnknown                      // the refcount of clusters in use cannot be read
+	FindingRefcountBeyondEOF                    // clusters past the end of the file have a refcount
 	// Of table entries; see [Problems].
 	FindingCopiedFlag
 	FindingUnaligned
@@ -59,17 +60,21 @@ const (
 	FindingMissingVMState        // a snapshot has a VM state size, but maps nothing behind its disk
 	FindingSnapshotL1TooSmall    // the L1 table of a snapshot does not cover its disk
 	FindingHeaderPadding         // the bytes behind compression_type are not zeros
+	FindingHeaderLength          // header_length is not a multiple of 8
+	FindingFeatureName           // a record of the feature name table names no bit
+	FindingBackingNameInHeader   // the name of the backing file lies in the header, and no extension is read
 )
 
 // FindingKindNames returns the codes in the order of the kinds.
 func FindingKindNames() []string {
 	return []string{
-		"leak", "refcount-too-low", "overlaps-metadata", "refcount-unknown",
+		"leak", "refcount-too-low", "overlaps-metadata", "refcount-unknown", "refcount-beyond-end-of-file",
 		"copied-flag", "unaligned", "beyond-end-of-file", "reserved-bits", "invalid-subclusters", "offset-mismatch", "not-allowed",
 		"header", "header-extensions", "refcount-table", "refcount-block", "l1-table", "l2-table",
 		"snapshot-table", "bitmap-directory", "bitmap-table", "encryption-header", "truncated",
 		"dirty", "corrupt", "bitmaps-inconsistent", "bitmap-in-use", "duplicate-snapshot-id", "ambiguous-snapshot-name",
-		"missing-vm-state", "snapshot-l1-too-small", "header-padding",
+		"missing-vm-state", "snapshot-l1-too-small", "header-padding", "header-length",
+		"feature-name", "backing-name-in-header",
 	}
 }
 
@@ -88,6 +93,10 @@ type Finding struct {
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
 	HasRefcount bool
+	// RefcountOffset is where the refcount of the first cluster lies, in bytes
+	// from the start of the file: the byte that it is in where it has fewer bits.
+	// It is 0 where there is none.
+	RefcountOffset uint64
 	// References is how many there are to each cluster; meaningful when
 	// HasReferences is true.
 	References    uint64

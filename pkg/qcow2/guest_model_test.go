@@ -242,6 +242,9 @@ func randomImage(r *rand.Rand) qcow2test.Image {
 	if im.Version == 3 {
 		im.IncompatibleFeatures = r.Uint64N(2) << 2
 	}
+	if im.IncompatibleFeatures != 0 {
+		im.Extensions = []qcow2test.Extension{{Type: uint32(qcow2.ExtDataFile), Data: []byte("data")}}
+	}
 	if im.Version == 3 && r.UintN(3) == 0 {
 		im.IncompatibleFeatures |= 1 << 4
 		im.ClusterBits, im.Size, im.Subclusters = 14, im.Size*32, map[uint64]uint64{}

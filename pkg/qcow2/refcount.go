@@ -151,29 +151,43 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 // one returns the refcount of one cluster, wherever it is. Unlike run it reads no
 // more than it needs.
 func (r *refcounts) one(cluster uint64) (refcount, error) {
+	at, known, err := r.place(cluster)
+	if at == 0 {
+		return refcount{known: known}, err
+	}
+	order := uint(r.img.header.RefcountOrder)
+	width := max(uint64(1)<<order/8, 1)
+	if r.img.src.size-at < width {
+		return refcount{}, nil
+	}
+	p, err := r.img.src.read(SectionRefcountBlock, at, width, "refcount")
+	if err != nil {
+		return refcount{}, err
+	}
+	return refcount{refcountAt(p, cluster%(width*8>>order), order), true}, nil
+}
+
+// place returns the file offset of the refcount of a cluster, of the byte that it
+// is in where it has fewer bits. It is 0 where there is none: then the refcount
+// is 0 if that is known.
+func (r *refcounts) place(cluster uint64) (at uint64, known bool, err error) {
 	per := r.img.geometry.RefcountBlockEntries
 	if cluster/per >= r.entries {
-		return refcount{known: r.known}, nil
+		return 0, r.known, nil
 	}
 	p, err := r.pieceAt(cluster / per)
 	if err != nil {
-		return refcount{}, err
+		return 0, false, err
 	}
 	block := binary.BigEndian.Uint64(p) & refcountMask
-	if block == 0 {
-		return refcount{known: true}, nil
+	at = block + cluster%per<<r.img.header.RefcountOrder/8
+	switch {
+	case block == 0:
+		return 0, true, nil
+	case block%r.img.geometry.ClusterSize != 0 || block >= r.img.src.size || at >= r.img.src.size:
+		return 0, false, nil
 	}
-	order := uint(r.img.header.RefcountOrder)
-	first := cluster % per &^ 7 // eight of them are whole bytes
-	at := block + first<<order/8
-	if block%r.img.geometry.ClusterSize != 0 || at >= r.img.src.size || 1<<order > r.img.src.size-at {
-		return refcount{}, nil
-	}
-	p, err = r.img.src.read(SectionRefcountBlock, at, min(1<<order, r.img.src.size-at), "refcounts")
-	if err != nil {
-		return refcount{}, err
-	}
-	return refcount{refcountAt(p, cluster%per-first, order), true}, nil
+	return at, true, nil
 }
 
 // load takes the i-th block in hand, as far as the file has it.
