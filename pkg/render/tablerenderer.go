@@ -200,6 +200,7 @@ type longTable struct {
 type drawnCell struct {
 	value    Value
 	at, size int // where it is in the line, with what stands before it
+	digits   int // of a number, which stands at the end
 }
 
 func (t *longTable) row(w *writer, row []Value) error {
@@ -229,9 +230,14 @@ func (t *longTable) draw(i int, v *Value) {
 	c, cell := &t.columns[i], &t.cells[i]
 	t.text = appendCell(t.text[:0], c.column, v, t.section.ClusterBits)
 	width := len(t.text)
-	if !c.column.Kind.isRightAligned() { // numbers are ASCII
+	switch {
+	case !c.column.Kind.isRightAligned(): // numbers are ASCII
 		width = cellWidth(t.text)
+	case width == cell.digits:
+		copy(t.line[cell.at+cell.size-width:], t.text)
+		return
 	}
+	cell.digits = width
 	t.padded = t.frame.appendCell(t.padded[:0], i, t.text, width)
 	if moved := len(t.padded) - cell.size; moved != 0 {
 		t.line = slices.Replace(t.line, cell.at, cell.at+cell.size, t.padded...)
