@@ -43,9 +43,13 @@ func newProgress(stderr io.Writer, name string) *progress {
 
 // report says how much of the work is done.
 func (p *progress) report(done, total uint64) {
-	if p == nil || p.done {
-		return
+	if p != nil && !p.done { // so short that it is inlined: mostly there is no terminal
+		p.update(done, total)
 	}
+}
+
+// update draws the bar, now and then.
+func (p *progress) update(done, total uint64) {
 	if p.calls++; p.calls%progressEvery != 1 {
 		return
 	}
