@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		ContinueOnError:     true, // a script shows all that is wrong
 		Setup:               setup,
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status":   status,
 			"patch":    patch,
@@ -63,6 +64,15 @@ func TestScripts(t *testing.T) {
 func setup(env *testscript.Env) error {
 	env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
 	return os.CopyFS(filepath.Join(env.WorkDir, "images"), os.DirFS(fixtures))
+}
+
+// condition answers [bash-completion]: whether that package is installed.
+func condition(name string) (bool, error) {
+	if name != "bash-completion" {
+		return false, fmt.Errorf("unknown condition %s", name)
+	}
+	_, err := os.Stat("/usr/share/bash-completion/bash_completion")
+	return err == nil, nil
 }
 
 // status N COMMAND ARG...

@@ -100,6 +100,8 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
   $ qinspect check -o json disk.qcow2 | jq '.problems[] | select(.severity == "error")'
   $ qinspect check --limit 0 -o plain disk.qcow2`,
 		Args: images,
+
+		ValidArgsFunction: completeImages,
 	}
 	cmd.RunE = a.lasting(a.load(func(rep *report) error { return runCheck(rep, limit.in(a.output.value)) }))
 	cmd.Flags().Var(&limit, "limit", "the most problems to show (0: all; in json and ndjson all unless given)")

@@ -38,7 +38,7 @@ func settingsSection() *render.Section {
 }
 
 func (a *app) newConfigShowCommand() *cobra.Command {
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "show [KEY...]",
 		Short: "Show what is configured, and where each value comes from",
 		Long: `Show the value that every setting has, and where it comes from: a flag of this
@@ -51,11 +51,9 @@ Exit status: 0 fine, 1 the config file or a variable is wrong.`,
   $ qinspect config show guest.all host.limit
   $ qinspect config show -o json | jq '.settings[] | select(.origin != "default")'`,
 		RunE: a.runConfigShow,
+
+		ValidArgsFunction: completeKeys,
 	}
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return settingKeys(allSettings(cmd.Root())), cobra.ShellCompDirectiveNoFileComp
-	}
-	return cmd
 }
 
 func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {

@@ -35,6 +35,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 what is shown is damaged.`,
   $ qinspect dump --host --guest disk.qcow2
   $ qinspect dump --guest --snapshot 1 disk.qcow2`,
 		Args: oneImage,
+
+		ValidArgsFunction: completeImage,
 	}
 	run := a.load(func(rep *report) error {
 		o.each = a.output.value == render.FormatPlain
@@ -51,6 +53,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 what is shown is damaged.`,
 	flags.BoolVar(&o.guest, "guest", false, "where each guest cluster lies")
 	flags.StringVar(&o.snapshot, "snapshot", "", "the mapping of a snapshot, by id, name or @position")
 	selects(flags, "host", "guest", "snapshot")
+	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
 	return cmd
 }
 

@@ -50,6 +50,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 an extension is damaged.`,
   $ qinspect extensions -o json disk.qcow2 | jq '.extensions[].bitmaps // empty'`,
 		Args: images,
 		RunE: a.load(runExtensions),
+
+		ValidArgsFunction: completeImages,
 	}
 }
 

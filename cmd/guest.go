@@ -110,6 +110,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
   $ qinspect guest --snapshot before-upgrade --at 0x12340000 disk.qcow2
   $ qinspect guest --all -o json disk.qcow2`,
 		Args: oneImage,
+
+		ValidArgsFunction: completeImage,
 	}
 	run := a.load(func(rep *report) error { return runGuest(rep, o) })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -119,6 +121,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
+	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
 	return cmd
 }
 

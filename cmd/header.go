@@ -212,6 +212,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the header is damaged.`,
   $ qinspect header -o json disk.qcow2 | jq '."virtual-size"'`,
 		Args: images,
 		RunE: a.load(runHeader),
+
+		ValidArgsFunction: completeImages,
 	}
 }
 

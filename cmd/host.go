@@ -108,6 +108,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
   $ qinspect host --kind leaked,free disk.qcow2
   $ qinspect host --at '#4711' disk.qcow2`,
 		Args: oneImage,
+
+		ValidArgsFunction: completeImage,
 	}
 	run := a.load(func(rep *report) error { return runHost(rep, o) })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -117,7 +119,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
-	must(cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(qcow2.HostKindNames(), cobra.ShellCompDirectiveNoFileComp)))
+	must(cmd.RegisterFlagCompletionFunc("kind", completeList(qcow2.HostKindNames())))
 	return cmd
 }
 

@@ -83,6 +83,8 @@ no file that an image names.`,
 	flags.VarP(a.output, "output", "o", "output format: "+a.output.choices())
 	flags.BoolVar(&a.noLimits, "no-limits", false, "read structures beyond QEMU's limits, as far as the file reaches")
 	flags.String("config", "", "config file (default: config.yaml, .toml or .json in the user's qinspect folder)")
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.names(), cobra.ShellCompDirectiveNoFileComp)))
 
 	root.AddCommand(
@@ -120,6 +122,7 @@ func newHelpCommand() *cobra.Command {
 			about.InitDefaultVersionFlag()
 			return about.Help()
 		},
+		ValidArgsFunction: completeCommands,
 	}
 }
 

@@ -61,6 +61,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the snapshot table is damaged.`
   $ qinspect snapshots -o json disk.qcow2 | jq -r '.snapshots[].name'`,
 		Args: images,
 		RunE: a.load(runSnapshots),
+
+		ValidArgsFunction: completeImages,
 	}
 }
 

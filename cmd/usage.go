@@ -106,6 +106,8 @@ leads to is missing.`,
   $ qinspect usage -o json disk.qcow2 | jq '.owners[] | {name, exclusive}'`,
 		Args: images,
 		RunE: a.lasting(a.load(runUsage)),
+
+		ValidArgsFunction: completeImages,
 	}
 }
 

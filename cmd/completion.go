@@ -1,0 +1,132 @@
+package cmd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// completeImages leaves the arguments to the shell, which knows the files: an
+// image can have any name.
+func completeImages(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// completeImage is completeImages for a command that takes one image.
+func completeImage(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// completeCommands completes what has a help.
+func completeCommands(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var words []cobra.Completion
+	if about, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
+		for _, c := range about.Commands() {
+			if c.IsAvailableCommand() {
+				words = append(words, cobra.CompletionWithDesc(c.Name(), c.Short))
+			}
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeKeys completes the keys of settings.
+func completeKeys(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var words []cobra.Completion
+	for _, s := range allSettings(cmd.Root()) {
+		words = append(words, cobra.CompletionWithDesc(s.key, meaning(s.flag)))
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeList returns what completes a list of words, separated by commas, by
+// one that it does not have yet.
+func completeList(all []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, list string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		given := list[:strings.LastIndexByte(list, ',')+1]
+		var words []cobra.Completion
+		for _, word := range all {
+			if !slices.Contains(strings.Split(given, ","), word) {
+				words = append(words, given+word)
+			}
+		}
+		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+}
+
+// completeSnapshots completes the snapshots of the image that stands before on
+// the command line. Where that cannot be read there are none: nothing else may be
+// printed while a command line is being typed.
+func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	if len(args) == 0 {
+		return nil, directive
+	}
+	img, err := qcow2.OpenFile(args[0], a.options()...)
+	if err != nil {
+		return nil, directive
+	}
+	defer img.Close()
+	return snapshotWords(img.Image), directive
+}
+
+// completedSnapshots is how many snapshots of an image are offered.
+const completedSnapshots = 1000
+
+// snapshotWords returns the ids and names of the snapshots, each with what tells
+// it from the others. A snapshot for which neither can be typed as it is, or
+// stands for one alone, goes by its position.
+func snapshotWords(img *qcow2.Image) []cobra.Completion {
+	var all []qcow2.Snapshot
+	ids, names := map[string]int{}, map[string]int{}
+	for s, err := range img.Snapshots() {
+		if err != nil || len(all) == completedSnapshots {
+			break
+		}
+		all = append(all, s)
+		ids[s.ID]++
+		names[s.Name]++
+	}
+	var words []cobra.Completion
+	for _, s := range all {
+		id, name := shortened(render.Escape(s.ID)), shortened(render.Escape(s.Name))
+		date := time.Unix(int64(s.Seconds), 0).UTC().Format(time.RFC3339)
+		byID := ids[s.ID] == 1 && isPlainWord(s.ID)
+		if byID {
+			words = append(words, cobra.CompletionWithDesc(s.ID, name+", "+date))
+		}
+		if names[s.Name] == 1 && ids[s.Name] == 0 && isPlainWord(s.Name) {
+			words = append(words, cobra.CompletionWithDesc(s.Name, "id "+id+", "+date))
+		} else if at := fmt.Sprintf("@%d", s.Index); !byID && ids[at]+names[at] == 0 {
+			words = append(words, cobra.CompletionWithDesc(at, "id "+id+", "+name+", "+date))
+		}
+	}
+	return words
+}
+
+// shortened cuts a text to what has room in a list of completions.
+func shortened(s string) string {
+	const most = 40
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// plain are the characters that no shell acts on.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+/"
+
+// isPlainWord reports whether s needs no quotes in any shell, is no flag, and of
+// a length that can be typed.
+func isPlainWord(s string) bool {
+	return s != "" && len(s) <= 255 && s[0] != '-' && strings.Trim(s, plain) == ""
+}
