@@ -92,13 +92,17 @@ func (a *app) newCheckCommand() *cobra.Command {
 judge every structure and every table entry on the way. Errors endanger data,
 leaks waste space; warnings and notes change nothing in the result.
 
+Use it after a crash, a full disk or a copy that failed, and before an image is
+relied on. It changes nothing; 'qemu-img check -r' repairs.
+
 The JSON has the keys of 'qemu-img check --output=json', with their meaning.
 'qinspect host --at OFFSET' lists all that refers to a cluster.
 
 Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 		Example: `  $ qinspect check disk.qcow2
-  $ qinspect check -o json disk.qcow2 | jq '.problems[] | select(.severity == "error")'
-  $ qinspect check --limit 0 -o plain disk.qcow2`,
+  $ qinspect check --limit 0 -o plain disk.qcow2
+  $ qinspect check -o json disk.qcow2 | jq '.corruptions, .leaks'
+  $ qinspect check -o ndjson *.qcow2 | jq -r '[.filename, .corruptions, .leaks] | @tsv'`,
 		Args: images,
 
 		ValidArgsFunction: completeImages,

@@ -12,6 +12,21 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
+// describeCompletion puts words to Cobra's completion command. Those of the
+// commands below it, which say how each shell loads its script, are Cobra's.
+func describeCompletion(cmd *cobra.Command) {
+	cmd.Short = "Print the completion script of a shell"
+	cmd.Long = `Print the script with which a shell completes commands, flags and their values:
+formats, kinds of clusters, config keys, and, where the image stands before
+--snapshot, the ids and names of its snapshots. The help of each command below
+says how that shell loads it.
+
+Exit status: 0 fine, 1 no such shell.`
+	cmd.Example = "  $ qinspect completion bash"
+	cmd.Args = unknownCommand
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+}
+
 // completeImages leaves the arguments to the shell, which knows the files: an
 // image can have any name.
 func completeImages(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -12,7 +12,9 @@ qinspect's folder in the user's config folder. Its keys are the names of the
 flags, a command's own under its name.
 
 What selects, such as --snapshot or --at, cannot be configured, and nothing is
-read from the current folder.`,
+read from the current folder.
+
+Exit status: 0 fine, 1 it could not be done, or the configuration is wrong.`,
 		Example: `  $ qinspect config init
   $ qinspect config show`,
 		SuggestionsMinimumDistance: 2,

@@ -19,7 +19,7 @@ func (a *app) newConfigInitCommand() *cobra.Command {
 		Long: `Write a config file that has every key with its meaning, the values that it
 takes and its default, all commented out: to set one, remove the '#' before it.
 The file is the one that --config names, else config.yaml in qinspect's folder,
-which is made. The name is printed.
+which is made. The name is printed. Use it once, to see what can be set.
 
 A file that exists is never overwritten, nor is a config.yaml put before a
 config.toml or config.json that is in use.

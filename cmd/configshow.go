@@ -43,8 +43,10 @@ func (a *app) newConfigShowCommand() *cobra.Command {
 		Short: "Show what is configured, and where each value comes from",
 		Long: `Show the value that every setting has, and where it comes from: a flag of this
 command line, a QINSPECT_* variable, the config file, or the built-in default.
-The name of the config file stands above. Answers why a command prints what it
-was not asked for.
+The name of the config file stands above.
+
+Use it when a command does what it was not told to, and to find the name of a
+key or of its variable.
 
 Exit status: 0 fine, 1 the config file or a variable is wrong.`,
 		Example: `  $ qinspect config show

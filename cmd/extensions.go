@@ -42,12 +42,16 @@ func (a *app) newExtensionsCommand() *cobra.Command {
 data file, the bitmap directory with each bitmap, the LUKS header with its key
 slots, and the first bytes of the unknown ones.
 
+Use it to see which dirty bitmaps an image has and whether they can be trusted,
+how it is encrypted, and what its unknown features are called.
+
 A broken bitmap directory or LUKS header hides nothing else; what is wrong goes
 to standard error.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 an extension is damaged.`,
 		Example: `  $ qinspect extensions disk.qcow2
-  $ qinspect extensions -o json disk.qcow2 | jq '.extensions[].bitmaps // empty'`,
+  $ qinspect extensions backup.qcow2
+  $ qinspect extensions -o json backup.qcow2 | jq '.extensions[].bitmaps // empty'`,
 		Args: images,
 		RunE: a.load(runExtensions),
 

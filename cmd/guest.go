@@ -101,14 +101,19 @@ func (a *app) newGuestCommand() *cobra.Command {
 a snapshot: data, zeros, preallocated zeros, compressed clusters; with extended
 L2 entries by subclusters. Neighbours are joined into runs.
 
+Use it to learn what of the disk is allocated here and what comes from the
+backing file, where in the file a sector that cannot be read lies, and what a
+snapshot has in another place.
+
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
 
 Entries that are damaged are listed with their problem.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
 		Example: `  $ qinspect guest disk.qcow2
-  $ qinspect guest --snapshot before-upgrade --at 0x12340000 disk.qcow2
-  $ qinspect guest --all -o json disk.qcow2`,
+  $ qinspect guest --snapshot 1 --at 0x4000 disk.qcow2
+  $ qinspect guest --offset 64K --length 64K --per-cluster --all disk.qcow2
+  $ qinspect guest -o ndjson disk.qcow2 | jq -s 'map(.length // 0) | add'`,
 		Args: oneImage,
 
 		ValidArgsFunction: completeImage,

@@ -204,12 +204,16 @@ name (the image's own name where qinspect knows none), backing and data file,
 and what follows from the fields, such as the size of an L2 cache that covers
 the whole disk.
 
+Use it to see what an image is and what it needs: its disk size, its features,
+its backing file; or why QEMU refuses to open it.
+
 A damaged header is shown as far as it can be read; what is wrong with it goes
 to standard error.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 the header is damaged.`,
 		Example: `  $ qinspect header disk.qcow2
-  $ qinspect header -o json disk.qcow2 | jq '."virtual-size"'`,
+  $ qinspect header -o json disk.qcow2 | jq '."virtual-size"'
+  $ qinspect header -o ndjson *.qcow2 | jq -r '[.filename, ."backing-filename"] | @tsv'`,
 		Args: images,
 		RunE: a.load(runHeader),
 

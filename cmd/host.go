@@ -98,6 +98,10 @@ Neighbours are joined into runs. The lengths add up to the size of the file.
 With --at or --owners each row is one reference: who refers to the cluster, for
 which guest address, and at which file offset the entry lies that does.
 
+Use it to learn what lies at an offset of the file, and what is behind a line of
+'qinspect check': where that says 'refcount=1 references=2' of cluster 4711,
+--at '#4711' names the two. --kind leaked,free shows what could be had back.
+
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
 
 A cluster that several own is shown as that of the active image, else of the
@@ -105,8 +109,9 @@ first snapshot. References that lead past the end of the file are errors.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
 		Example: `  $ qinspect host disk.qcow2
+  $ qinspect host --at '#7' disk.qcow2
   $ qinspect host --kind leaked,free disk.qcow2
-  $ qinspect host --at '#4711' disk.qcow2`,
+  $ qinspect host --owners --offset 0xe00 --length 1K -o plain disk.qcow2`,
 		Args: oneImage,
 
 		ValidArgsFunction: completeImage,

@@ -30,20 +30,19 @@ type app struct {
 	Process
 	output   *choice[render.Format]
 	noLimits bool
-	hinted   string // the last hint given
+	hinted   string       // the last hint given
+	texts    stickyWriter // takes what Cobra writes to standard output
 }
 
 // Execute runs the command and returns its exit status.
 func Execute(ctx context.Context, p Process) int {
-	out := &stickyWriter{w: p.Stdout}
-	a := &app{Process: p}
+	a := &app{Process: p, texts: stickyWriter{w: p.Stdout}}
 	root := a.newRootCommand()
 	root.SetArgs(p.Args)
-	root.SetOut(out)
 	root.SetErr(p.Stderr)
 	err := root.ExecuteContext(ctx)
-	if err == nil && out.err != nil { // help and completion scripts
-		err = &outputError{out.err}
+	if a.texts.err != nil { // help and completion scripts
+		err = &outputError{a.texts.err}
 	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return int(e.code)
@@ -64,8 +63,22 @@ func (a *app) newRootCommand() *cobra.Command {
 where every guest address lies, what every host cluster holds, whether all is
 consistent, and where the bytes went.
 
-It reads metadata only, never writes, takes no lock, needs no QEMU, and opens
-no file that an image names.`,
+It reads metadata only, never writes to an image, takes no lock, needs no QEMU,
+and opens no file that an image names.
+
+Begin with 'header' to see what an image is, with 'check' when it makes trouble,
+with 'usage' when it is larger than it should be.
+
+Exit status:
+    0  fine
+    1  nothing could be shown: wrong usage, not readable, not a qcow2 image
+    2  damaged: something that the command reads is not as it must be
+    3  leaks, and nothing else (check)
+  130  interrupted
+Of several images the worst counts, in the order 0, 3, 2, 1.`,
+		Example: `  $ qinspect header disk.qcow2
+  $ qinspect check *.qcow2
+  $ qinspect usage -o json disk.qcow2 | jq .kinds`,
 		Version:           version(a.Version),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -75,6 +88,7 @@ no file that an image names.`,
 		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetOut(&a.texts) // before the completion command, which keeps it
 	root.SetVersionTemplate("qinspect {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 
@@ -103,7 +117,7 @@ no file that an image names.`,
 	root.InitDefaultCompletionCmd()
 	completion, _, err := root.Find([]string{"completion"})
 	must(err)
-	completion.Args, completion.RunE = unknownCommand, root.RunE
+	describeCompletion(completion)
 	return root
 }
 
@@ -113,6 +127,11 @@ func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Show the help of a command",
+		Long: `Show the help of a command, as --help behind the command does.
+
+Exit status: 0 fine, 1 no such command.`,
+		Example: `  $ qinspect help guest
+  $ qinspect help config show`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {

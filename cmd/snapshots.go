@@ -54,11 +54,14 @@ func (a *app) newSnapshotsCommand() *cobra.Command {
 disk size at the snapshot, instruction count, and where each snapshot's own L1
 table lies.
 
+Use it to find a snapshot, of a running machine too: it takes no lock. What
+deleting one would free is what 'qinspect usage' tells.
+
 Entries before a damaged one are listed; what is wrong goes to standard error.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 the snapshot table is damaged.`,
 		Example: `  $ qinspect snapshots disk.qcow2
-  $ qinspect snapshots -o json disk.qcow2 | jq -r '.snapshots[].name'`,
+  $ qinspect snapshots -o json disk.qcow2 | jq -r '.snapshots[] | "\(.date) \(.name)"'`,
 		Args: images,
 		RunE: a.load(runSnapshots),
 

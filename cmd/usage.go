@@ -100,10 +100,13 @@ func (a *app) newUsageCommand() *cobra.Command {
 owner has exclusively is what deleting it would free. Free clusters are listed
 by the size of the gaps that they form.
 
+Use it when a file is larger than it should be: whether the guest's data, the
+snapshots, preallocation, or gaps that are free again make it so.
+
 Exit status: 0 fine, 1 nothing could be shown, 2 a table is damaged: what it
 leads to is missing.`,
 		Example: `  $ qinspect usage disk.qcow2
-  $ qinspect usage -o json disk.qcow2 | jq '.owners[] | {name, exclusive}'`,
+  $ qinspect usage -o json disk.qcow2 | jq -c '.owners[] | {name, exclusive}'`,
 		Args: images,
 		RunE: a.lasting(a.load(runUsage)),
 

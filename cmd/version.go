@@ -13,7 +13,12 @@ func (a *app) newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of qinspect",
-		Args:  noArguments,
+		Long: `Print the version of qinspect, and the version of Go and the system that it was
+built for. A report of a bug should have that line.
+
+Exit status: 0 fine, 1 no room for the output.`,
+		Example: "  $ qinspect version",
+		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.Stdout, "qinspect %s %s %s/%s\n", version(a.Version), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			if err != nil {
