@@ -2,6 +2,7 @@ package render
 
 import (
 	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"testing"
@@ -31,11 +32,12 @@ func guestSection() *Section {
 			{Key: "compressed", Title: "COMPRESSED", Kind: KindBool, Drop: 3},
 			{Key: "offset", Kind: KindOffset, Max: largest, Show: InPlain | InJSON},
 			{Key: "host-offset", Title: "HOST", Kind: KindAddr, Max: largest},
-			{Key: "kind", Title: "KIND", Kind: KindEnum, Names: []string{"data", "zero", "zero-allocated", "compressed", "unallocated"}},
+			{Key: "kind", Title: "KIND", Kind: KindEnum, Names: []string{"data", "zero", "zero-allocated", "compressed", "unallocated"},
+				Colors: []Color{ColorNone, ColorGreen, ColorGreen, ColorMagenta, ColorDim}},
 			{Key: "sectors", Title: "SECTORS", Kind: KindUint, Max: 1 << 13, Drop: 8},
 			{Key: "subclusters.allocated", Title: "ALLOCATED", Kind: KindHex, Max: 1<<32 - 1, Drop: 2},
 			{Key: "subclusters.zero", Title: "ZERO BITS", Kind: KindHex, Max: 1<<32 - 1, Drop: 1},
-			{Key: "problems", Title: "PROBLEMS", Kind: KindFlags, Names: []string{"unaligned", "beyond-end", "reserved-bits", "overlap"}},
+			{Key: "problems", Title: "PROBLEMS", Kind: KindFlags, Names: []string{"unaligned", "beyond-end", "reserved-bits", "overlap"}, Colors: []Color{ColorRed}},
 		},
 	}
 }
@@ -78,8 +80,8 @@ func guestRows(n int) [][]Value {
 }
 
 // longSection begins a document with a section that is long already.
-func longSection(f Format, s *Section) (r Renderer, row []Value) {
-	r = New(f, io.Discard, Options{})
+func longSection(f Format, s *Section, opts Options) (r Renderer, row []Value) {
+	r = New(f, io.Discard, opts)
 	r.Begin(testDocument)
 	r.Section(s)
 	row = make([]Value, len(s.Columns))
@@ -92,9 +94,9 @@ func longSection(f Format, s *Section) (r Renderer, row []Value) {
 // The buffer's last row of each 64 KiB is appended to memory of its own: less
 // than one allocation in a hundred rows, which AllocsPerRun rounds to none.
 func TestRowDoesNotAllocate(t *testing.T) {
-	for _, f := range AllFormats() {
-		t.Run(string(f), func(t *testing.T) {
-			r, row := longSection(f, guestSection())
+	for name, output := range looks() {
+		t.Run(name, func(t *testing.T) {
+			r, row := longSection(output.format, guestSection(), output.opts)
 			i := 0
 			if n := testing.AllocsPerRun(10_000, func() {
 				i++
@@ -106,10 +108,28 @@ func TestRowDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// A look is how a section is written.
+type look struct {
+	format Format
+	opts   Options
+}
+
+// looks yields every format, and the table in colours, by their names.
+func looks() iter.Seq2[string, look] {
+	return func(yield func(string, look) bool) {
+		for _, f := range AllFormats() {
+			if !yield(string(f), look{format: f}) {
+				return
+			}
+		}
+		yield("color", look{FormatTable, Options{Color: true}})
+	}
+}
+
 func BenchmarkRows(b *testing.B) {
-	for _, f := range AllFormats() {
-		b.Run(string(f), func(b *testing.B) {
-			r, row := longSection(f, guestSection())
+	for name, output := range looks() {
+		b.Run(name, func(b *testing.B) {
+			r, row := longSection(output.format, guestSection(), output.opts)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				if err := r.Row(guestRow(row, i)); err != nil {
@@ -135,7 +155,7 @@ func BenchmarkTablewriter(b *testing.B) {
 		for i := range cells {
 			cells[i] = textCells(s, slices.Delete(guestRow(row, i), 7, 8)) // offset is not in tables
 		}
-		d.whole(kinds(columns), titles(columns), cells)
+		d.whole(kinds(columns), new(tableRenderer).titles(columns), cells)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
 }

@@ -61,6 +61,8 @@ func AllFormats() []Format { return []Format{FormatTable, FormatPlain, FormatJSO
 type Options struct {
 	// Width is the width of the terminal in columns; 0: unlimited.
 	Width int
+	// Color says that tables have colours.
+	Color bool
 	// Note takes remarks to the user that are not part of the output, such as
 	// which columns were left out. Nil: they are dropped.
 	Note func(string)

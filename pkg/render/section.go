@@ -50,6 +50,10 @@ type Column struct {
 	Drop int
 	// Show restricts the column to some formats.
 	Show Formats
+	// Colors are the colours of a table that has any: of a KindEnum that of each
+	// of its Names, else one, for every value but 0, false and "". Names without
+	// one have ColorNone; what is absent is dim.
+	Colors []Color
 }
 
 // A Section declares a part of a document: its columns, and how it looks.

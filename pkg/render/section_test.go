@@ -161,9 +161,18 @@ func randomSection(rng *rand.Rand) *Section {
 	for i := range 1 + rng.IntN(8) {
 		kind := KindBool + Kind(rng.IntN(int(KindList)))
 		title := "T" + Escape(randomText(rng, 9))
-		s.Columns = append(s.Columns, Column{Key: fmt.Sprint("c", i), Title: title, Kind: kind, Names: randomNames(kind)})
+		s.Columns = append(s.Columns, Column{Key: fmt.Sprint("c", i), Title: title, Kind: kind, Names: randomNames(kind), Colors: randomColors(rng)})
 	}
 	return s
+}
+
+// randomColors returns colours for up to three names.
+func randomColors(rng *rand.Rand) []Color {
+	colors := make([]Color, rng.IntN(4))
+	for i := range colors {
+		colors[i] = Color(rng.IntN(int(colorBold)))
+	}
+	return colors
 }
 
 // randomRows returns rows whose widest are among the first that a renderer

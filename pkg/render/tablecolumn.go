@@ -24,10 +24,11 @@ func kinds(columns []tableColumn) []Kind {
 	return k
 }
 
-func titles(columns []tableColumn) []string {
+// titles returns the titles of columns, in bold if tables have colours.
+func (r *tableRenderer) titles(columns []tableColumn) []string {
 	t := make([]string, len(columns))
 	for i, c := range columns {
-		t[i] = c.column.Title
+		t[i] = r.paint(colorBold, c.column.Title)
 	}
 	return t
 }

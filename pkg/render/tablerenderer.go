@@ -44,9 +44,22 @@ func (r *tableRenderer) title(s string) {
 	}
 	r.drawn = true
 	if s != "" {
-		r.w.addString(s)
+		r.w.addString(r.paint(colorBold, s))
 		r.w.add('\n')
 	}
+}
+
+// paint returns text in a colour, if tables have any.
+func (r *tableRenderer) paint(c Color, s string) string {
+	if !r.opts.Color {
+		return s
+	}
+	return c.paint(s)
+}
+
+// cell returns a value as a table shows it, in its colour.
+func (r *tableRenderer) cell(c *Column, v *Value, clusterBits uint) string {
+	return r.paint(c.color(v), string(appendCell(nil, c, v, clusterBits)))
 }
 
 func (r *tableRenderer) Section(s *Section) {
@@ -138,11 +151,11 @@ func (r *tableRenderer) drawSideways(s *Section) {
 			if !inTable(*c) {
 				continue
 			}
-			dst := appendCell(nil, c, v, s.ClusterBits)
+			cell := r.cell(c, v, s.ClusterBits)
 			if v.kind == KindSize && v.num >= 1024 {
-				dst = fmt.Appendf(dst, " (%d bytes)", v.num)
+				cell += fmt.Sprintf(" (%d bytes)", v.num)
 			}
-			cells = append(cells, []string{c.Title, string(dst)})
+			cells = append(cells, []string{c.Title, cell})
 		}
 	}
 	if len(cells) > 0 {
@@ -158,19 +171,22 @@ func (r *tableRenderer) drawShort(s *Section) {
 	for row := range r.heldRows(s) {
 		line := make([]string, len(columns))
 		for i, c := range columns {
-			line[i] = string(appendCell(nil, c.column, &row[c.index], s.ClusterBits))
+			line[i] = r.cell(c.column, &row[c.index], s.ClusterBits)
 		}
 		cells = append(cells, line)
 	}
 	r.title(s.Title)
-	r.w.add(r.drawer.draw(kinds(columns), titles(columns), cells)...)
+	r.w.add(r.drawer.draw(kinds(columns), r.titles(columns), cells)...)
 }
 
 // startLong begins a table of many rows with the held ones.
 func (r *tableRenderer) startLong() error {
 	s := r.section
 	columns := r.fit(s, true)
-	r.long = &longTable{section: s, columns: columns, cells: make([]drawnCell, len(columns)), frame: r.drawer.frame(kinds(columns), titles(columns), widths(columns))}
+	r.long = &longTable{
+		section: s, columns: columns, color: r.opts.Color, cells: make([]drawnCell, len(columns)),
+		frame: r.drawer.frame(kinds(columns), r.titles(columns), widths(columns)),
+	}
 	r.title(s.Title)
 	r.w.add(r.long.frame.top...)
 	for row := range r.heldRows(s) {
@@ -188,6 +204,7 @@ func (r *tableRenderer) startLong() error {
 type longTable struct {
 	section *Section
 	columns []tableColumn
+	color   bool
 	frame   *frame
 	cells   []drawnCell // one a column
 	line    []byte      // the last row
@@ -200,6 +217,7 @@ type drawnCell struct {
 	value    Value
 	at, size int // where it is in the line, with what stands before it
 	digits   int // of a number, which stands at the end
+	color    Color
 }
 
 func (t *longTable) row(w *writer, row []Value) error {
@@ -227,16 +245,25 @@ func (t *longTable) begin() {
 // draw draws the i-th cell into the line.
 func (t *longTable) draw(i int, v *Value) {
 	c, cell := &t.columns[i], &t.cells[i]
-	t.text = appendCell(t.text[:0], c.column, v, t.section.ClusterBits)
-	width := len(t.text)
+	color := ColorNone
+	t.text = t.text[:0]
+	if t.color {
+		color = c.column.color(v)
+		t.text = append(t.text, color.begin()...)
+	}
+	begin := len(t.text)
+	t.text = appendCell(t.text, c.column, v, t.section.ClusterBits)
+	text := t.text[begin:]
+	width := len(text)
 	switch {
 	case !c.column.Kind.isRightAligned(): // numbers are ASCII
-		width = cellWidth(t.text)
-	case width == cell.digits:
-		copy(t.line[cell.at+cell.size-width:], t.text)
+		width = cellWidth(text)
+	case width == cell.digits && color == cell.color:
+		copy(t.line[cell.at+cell.size-len(color.end())-width:], text)
 		return
 	}
-	cell.digits = width
+	cell.digits, cell.color = width, color
+	t.text = append(t.text, color.end()...)
 	t.padded = t.frame.appendCell(t.padded[:0], i, t.text, width)
 	if moved := len(t.padded) - cell.size; moved != 0 {
 		t.line = slices.Replace(t.line, cell.at, cell.at+cell.size, t.padded...)

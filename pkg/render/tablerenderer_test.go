@@ -20,27 +20,31 @@ func tableColumns(s *Section) []tableColumn {
 }
 
 // textCells returns the text of a row's cells.
-func textCells(s *Section, row []Value) []string {
+func textCells(s *Section, row []Value) []string { return paintedCells(s, row, new(tableRenderer)) }
+
+// paintedCells returns the text of a row's cells in the colours of a table.
+func paintedCells(s *Section, row []Value, r *tableRenderer) []string {
 	cells := make([]string, len(row))
 	for i := range row {
-		cells[i] = string(appendCell(nil, &s.Columns[i], &row[i], s.ClusterBits))
+		cells[i] = r.cell(&s.Columns[i], &row[i], s.ClusterBits)
 	}
 	return cells
 }
 
 func TestStreamEqualsTablewriter(t *testing.T) {
 	var d drawer
-	for seed := range uint64(20) {
+	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		s := randomSection(rng)
 		rows := randomRows(rng, s)
+		r := &tableRenderer{opts: Options{Color: seed%2 == 1}}
 		var cells [][]string
 		for _, row := range rows {
-			cells = append(cells, textCells(s, row))
+			cells = append(cells, paintedCells(s, row, r))
 		}
 		columns := tableColumns(s)
-		want := string(d.whole(kinds(columns), titles(columns), cells))
-		got := output(t, FormatTable, Options{}, part{s, rows})
+		want := string(d.whole(kinds(columns), r.titles(columns), cells))
+		got := output(t, FormatTable, r.opts, part{s, rows})
 		if diff := cmp.Diff(strings.SplitAfter(want, "\n"), strings.SplitAfter(got, "\n")); diff != "" {
 			t.Fatalf("seed %d: stream differs from tablewriter (-want +got):\n%s", seed, diff)
 		}

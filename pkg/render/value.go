@@ -117,5 +117,18 @@ func (v *Value) same(u *Value) bool {
 	return v.num == u.num && v.kind == u.kind && (v.kind < KindText || v.ref == nil && u.ref == nil && v.str == u.str)
 }
 
+// isAbsent reports whether a table says of v that nothing is there: "-" or "none".
+func (v *Value) isAbsent() bool {
+	switch v.kind {
+	case kindNull:
+		return true
+	case KindFlags, KindBits:
+		return v.num == 0
+	case KindList:
+		return len(v.ref.list) == 0
+	}
+	return false
+}
+
 // IsNull reports whether v is absent.
 func (v *Value) IsNull() bool { return v.kind == kindNull }
