@@ -41,7 +41,7 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 		ClusterBits: g.ClusterBits,
 		Line:        line.append,
 		Columns: []render.Column{
-			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames()},
+			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames(), Colors: severityColors()},
 			checkKind:           {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
 			checkOffset:         {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
 			checkCluster:        {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
@@ -49,7 +49,7 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 			checkRefcount:       {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint},
 			checkRefcountOffset: {Key: "refcount-offset", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
 			checkReferences:     {Key: "references", Title: "REFERENCES", Kind: render.KindUint},
-			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 3},
+			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 3, Colors: hostColors()},
 			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 4},
 			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 5},
 			checkSnapshotIndex:  {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
@@ -62,15 +62,15 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 	}
 }
 
-// checkSummary declares the totals, after those of qemu-img check.
-func checkSummary() *render.Section {
+// checkSummary declares the totals, after those of qemu-img check, for a result.
+func checkSummary(r *qcow2.CheckResult) *render.Section {
 	return &render.Section{
 		Columns: []render.Column{
-			{Key: "result", Title: "Result", Kind: render.KindText, Show: render.InTable | render.InPlain},
+			{Key: "result", Title: "Result", Kind: render.KindText, Colors: verdictColors(r), Show: render.InTable | render.InPlain},
 			{Key: "problems-omitted", Title: "Problems left out", Kind: render.KindUint},
-			{Key: "check-errors", Title: "Read errors", Kind: render.KindUint},
-			{Key: "corruptions", Title: "Errors", Kind: render.KindUint},
-			{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint},
+			{Key: "check-errors", Title: "Read errors", Kind: render.KindUint, Colors: alarm()},
+			{Key: "corruptions", Title: "Errors", Kind: render.KindUint, Colors: alarm()},
+			{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint, Colors: caution()},
 			{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize},
 			{Key: "total-clusters", Title: "Guest clusters", Kind: render.KindUint},
 			{Key: "allocated-clusters", Title: "Allocated clusters", Kind: render.KindUint},
@@ -143,7 +143,7 @@ func runCheck(rep *report, limit uint64) error {
 	case result.Leaks > 0:
 		rep.failures.verdict(exitLeaks)
 	}
-	return rep.single(checkSummary(),
+	return rep.single(checkSummary(&result),
 		render.Text(checkVerdict(&result)), render.Uint(omitted), render.Uint(result.CheckErrors),
 		render.Uint(result.Corruptions), render.Uint(result.Leaks), render.Size(result.ImageEndOffset), render.Uint(result.TotalClusters),
 		render.Uint(result.AllocatedClusters), render.Uint(result.FragmentedClusters), render.Uint(result.CompressedClusters))
@@ -160,6 +160,17 @@ func checkVerdict(r *qcow2.CheckResult) string {
 		return counted(r.Leaks, "leaked cluster", "leaked clusters")
 	}
 	return "consistent"
+}
+
+// verdictColors returns the colour of the result in words.
+func verdictColors(r *qcow2.CheckResult) []render.Color {
+	switch {
+	case r.Corruptions > 0:
+		return alarm()
+	case r.Leaks > 0:
+		return caution()
+	}
+	return []render.Color{render.ColorGreen}
 }
 
 // A problemRow makes rows of findings.

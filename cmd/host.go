@@ -51,7 +51,7 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 		Columns: []render.Column{
 			hostOffset:        {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: host},
 			hostLength:        {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
-			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames()},
+			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Colors: hostColors()},
 			hostOwner:         {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 2},
 			hostSnapshot:      {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 3},
 			hostSnapshotIndex: {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
@@ -61,7 +61,7 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 			hostEntry:         {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: host, Show: reference},
 			hostRefcount:      {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 5},
 			hostReferences:    {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 5},
-			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1},
+			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Colors: alarm()},
 		},
 	}
 }

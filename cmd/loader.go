@@ -64,6 +64,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 func (a *app) newRenderer(out *outputWriter) render.Renderer {
 	return render.New(a.output.value, out, render.Options{
 		Width: terminalWidth(a.Stdout),
+		Color: a.colored(),
 		Note:  func(s string) { a.complain("", errors.New(s)) },
 	})
 }

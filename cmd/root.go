@@ -29,6 +29,7 @@ type Process struct {
 type app struct {
 	Process
 	output   *choice[render.Format]
+	color    *choice[colorMode]
 	noLimits bool
 	hinted   string       // the last hint given
 	texts    stickyWriter // takes what Cobra writes to standard output
@@ -95,11 +96,14 @@ Of several images the worst counts, in the order 0, 3, 2, 1.`,
 	a.output = newChoice(render.AllFormats()...)
 	flags := root.PersistentFlags()
 	flags.VarP(a.output, "output", "o", "output format: "+a.output.choices())
+	a.color = newChoice(colorAuto, colorAlways, colorNever)
+	flags.Var(a.color, "color", "colours in tables: "+a.color.choices())
 	flags.BoolVar(&a.noLimits, "no-limits", false, "read structures beyond QEMU's limits, as far as the file reaches")
 	flags.String("config", "", "config file (default: config.yaml, .toml or .json in the user's qinspect folder)")
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.names(), cobra.ShellCompDirectiveNoFileComp)))
+	must(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(a.color.names(), cobra.ShellCompDirectiveNoFileComp)))
 
 	root.AddCommand(
 		a.newHeaderCommand(),

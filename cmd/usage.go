@@ -20,7 +20,7 @@ func usageTotals() *render.Section {
 			{Key: "file-size", Title: "File size", Kind: render.KindSize},
 			{Key: "actual-size", Title: "Allocated on disk", Kind: render.KindSize},
 			{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize},
-			{Key: "tail", Title: "Unused tail", Kind: render.KindSize},
+			{Key: "tail", Title: "Unused tail", Kind: render.KindSize, Colors: caution()},
 			{Key: "mapped.bytes", Title: "Mapped by the guest", Kind: render.KindSize},
 			{Key: "mapped.preallocated", Title: "of it preallocated zeros", Kind: render.KindSize},
 			{Key: "mapped.zero", Title: "of it plain zeros", Kind: render.KindSize},
@@ -37,7 +37,7 @@ func usageKinds() *render.Section {
 		Label:  "kind",
 		Empty:  "the file is empty",
 		Columns: []render.Column{
-			{Key: "kind", Title: "KIND", Kind: render.KindText},
+			{Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Colors: hostColors()},
 			{Key: "clusters", Title: "CLUSTERS", Kind: render.KindUint},
 			{Key: "bytes", Title: "BYTES", Kind: render.KindSize},
 			{Key: "share", Title: "SHARE", Kind: render.KindText, Show: render.InTable, Drop: 1},
@@ -73,7 +73,7 @@ func usageFree() *render.Section {
 			{Key: "free.bytes", Title: "Bytes", Kind: render.KindSize},
 			{Key: "free.largest-run", Title: "Largest run", Kind: render.KindSize},
 			{Key: "free.histogram", Kind: render.KindRows},
-			{Key: "remark", Title: "Remark", Kind: render.KindText},
+			{Key: "remark", Title: "Remark", Kind: render.KindText, Colors: caution()},
 		},
 	}
 }
@@ -153,7 +153,7 @@ func listKinds(rep *report, u *qcow2.Usage) error {
 			continue
 		}
 		if err := rep.Row([]render.Value{
-			render.Text(k.Kind.String()), render.Uint(k.Clusters), render.Size(k.Bytes), render.Text(percent(k.Bytes, u.FileSize)),
+			render.Enum(uint64(k.Kind)), render.Uint(k.Clusters), render.Size(k.Bytes), render.Text(percent(k.Bytes, u.FileSize)),
 		}); err != nil {
 			return err
 		}
