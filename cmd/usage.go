@@ -64,18 +64,35 @@ func usageOwners() *render.Section {
 	}
 }
 
-// usageFree declares how the free clusters lie, and what stands out.
-func usageFree() *render.Section {
+// usageFree declares how the free clusters lie: a table where there are some.
+func usageFree(u *qcow2.Usage) *render.Section {
 	return &render.Section{
 		Title: "Free clusters",
+		Show:  unlessNothing(u.Free.Clusters == 0),
 		Columns: []render.Column{
 			{Key: "free.clusters", Title: "Clusters", Kind: render.KindUint},
 			{Key: "free.bytes", Title: "Bytes", Kind: render.KindSize},
 			{Key: "free.largest-run", Title: "Largest run", Kind: render.KindSize},
 			{Key: "free.histogram", Kind: render.KindRows},
-			{Key: "remark", Title: "Remark", Kind: render.KindText, Colors: caution()},
 		},
 	}
+}
+
+// usageNotable declares what stands out: a table where something does.
+func usageNotable(remark render.Value) *render.Section {
+	return &render.Section{
+		Show:    unlessNothing(remark.IsNull()),
+		Columns: []render.Column{{Key: "remark", Title: "Remark", Kind: render.KindText, Colors: caution()}},
+	}
+}
+
+// unlessNothing returns where a section is shown that tables do without when it
+// says nothing.
+func unlessNothing(nothing bool) render.Formats {
+	if nothing {
+		return render.InPlain | render.InJSON
+	}
+	return 0 // everywhere
 }
 
 // usageHistogram declares the sizes of the gaps.
@@ -83,7 +100,6 @@ func usageHistogram() *render.Section {
 	return &render.Section{
 		Title:  "Runs of free clusters",
 		Layout: render.LayoutList,
-		Empty:  "none",
 		Columns: []render.Column{
 			{Key: "min", Title: "AT LEAST", Kind: render.KindUint},
 			{Key: "runs", Title: "RUNS", Kind: render.KindUint},
@@ -134,8 +150,12 @@ func runUsage(rep *report) error {
 		func() error { return listKinds(rep, u) },
 		func() error { return listOwners(rep, u) },
 		func() error {
-			return rep.single(usageFree(), render.Uint(u.Free.Clusters), render.Size(u.Free.Bytes), render.Size(u.Free.LargestRun),
-				render.Rows(usageHistogram(), histogramRows(u.Free.Histogram)), usageRemark(u))
+			return rep.single(usageFree(u), render.Uint(u.Free.Clusters), render.Size(u.Free.Bytes), render.Size(u.Free.LargestRun),
+				render.Rows(usageHistogram(), histogramRows(u.Free.Histogram)))
+		},
+		func() error {
+			remark := usageRemark(u)
+			return rep.single(usageNotable(remark), remark)
 		},
 	} {
 		if err := part(); err != nil {
@@ -153,7 +173,7 @@ func listKinds(rep *report, u *qcow2.Usage) error {
 			continue
 		}
 		if err := rep.Row([]render.Value{
-			render.Enum(uint64(k.Kind)), render.Uint(k.Clusters), render.Size(k.Bytes), render.Text(percent(k.Bytes, u.FileSize)),
+			render.Enum(uint64(k.Kind)), render.Uint(k.Clusters), render.Size(k.Bytes), render.Text(fmt.Sprintf("%7s", percent(k.Bytes, u.FileSize))),
 		}); err != nil {
 			return err
 		}

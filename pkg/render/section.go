@@ -65,7 +65,8 @@ type Section struct {
 	Title   string
 	Layout  Layout
 	Columns []Column
-	// Empty stands in place of a table without rows.
+	// Empty stands in place of a table without rows. Where it is empty too,
+	// nothing does, and no title.
 	Empty string
 	// ClusterBits gives every KindAddr the number of its cluster; 0 leaves it
 	// out.

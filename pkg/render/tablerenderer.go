@@ -117,7 +117,8 @@ func (r *tableRenderer) finish() {
 		r.long = nil
 	case s.Layout == LayoutSingle:
 		r.drawSideways(s)
-	case len(r.held) == 0 && s.Empty != "":
+	case len(r.held) == 0 && s.Empty == "":
+	case len(r.held) == 0:
 		r.title(s.Title)
 		r.w.addString(s.Empty + "\n")
 	default:

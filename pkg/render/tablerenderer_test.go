@@ -187,7 +187,8 @@ func TestWidthIsForTables(t *testing.T) {
 }
 
 // A whole document: a heading, facts that are drawn sideways, a section
-// without rows, one with nested rows, and empty lines between them.
+// without rows, one that has nothing to say then, one with nested rows, and empty
+// lines between them.
 func TestTableDocument(t *testing.T) {
 	slots := &Section{Key: "slots", Title: "Key slots", Layout: LayoutList, Columns: []Column{{Key: "n", Title: "SLOT", Kind: KindUint}}}
 	parts := []part{
@@ -201,6 +202,7 @@ func TestTableDocument(t *testing.T) {
 		}}, [][]Value{{Uint(3), Size(1 << 30), Size(512), Addr(0x30000), Uint(1),
 			Rows(slots, slices.Values([][]Value{{Uint(0)}, {Uint(7)}}))}}},
 		{&Section{Key: "snapshots", Title: "Snapshots", Layout: LayoutList, Empty: "no snapshots", Columns: slots.Columns}, nil},
+		{&Section{Key: "nothing", Title: "Nothing", Layout: LayoutList, Columns: slots.Columns}, nil},
 		{&Section{Key: "untitled", Layout: LayoutList, Columns: slots.Columns}, [][]Value{{Null}}},
 	}
 	var b strings.Builder
