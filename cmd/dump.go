@@ -160,8 +160,8 @@ func dumpHost(rep *report, g qcow2.Geometry, o dumpOptions, selected *qcow2.Snap
 	}
 	s := hostSection(rep.img, lines)
 	s.Title = "Host clusters"
-	wants := func(k qcow2.HostKind) bool { return !o.each || k < qcow2.HostLeaked }
-	return listHost(rep, s, qcow2.HostOptions{PerCluster: o.each, Snapshot: selected}, wants)
+	wanted := func(k qcow2.HostKind) bool { return !o.each || k < qcow2.HostLeaked }
+	return listHost(rep, s, qcow2.HostOptions{Wanted: wanted, PerCluster: o.each, Snapshot: selected})
 }
 
 // dumpGuest prints where the guest clusters lie, if that is wanted.

@@ -133,7 +133,7 @@ func runHost(rep *report, o hostOptions) error {
 	if err != nil {
 		return err
 	}
-	opts := qcow2.HostOptions{PerCluster: o.each, Owners: o.owners || o.at.given(), Limit: int(o.limit)}
+	opts := qcow2.HostOptions{Wanted: o.kinds.wants, PerCluster: o.each, Owners: o.owners || o.at.given(), Limit: int(o.limit)}
 	if o.at.given() {
 		opts.Limit = 0
 	}
@@ -143,11 +143,11 @@ func runHost(rep *report, o hostOptions) error {
 	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
 		return err
 	}
-	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts, o.kinds.wants)
+	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts)
 }
 
-// listHost pushes the rows of the host section that are wanted.
-func listHost(rep *report, s *render.Section, opts qcow2.HostOptions, wants func(qcow2.HostKind) bool) error {
+// listHost pushes the rows of the host section.
+func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
 	opts.Progress = rep.progress.report
 	rep.Section(s)
 	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
@@ -159,9 +159,6 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions, wants func
 		}
 		if err != nil || rep.interrupted() != nil {
 			break
-		}
-		if !wants(r.Kind) {
-			continue
 		}
 		damaged.add(r.Offset, r.Problems)
 		if err := rep.Row(row.of(r)); err != nil {

@@ -101,6 +101,10 @@ type HostOptions struct {
 	Offset, Length uint64
 	// PerCluster yields every cluster by itself.
 	PerCluster bool
+	// Wanted, if not nil, reports whether clusters of a kind are wanted, or
+	// references. What is not takes no time of its own: a sparse file can have
+	// any number of free clusters.
+	Wanted func(HostKind) bool
 	// Owners yields every cluster once for each reference to it.
 	Owners bool
 	// Limit is the most references to a cluster that Owners yields; 0: all. It
@@ -114,8 +118,9 @@ type HostOptions struct {
 	Progress func(done, total uint64)
 }
 
-// Host yields what the host clusters of the image file hold, in their order and
-// without a gap: the lengths add up to the size of the file. First it yields an
+// Host yields what the host clusters of the image file hold, in their order and,
+// unless some are not wanted, without a gap: the lengths add up to the size of the
+// file. First it yields an
 // [*Error], with a nil HostRange, for everything that hides references: what
 // cannot be read, and entries that lead past the end of the file. A HostRange is
 // valid until the next. When ctx is done the sequence ends with its error.

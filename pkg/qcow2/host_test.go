@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -30,5 +31,31 @@ func TestHostSharedBitmapTable(t *testing.T) {
 	at.Owners = true
 	if diff := cmp.Diff([]qcow2.HostRange{reference, reference}, hostRanges(t, img, at)); diff != "" {
 		t.Errorf("references (-want +got):\n%s", diff)
+	}
+}
+
+// TestHostWanted: of a file with more free clusters than there is time for, the
+// wanted ones are yielded, and runs do not join over those that are not.
+func TestHostWanted(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 64 << 9, Clusters: kinds{0: data, 1: data, 2: zeroAllocated, 3: data}}.Build()
+	img, err := qcow2.Open(sparse(b.Bytes), 1<<50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := b.Get("l2[0][0]") &^ copied
+	for _, test := range []struct {
+		each bool
+		want []string
+	}{
+		{false, []string{fmt.Sprintf("%#x+0x400", first), fmt.Sprintf("%#x+0x200", first+3<<9)}},
+		{true, []string{fmt.Sprintf("%#x+0x200", first), fmt.Sprintf("%#x+0x200", first+1<<9), fmt.Sprintf("%#x+0x200", first+3<<9)}},
+	} {
+		var got []string
+		for _, r := range hostRanges(t, img, qcow2.HostOptions{PerCluster: test.each, Wanted: func(k qcow2.HostKind) bool { return k == qcow2.HostData }}) {
+			got = append(got, fmt.Sprintf("%#x+%#x", r.Offset, r.Length))
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("per cluster %v (-want +got):\n%s", test.each, diff)
+		}
 	}
 }

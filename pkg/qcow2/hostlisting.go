@@ -149,6 +149,9 @@ func (l *hostListing) emit(r *HostRange, c, k uint64) bool {
 	if l.options.Owners && r.HasReference {
 		return l.emitOwners(r, c, k)
 	}
+	if !l.wants(r.Kind) {
+		return l.flush()
+	}
 	if !l.options.PerCluster {
 		r.Length = min(k*size, l.index.img.src.size-r.Offset)
 		return l.add(r)
@@ -166,6 +169,9 @@ func (l *hostListing) emit(r *HostRange, c, k uint64) bool {
 	}
 }
 
+// wants reports whether clusters of a kind are wanted.
+func (l *hostListing) wants(k HostKind) bool { return l.options.Wanted == nil || l.options.Wanted(k) }
+
 // emitOwners yields a range for each reference to each of k clusters.
 func (l *hostListing) emitOwners(r *HostRange, c, k uint64) bool {
 	x := l.index
@@ -179,7 +185,7 @@ func (l *hostListing) emitOwners(r *HostRange, c, k uint64) bool {
 		l.out.Length = min(size, x.img.src.size-l.out.Offset)
 		if !x.owners.each(x, c+i, &l.out.Reference, func(kind HostKind) bool {
 			l.out.Kind = kind
-			return l.yield(&l.out, nil)
+			return !l.wants(kind) || l.yield(&l.out, nil)
 		}) {
 			return false
 		}
