@@ -44,7 +44,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		for _, name := range names {
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
 			p := newProgress(a.Stderr, name)
-			if terminal(a.Stdout) != nil {
+			if mayBeSeen(a.Stdout) {
 				out.before = p.hide
 			}
 			c, err := a.loadOne(cmd.Context(), r, doc, p, show)
@@ -185,6 +185,21 @@ func terminalWidth(w io.Writer) int {
 		return 0
 	}
 	return width
+}
+
+// mayBeSeen reports whether what is written to w may go to the terminal of
+// standard error: w is one, or a pipe, behind which a pager may be that takes the
+// whole screen. A program there that shows nothing cannot be told from one.
+func mayBeSeen(w io.Writer) bool {
+	if terminal(w) != nil {
+		return true
+	}
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
 // terminal returns the terminal that w is, or nil.

@@ -91,6 +91,31 @@ func TestNoProgress(t *testing.T) {
 	p.hide()
 }
 
+// TestMayBeSeen: a bar goes for good when output begins that may share its
+// screen. It stays beside output that goes to a file.
+func TestMayBeSeen(t *testing.T) {
+	file, err := os.Create(t.TempDir() + "/stdout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r, pipe, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer pipe.Close()
+	for _, tt := range []struct {
+		name string
+		w    io.Writer
+		want bool
+	}{{"a pipe", pipe, true}, {"a file", file, false}, {"no file", &bytes.Buffer{}, false}} {
+		if got := mayBeSeen(tt.w); got != tt.want {
+			t.Errorf("%s may be seen: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestProgressAllocs(t *testing.T) {
 	p, _, _ := newTestProgress("disk.qcow2")
 	n := uint64(0)
