@@ -46,7 +46,9 @@ type Column struct {
 	// rows than fit in memory. A wider value is shown whole all the same.
 	Max uint64
 	// Drop says in which order columns leave a table that is wider than the
-	// terminal: those with the highest number first, those with 0 never.
+	// terminal: those with the highest number first, those with 0 never. Columns
+	// that hold nothing go before them, where all rows are known. The KindText of
+	// the last one takes several lines before others go.
 	Drop int
 	// Show restricts the column to some formats.
 	Show Formats

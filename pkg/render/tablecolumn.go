@@ -11,6 +11,10 @@ type tableColumn struct {
 	column *Column
 	index  int // in the row
 	width  int // in characters of the terminal
+	// narrowest is how narrow it can be, where its text is put on several lines;
+	// else its width.
+	narrowest int
+	empty     bool // it holds nothing, and all its rows are known
 }
 
 // inTable reports whether a column is one of the table itself.
@@ -33,6 +37,17 @@ func (r *tableRenderer) titles(columns []tableColumn) []string {
 	return t
 }
 
+// titleWidth returns how wide the titles of a section are that is drawn sideways.
+func titleWidth(s *Section) int {
+	width := 0
+	for i := range s.Columns {
+		if inTable(s.Columns[i]) {
+			width = max(width, displayWidth(s.Columns[i].Title))
+		}
+	}
+	return width
+}
+
 func widths(columns []tableColumn) []int {
 	w := make([]int, len(columns))
 	for i, c := range columns {
@@ -47,30 +62,60 @@ func widths(columns []tableColumn) []int {
 func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
 	var columns []tableColumn
 	for i := range s.Columns {
-		c := &s.Columns[i]
-		if !inTable(*c) {
-			continue
+		if inTable(s.Columns[i]) {
+			columns = append(columns, r.measure(s, i, more))
 		}
-		t := tableColumn{column: c, index: i, width: max(displayWidth(c.Title), 1)}
-		for row := range r.heldRows(s) {
-			width := cellWidth(appendCell(nil, c, &row[i], s.ClusterBits))
-			t.width = max(t.width, min(width, maxColumnWidth))
-		}
-		if more {
-			t.width = max(t.width, widest(c, s.ClusterBits))
-		}
-		columns = append(columns, t)
 	}
-	return r.drop(columns)
+	if r.opts.Width == 0 {
+		return columns
+	}
+	if last := &columns[len(columns)-1]; last.column.Kind == KindText && !more {
+		r.measureWords(s, last)
+	}
+	columns = r.drop(columns)
+	if over := frameWidth(widths(columns)) - r.opts.Width; over > 0 {
+		last := &columns[len(columns)-1]
+		last.width = max(last.width-over, last.narrowest)
+	}
+	return columns
 }
 
-// drop leaves out the least important columns until the rest fits, or one is
-// left.
+// measure returns the i-th column of a section, as wide as it must be.
+func (r *tableRenderer) measure(s *Section, i int, more bool) tableColumn {
+	c := &s.Columns[i]
+	t := tableColumn{column: c, index: i, width: max(displayWidth(c.Title), 1), empty: !more}
+	for row := range r.heldRows(s) {
+		width := cellWidth(appendCell(nil, c, &row[i], s.ClusterBits))
+		t.width = max(t.width, min(width, maxColumnWidth))
+		t.empty = t.empty && row[i].isAbsent()
+	}
+	if more {
+		t.width = max(t.width, widest(c, s.ClusterBits))
+	}
+	t.narrowest = t.width
+	return t
+}
+
+// measureWords sets how narrow a column is whose words take several lines.
+func (r *tableRenderer) measureWords(s *Section, t *tableColumn) {
+	t.narrowest = min(t.width, max(fewWords, displayWidth(t.column.Title)))
+	for row := range r.heldRows(s) {
+		word := longestWord(string(appendCell(nil, t.column, &row[t.index], s.ClusterBits)))
+		t.narrowest = max(t.narrowest, min(word, t.width))
+	}
+}
+
+// drop leaves out the columns that hold nothing, and then the least important
+// ones, until the rest fits, or one is left.
 func (r *tableRenderer) drop(columns []tableColumn) []tableColumn {
 	var dropped []string
-	for r.opts.Width > 0 && len(columns) > 1 && frameWidth(widths(columns)) > r.opts.Width {
-		least := slices.MaxFunc(columns, func(a, b tableColumn) int { return a.column.Drop - b.column.Drop })
-		if least.column.Drop == 0 {
+	for len(columns) > 1 {
+		least := slices.MaxFunc(columns, tableColumn.compareDrop)
+		over := frameWidth(widths(columns)) - r.opts.Width
+		if last := columns[len(columns)-1]; !least.empty {
+			over -= last.width - last.narrowest // more lines are better than less columns
+		}
+		if over <= 0 || least.column.Drop == 0 && !least.empty {
 			break
 		}
 		columns = slices.DeleteFunc(columns, func(c tableColumn) bool { return c.index == least.index })
@@ -81,6 +126,17 @@ func (r *tableRenderer) drop(columns []tableColumn) []tableColumn {
 		r.opts.Note(fmt.Sprintf("left out to fit %d columns: %s", r.opts.Width, strings.Join(dropped, ", ")))
 	}
 	return columns
+}
+
+// compareDrop compares columns by which of them leaves a table first.
+func (t tableColumn) compareDrop(u tableColumn) int {
+	switch {
+	case t.empty == u.empty:
+		return t.column.Drop - u.column.Drop
+	case t.empty:
+		return 1
+	}
+	return -1
 }
 
 // widest returns the width of the widest value that a column declares.

@@ -62,6 +62,19 @@ func (r *tableRenderer) cell(c *Column, v *Value, clusterBits uint) string {
 	return r.paint(c.color(v), string(appendCell(nil, c, v, clusterBits)))
 }
 
+// words returns a text as a table shows it on lines of so many characters, each in
+// its colour. Only text of this program is broken, and only for a terminal.
+func (r *tableRenderer) words(c *Column, v *Value, clusterBits uint, width int) []string {
+	if r.opts.Width == 0 || c.Kind != KindText || v.kind != KindText {
+		return []string{r.cell(c, v, clusterBits)}
+	}
+	lines := breakWords(v.str, width)
+	for i := range lines {
+		lines[i] = r.paint(c.color(v), lines[i])
+	}
+	return lines
+}
+
 func (r *tableRenderer) Section(s *Section) {
 	r.finish()
 	r.section = s
@@ -146,17 +159,21 @@ func (r *tableRenderer) heldRows(s *Section) iter.Seq[[]Value] {
 // drawSideways draws a section of one row: a line for each column.
 func (r *tableRenderer) drawSideways(s *Section) {
 	var cells [][]string
+	width := max(r.opts.Width-frameWidth([]int{titleWidth(s), 0}), 1)
 	for row := range r.heldRows(s) {
 		for i := range s.Columns {
 			c, v := &s.Columns[i], &row[i]
 			if !inTable(*c) {
 				continue
 			}
-			cell := r.cell(c, v, s.ClusterBits)
+			lines := r.words(c, v, s.ClusterBits, width)
 			if v.kind == KindSize && v.num >= 1024 {
-				cell += fmt.Sprintf(" (%d bytes)", v.num)
+				lines[0] += fmt.Sprintf(" (%d bytes)", v.num)
 			}
-			cells = append(cells, []string{c.Title, cell})
+			cells = append(cells, []string{c.Title, lines[0]})
+			for _, line := range lines[1:] {
+				cells = append(cells, []string{"", line})
+			}
 		}
 	}
 	if len(cells) > 0 {
@@ -170,14 +187,27 @@ func (r *tableRenderer) drawShort(s *Section) {
 	columns := r.fit(s, false)
 	var cells [][]string
 	for row := range r.heldRows(s) {
-		line := make([]string, len(columns))
-		for i, c := range columns {
-			line[i] = r.cell(c.column, &row[c.index], s.ClusterBits)
-		}
-		cells = append(cells, line)
+		cells = append(cells, r.lines(s, columns, row)...)
 	}
 	r.title(s.Title)
 	r.w.add(r.drawer.draw(kinds(columns), r.titles(columns), cells)...)
+}
+
+// lines returns the cells of a row: more than one line if the words in its last
+// column take more.
+func (r *tableRenderer) lines(s *Section, columns []tableColumn, row []Value) [][]string {
+	end := len(columns) - 1
+	last := &columns[end]
+	words := r.words(last.column, &row[last.index], s.ClusterBits, last.width)
+	lines := make([][]string, len(words))
+	for i := range lines {
+		lines[i] = make([]string, len(columns))
+		lines[i][end] = words[i]
+	}
+	for i, c := range columns[:end] {
+		lines[0][i] = r.cell(c.column, &row[c.index], s.ClusterBits)
+	}
+	return lines
 }
 
 // startLong begins a table of many rows with the held ones.
