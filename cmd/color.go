@@ -11,17 +11,19 @@ import (
 type colorMode string
 
 const (
-	colorAuto   colorMode = "auto" // on a terminal that has them, unless NO_COLOR is set
+	colorAuto   colorMode = "auto" // on a terminal that TERM says has them, unless NO_COLOR is set
 	colorAlways colorMode = "always"
 	colorNever  colorMode = "never"
 )
 
-// colored reports whether tables have colours.
+// colored reports whether tables have colours. A console of Windows, which may
+// show the sequences as they are, has no TERM.
 func (a *app) colored() bool {
 	if a.color.value != colorAuto {
 		return a.color.value == colorAlways
 	}
-	return terminal(a.Stdout) != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	kind := os.Getenv("TERM")
+	return terminal(a.Stdout) != nil && os.Getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
 }
 
 // alarm is the colour of a thing that is bad whenever it is there; caution that
