@@ -160,10 +160,7 @@ func TestForeignFormatReads(t *testing.T) {
 // TestForeignFormatsOfQEMU holds the names against those that qemu-img has for
 // the images that it makes.
 func TestForeignFormatsOfQEMU(t *testing.T) {
-	qemuImg, err := exec.LookPath("qemu-img")
-	if err != nil {
-		t.Skip("no qemu-img")
-	}
+	needQEMU(t)
 	for _, args := range []string{
 		"-f vmdk", "-f vmdk -o subformat=twoGbMaxExtentSparse", "-f vmdk -o subformat=monolithicFlat", "-f vmdk -o subformat=streamOptimized",
 		"-f vhdx", "-f vpc", "-f vdi", "-f qcow", "-f qed",
@@ -171,10 +168,10 @@ func TestForeignFormatsOfQEMU(t *testing.T) {
 		t.Run(args, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "image")
 			create := append(append([]string{"create", "-q"}, strings.Fields(args)...), file, "1M")
-			if out, err := exec.CommandContext(t.Context(), qemuImg, create...).CombinedOutput(); err != nil {
-				t.Skipf("qemu-img cannot make one: %s", out)
+			if out, err := exec.CommandContext(t.Context(), "qemu-img", create...).CombinedOutput(); err != nil {
+				t.Skipf("this qemu-img cannot make one: %s", out)
 			}
-			out, err := exec.CommandContext(t.Context(), qemuImg, "info", "--output=json", file).Output()
+			out, err := exec.CommandContext(t.Context(), "qemu-img", "info", "--output=json", file).Output()
 			var info struct{ Format string }
 			if err := errors.Join(err, json.Unmarshal(out, &info)); err != nil {
 				t.Fatal(err)
