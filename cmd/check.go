@@ -95,7 +95,8 @@ leaks waste space; warnings and notes change nothing in the result.
 Use it after a crash, a full disk or a copy that failed, and before an image is
 relied on. It changes nothing; 'qemu-img check -r' repairs.
 
-The JSON has the keys of 'qemu-img check --output=json', with their meaning.
+The JSON has the keys of 'qemu-img check --output=json', with their meaning, and
+all problems unless --limit is given.
 'qinspect host --at OFFSET' lists all that refers to a cluster.
 
 Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
@@ -108,7 +109,7 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 		ValidArgsFunction: completeImages,
 	}
 	cmd.RunE = a.lasting(a.load(func(rep *report) error { return runCheck(rep, limit.in(a.output.value)) }))
-	cmd.Flags().Var(&limit, "limit", "the most problems to show (0: all; in json and ndjson all unless given)")
+	cmd.Flags().Var(&limit, "limit", "problems to show in table and plain (0: all)")
 	return cmd
 }
 

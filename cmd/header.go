@@ -198,7 +198,7 @@ func fieldsSection() *render.Section {
 func (a *app) newHeaderCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "header IMAGE...",
-		Short: "Show every header field, the features by name and the derived sizes",
+		Short: "Show every header field, the features by name, derived sizes",
 		Long: `Show the image header: every field with its byte offset, the feature bits by
 name (the image's own name where qinspect knows none), backing and data file,
 and what follows from the fields, such as the size of an L2 cache that covers

@@ -5,11 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
 // exampleImages are the images that the examples of help texts name, and what
@@ -26,8 +29,8 @@ func everyCommand(cmd *cobra.Command) []*cobra.Command {
 }
 
 // TestHelp: each command says in a line what it does, and then when to use it,
-// with examples and what its exit status means. The texts of the completion
-// scripts are Cobra's.
+// with examples and what its exit status means, and none of it is wider than a
+// terminal. The texts of the completion scripts are Cobra's.
 func TestHelp(t *testing.T) {
 	for _, cmd := range everyCommand((&app{}).newRootCommand()) {
 		if cmd.Parent() != nil && cmd.Parent().Name() == "completion" {
@@ -40,7 +43,10 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(cmd.Long, "Exit status:") {
 			t.Errorf("%s: its help has no exit status", path)
 		}
-		for line := range strings.SplitSeq(cmd.Long, "\n") {
+		for line := range strings.SplitSeq(cmd.Long+"\n"+cmd.UsageString(), "\n") {
+			if strings.HasPrefix(line, "  $ ") { // what is to be copied stays in one piece
+				continue
+			}
 			if utf8.RuneCountInString(line) > 80 {
 				t.Errorf("%s: a line of more than 80 characters: %s", path, line)
 			}
@@ -142,5 +148,15 @@ func runExample(t *testing.T, words []string) {
 	run.Stdin = &stdout
 	if out, err := run.CombinedOutput(); err != nil || len(out) == 0 {
 		t.Errorf("%q: %v, output %q", words, err, out)
+	}
+}
+
+// TestHelpKinds: the help of host names every kind.
+func TestHelpKinds(t *testing.T) {
+	help := strings.FieldsFunc((&app{}).newHostCommand().Long, func(c rune) bool { return strings.ContainsRune(" ,.\n", c) })
+	for _, kind := range qcow2.HostKindNames() {
+		if !slices.Contains(help, kind) {
+			t.Errorf("the help of host does not name %s", kind)
+		}
 	}
 }

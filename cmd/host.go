@@ -75,10 +75,10 @@ type hostOptions struct {
 }
 
 func (o *hostOptions) addFlags(flags *pflag.FlagSet) {
-	flags.Var(&o.kinds, "kind", "only these kinds, separated by commas: "+strings.Join(qcow2.HostKindNames(), ", "))
+	flags.Var(&o.kinds, "kind", "only these kinds, separated by commas")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.owners, "owners", false, "a row for each reference to a cluster")
-	flags.UintVar(&o.limit, "limit", 100, "with --owners, the most references of a cluster (0: all)")
+	flags.UintVar(&o.limit, "limit", 100, "references to show of a cluster (0: all)")
 	flags.Var(&o.offset, "offset", "begin at this host address")
 	flags.Var(&o.length, "length", "end after so many bytes")
 	flags.Var(&o.at, "at", "every reference to the cluster of this host address")
@@ -103,6 +103,11 @@ Use it to learn what lies at an offset of the file, and what is behind a line of
 --at '#4711' names the two. --kind leaked,free shows what could be had back.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
+
+Kinds are header, refcount-table, refcount-block, l1-table, l2-table,
+snapshot-table, bitmap-directory, bitmap-table, bitmap-data, encryption-header,
+data, zero-allocated, compressed, vm-state, leaked, free, and unknown where the
+refcount of an unused cluster cannot be read.
 
 A cluster that several own is shown as that of the active image, else of the
 first snapshot. References that lead past the end of the file are errors.
