@@ -12,9 +12,11 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// describeCompletion puts words to Cobra's completion command. Those of the
-// commands below it, which say how each shell loads its script, are Cobra's.
+// describeCompletion puts words to Cobra's completion command, and has it and
+// those below it complain as other commands do. How each shell loads its script
+// is told in Cobra's words.
 func describeCompletion(cmd *cobra.Command) {
+	cmd.Use = "completion SHELL"
 	cmd.Short = "Print the completion script of a shell"
 	cmd.Long = `Print the script with which a shell completes commands, flags and their values:
 formats, kinds of clusters, config keys, and, where the image stands before
@@ -25,6 +27,9 @@ Exit status: 0 fine, 1 no such shell.`
 	cmd.Example = "  $ qinspect completion bash"
 	cmd.Args = unknownCommand
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	for _, shell := range cmd.Commands() {
+		shell.Args = noArguments
+	}
 }
 
 // completeImages leaves the arguments to the shell, which knows the files: an

@@ -139,7 +139,7 @@ Exit status: 0 fine, 1 no such command.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			about, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return unknownCommand(cmd.Root(), args)
+				return unknownCommand(about, rest)
 			}
 			about.InitDefaultHelpFlag()
 			about.InitDefaultVersionFlag()
