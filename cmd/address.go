@@ -33,10 +33,15 @@ func (a *address) Set(s string) error {
 	}
 	n, err := strconv.ParseUint(digits, base, 64)
 	if err != nil || bits.Len64(n)+shift > 64 {
-		return errors.New("must be a number of bytes (0x…, decimal, 64K, 3G) or of clusters (#N)")
+		return errors.New("must be " + a.allowed())
 	}
 	*a = address{text: s, n: n << shift, clusters: clusters}
 	return nil
+}
+
+// allowed says which values there are.
+func (*address) allowed() string {
+	return "a number of bytes (0x…, decimal, 64K, 3G) or of clusters (#N)"
 }
 
 // given reports whether the flag was set.

@@ -28,6 +28,10 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 
 // flagError is what an error in the flags of a command comes out as.
 func flagError(cmd *cobra.Command, err error) error {
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		f := wrong.GetFlag()
+		return usageError(cmd, fmt.Errorf("--%s: %w", f.Name, notAllowed(f, wrong.GetValue())))
+	}
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok || unknown.GetSpecifiedShortnames() != "" {
 		return usageError(cmd, err)
