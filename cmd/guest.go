@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -78,7 +77,7 @@ func newAddressReach(img *qcow2.File, g qcow2.Geometry, o qcow2.GuestOptions) ad
 type guestOptions struct {
 	snapshot           string
 	all, each, vmState bool
-	offset, length, at address
+	window             window
 }
 
 func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
@@ -86,9 +85,9 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.all, "all", false, "unallocated ranges too")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.vmState, "vm-state", false, "go on with what is mapped behind the disk")
-	flags.Var(&o.offset, "offset", "begin at this guest address")
-	flags.Var(&o.length, "length", "end after so many bytes")
-	flags.Var(&o.at, "at", "only the cluster of this guest address")
+	flags.Var(&o.window.offset, "offset", "begin at this guest address")
+	flags.Var(&o.window.length, "length", "end after so many bytes")
+	flags.Var(&o.window.at, "at", "only the cluster of this guest address")
 	selects(flags, "snapshot", "offset", "length", "at")
 }
 
@@ -120,8 +119,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 	}
 	run := a.load(func(rep *report) error { return runGuest(rep, o) })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.at.given() && (o.offset.given() || o.length.given()) {
-			return usageError(cmd, errors.New("--at goes without --offset and --length"))
+		if err := o.window.check(cmd); err != nil {
+			return err
 		}
 		return a.lasting(run)(cmd, args)
 	}
@@ -186,7 +185,7 @@ func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOp
 		opts.Snapshot = &s
 	}
 	var err error
-	if opts.Offset, opts.Length, err = window(&o.offset, &o.length, &o.at, g.ClusterBits); err != nil {
+	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return opts, err
 	}
 	return opts, nil

@@ -68,20 +68,20 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 
 // hostOptions are the flags of the host command.
 type hostOptions struct {
-	kinds              hostKinds
-	each, owners       bool
-	limit              uint
-	offset, length, at address
+	kinds        hostKinds
+	each, owners bool
+	limit        uint
+	window       window
 }
 
 func (o *hostOptions) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.kinds, "kind", "only these kinds, separated by commas")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.owners, "owners", false, "a row for each reference to a cluster")
-	flags.UintVar(&o.limit, "limit", 100, "references to show of a cluster (0: all)")
-	flags.Var(&o.offset, "offset", "begin at this host address")
-	flags.Var(&o.length, "length", "end after so many bytes")
-	flags.Var(&o.at, "at", "every reference to the cluster of this host address")
+	flags.UintVar(&o.limit, "limit", 100, "with --owners: references each (0: all)")
+	flags.Var(&o.window.offset, "offset", "begin at this host address")
+	flags.Var(&o.window.length, "length", "end after so many bytes")
+	flags.Var(&o.window.at, "at", "every reference to the cluster of this host address")
 	selects(flags, "offset", "length", "at")
 }
 
@@ -123,8 +123,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 	}
 	run := a.load(func(rep *report) error { return runHost(rep, o) })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if o.at.given() && (o.offset.given() || o.length.given()) {
-			return usageError(cmd, errors.New("--at goes without --offset and --length"))
+		if err := o.window.check(cmd); err != nil {
+			return err
 		}
 		return a.lasting(run)(cmd, args)
 	}
@@ -138,11 +138,11 @@ func runHost(rep *report, o hostOptions) error {
 	if err != nil {
 		return err
 	}
-	opts := qcow2.HostOptions{Wanted: o.kinds.wants, PerCluster: o.each, Owners: o.owners || o.at.given(), Limit: int(o.limit)}
-	if o.at.given() {
+	opts := qcow2.HostOptions{Wanted: o.kinds.wants, PerCluster: o.each, Owners: o.owners || o.window.at.given(), Limit: int(o.limit)}
+	if o.window.at.given() {
 		opts.Limit = 0
 	}
-	if opts.Offset, opts.Length, err = window(&o.offset, &o.length, &o.at, g.ClusterBits); err != nil {
+	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return err
 	}
 	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
