@@ -44,8 +44,9 @@ func holdText(t *testing.T, name string, r ran) {
 	}
 }
 
-// holdJSON runs a command for programs: it prints one valid document, or one a
-// line, and its errors if and only if the exit status says so.
+// holdJSON runs a command for programs: it prints one valid document, or lines
+// that are valid. There are errors where nothing could be shown, and none where
+// all is fine; what is damaged can be in the document itself.
 func holdJSON(t *testing.T, name, image string, args []string) {
 	t.Helper()
 	r := runOn(t, image, append(slices.Clone(args), "-o", "json")...)
@@ -59,6 +60,9 @@ func holdJSON(t *testing.T, name, image string, args []string) {
 		t.Errorf("%s: %s -o json: exit status %d, %d errors", name, args[0], r.code, len(doc.Errors))
 	}
 	r = runOn(t, image, append(slices.Clone(args), "-o", "ndjson")...)
+	if !strings.HasSuffix(r.stdout, "}\n") {
+		t.Errorf("%s: %s -o ndjson: no last line: %s", name, args[0], r.stdout)
+	}
 	for line := range strings.Lines(r.stdout) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("%s: %s -o ndjson: no valid line: %s", name, args[0], line)
