@@ -224,7 +224,7 @@ func (p *problemRow) reference(f *qcow2.Finding) {
 }
 
 // A problemLine makes plain lines of problems: "error refcount-too-low: 0x50000
-// (#5), refcount=1 references=2, data [guest 0x0 (#0)], entry 0x40000".
+// (#5), refcount=1 at 0x2000a, references=2, data [guest 0x0 (#0)], entry 0x40000".
 type problemLine struct{ g qcow2.Geometry }
 
 func (p *problemLine) append(dst []byte, row []render.Value) []byte {

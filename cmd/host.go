@@ -99,7 +99,7 @@ With --at or --owners each row is one reference: who refers to the cluster, for
 which guest address, and at which file offset the entry lies that does.
 
 Use it to learn what lies at an offset of the file, and what is behind a line of
-'qinspect check': where that says 'refcount=1 references=2' of cluster 4711,
+'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster 4711,
 --at '#4711' names the two. --kind leaked,free shows what could be had back.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
