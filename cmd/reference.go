@@ -19,7 +19,10 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 	case r.Owner == qcow2.OwnerActive:
 		c.owner = render.Enum(0)
 	case r.Owner >= 0:
-		c.owner, c.snapshot, c.snapshotIndex = render.Enum(1), render.ImageText(ids[r.Owner]), render.Uint(uint64(r.Owner))
+		c.owner, c.snapshotIndex = render.Enum(1), render.Uint(uint64(r.Owner))
+		if int(r.Owner) < len(ids) { // else the table could not be read to there, and then it could
+			c.snapshot = render.ImageText(ids[r.Owner])
+		}
 	}
 	switch kind {
 	case qcow2.HostL2Table:
