@@ -57,7 +57,7 @@ func readConfigFile(name string) (map[string]any, error) {
 	if err := file.ReadInConfig(); err != nil {
 		return nil, parseError(err)
 	}
-	known := allSettings((&app{}).newRootCommand())
+	known := allSettings((&app{}).newRootCommand()) // flags to try values on
 	for _, key := range keysIn(file) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
 		if i < 0 {
