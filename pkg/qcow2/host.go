@@ -101,9 +101,9 @@ type HostOptions struct {
 	Offset, Length uint64
 	// PerCluster yields every cluster by itself.
 	PerCluster bool
-	// Wanted, if not nil, reports whether clusters of a kind are wanted, or
-	// references. What is not takes no time of its own: a sparse file can have
-	// any number of free clusters.
+	// Wanted, if not nil, reports whether clusters (with Owners: references) of a
+	// kind are wanted. What is not takes no time of its own: a sparse file can
+	// have any number of free clusters.
 	Wanted func(HostKind) bool
 	// Owners yields every cluster once for each reference to it.
 	Owners bool

@@ -31,6 +31,12 @@ type spans struct {
 	spans    []span
 	segments []segment // those of the first span first, then as they lie in the file
 	byOffset []segment // the same as they lie in the file
+
+	// members are the numbers of the spans that the segment asked for last is in:
+	// entries that follow each other are mostly in the same, and few of many spans
+	// may be.
+	last    *segment
+	members []int
 }
 
 func newSpans(all []span) *spans {
@@ -54,13 +60,17 @@ func (s *spans) at(offset uint64) *segment {
 // each calls yield with the numbers of the spans that hold the entry at a file
 // offset, in their order. It returns false if yield did.
 func (s *spans) each(offset uint64, yield func(i int) bool) bool {
-	g := s.at(offset)
-	for i, left := g.first, g.spans; left > 0; i++ {
-		if p := s.spans[i]; p.from <= offset && offset < p.to {
-			if !yield(i) {
-				return false
+	if g := s.at(offset); g != s.last {
+		s.last, s.members = g, s.members[:0]
+		for i := g.first; uint64(len(s.members)) < g.spans; i++ {
+			if p := s.spans[i]; p.from <= offset && offset < p.to {
+				s.members = append(s.members, i)
 			}
-			left--
+		}
+	}
+	for _, i := range s.members {
+		if !yield(i) {
+			return false
 		}
 	}
 	return true
