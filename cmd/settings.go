@@ -204,7 +204,7 @@ func quoted(value any) string {
 func unknownKey(key string, all []setting) error {
 	err := fmt.Errorf("unknown key %s", quoted(key))
 	if near := nearest(key, settingKeys(all)); len(near) > 0 {
-		return &hintError{err, "did you mean " + strings.Join(near, " or ") + "?"}
+		return &hintError{err, didYouMean(near)}
 	}
 	return &hintError{err, "'qinspect config show' lists the keys"}
 }

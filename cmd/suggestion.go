@@ -15,8 +15,11 @@ func suggest(cmd *cobra.Command, err error, near []string) error {
 	if len(near) == 0 {
 		return usageError(cmd, err)
 	}
-	return &hintError{err, "did you mean " + strings.Join(near, " or ") + "?"}
+	return &hintError{err, didYouMean(near)}
 }
+
+// didYouMean is the hint that names words that may have been meant.
+func didYouMean(near []string) string { return "did you mean " + strings.Join(near, " or ") + "?" }
 
 // unknownCommand is the Args of a command that only has subcommands.
 func unknownCommand(cmd *cobra.Command, args []string) error {
