@@ -143,17 +143,6 @@ func TestFileBecomesShorter(t *testing.T) {
 	}
 }
 
-// A sparseReader is a file that ends in a large hole.
-type sparseReader struct{ head []byte }
-
-func (r sparseReader) ReadAt(p []byte, off int64) (int, error) {
-	clear(p)
-	if off < int64(len(r.head)) {
-		copy(p, r.head[off:])
-	}
-	return len(p), nil
-}
-
 // TestLargestDisk holds that nothing wraps around at the end of a disk of
 // 2^64−1 bytes, whose L1 table is a hole and goes on behind the disk.
 func TestLargestDisk(t *testing.T) {
@@ -161,7 +150,7 @@ func TestLargestDisk(t *testing.T) {
 	b.Set("size", math.MaxUint64).Set("l1_table_offset", uint64(len(b.Bytes)))
 	for _, entries := range []uint64{1 << 25, 1<<25 + 1<<10} {
 		b.Set("l1_size", entries)
-		img, err := qcow2.Open(sparseReader{b.Bytes}, 1<<40, qcow2.WithLimits(qcow2.NoLimits()))
+		img, err := qcow2.Open(holeReader(b.Bytes), 1<<40, qcow2.WithLimits(qcow2.NoLimits()))
 		if err != nil {
 			t.Fatal(err)
 		}

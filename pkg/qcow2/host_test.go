@@ -1,10 +1,14 @@
 package qcow2_test
 
 import (
+	"cmp"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
@@ -25,11 +29,11 @@ func TestHostSharedBitmapTable(t *testing.T) {
 		HasReference: true, Reference: qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table},
 	}
 	at := qcow2.HostOptions{Offset: data, Length: 1}
-	if diff := cmp.Diff([]qcow2.HostRange{reference}, hostRanges(t, img, at)); diff != "" {
+	if diff := gocmp.Diff([]qcow2.HostRange{reference}, hostRanges(t, img, at)); diff != "" {
 		t.Errorf("clusters (-want +got):\n%s", diff)
 	}
 	at.Owners = true
-	if diff := cmp.Diff([]qcow2.HostRange{reference, reference}, hostRanges(t, img, at)); diff != "" {
+	if diff := gocmp.Diff([]qcow2.HostRange{reference, reference}, hostRanges(t, img, at)); diff != "" {
 		t.Errorf("references (-want +got):\n%s", diff)
 	}
 }
@@ -38,7 +42,7 @@ func TestHostSharedBitmapTable(t *testing.T) {
 // wanted ones are yielded, and runs do not join over those that are not.
 func TestHostWanted(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 64 << 9, Clusters: kinds{0: data, 1: data, 2: zeroAllocated, 3: data}}.Build()
-	img, err := qcow2.Open(sparse(b.Bytes), 1<<50)
+	img, err := qcow2.Open(holeReader(b.Bytes), 1<<50)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +58,138 @@ func TestHostWanted(t *testing.T) {
 		for _, r := range hostRanges(t, img, qcow2.HostOptions{PerCluster: test.each, Wanted: func(k qcow2.HostKind) bool { return k == qcow2.HostData }}) {
 			got = append(got, fmt.Sprintf("%#x+%#x", r.Offset, r.Length))
 		}
-		if diff := cmp.Diff(test.want, got); diff != "" {
+		if diff := gocmp.Diff(test.want, got); diff != "" {
 			t.Errorf("per cluster %v (-want +got):\n%s", test.each, diff)
+		}
+	}
+}
+
+// TestHostModel compares Host with the model on small random images, healthy and
+// damaged: cluster by cluster, in runs, and with every reference.
+func TestHostModel(t *testing.T) {
+	for seed := range uint64(600) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			b := randomHostImage(r).Build()
+			if seed%4 != 0 {
+				damageTables(r, b)
+				damage(r, b) // which may cut the file
+			}
+			size := int64(len(b.Bytes))
+			if seed%8 == 7 {
+				size += 2 << 30 // more clusters than have a place of their own
+			}
+			img, err := qcow2.Open(holeReader(b.Bytes), size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := newHostModel(t, img, b.Bytes)
+			if seed%8 == 7 {
+				compareFar(t, img, m)
+				return
+			}
+			want := m.ranges()
+			if diff := gocmp.Diff(want, hostRanges(t, img, qcow2.HostOptions{PerCluster: true})); diff != "" {
+				t.Fatalf("clusters (-want +got):\n%s", diff)
+			}
+			if diff := gocmp.Diff(merge(want, m.g), hostRanges(t, img, qcow2.HostOptions{})); diff != "" {
+				t.Fatalf("runs (-want +got):\n%s", diff)
+			}
+			compareOwners(t, img, m)
+		})
+	}
+}
+
+// compareFar compares the clusters that something refers to, of a file with too
+// many to look at each.
+func compareFar(t *testing.T, img *qcow2.Image, m *hostModel) {
+	t.Helper()
+	want := map[uint64]hostRef{}
+	for c, refs := range m.refs {
+		want[c] = refs[0]
+	}
+	got := map[uint64]hostRef{}
+	end := uint64(0)
+	for _, r := range hostRanges(t, img, qcow2.HostOptions{}) {
+		if r.Offset != end {
+			t.Errorf("a range begins at %#x, the one before ends at %#x", r.Offset, end)
+		}
+		end = r.Offset + r.Length
+		for c := r.Offset / m.g.ClusterSize; r.HasReference && c*m.g.ClusterSize < end; c++ {
+			got[c] = hostRef{r.Kind, r.Reference}
+			r.Reference = following(r, m.g)
+		}
+	}
+	if end != m.size {
+		t.Errorf("the last range ends at %#x, the file at %#x", end, m.size)
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("references (-want +got):\n%s", diff)
+	}
+}
+
+// compareOwners compares all references of each cluster, in any order, and the
+// first few with a limit.
+func compareOwners(t *testing.T, img *qcow2.Image, m *hostModel) {
+	t.Helper()
+	got := map[uint64][]hostRef{}
+	for _, r := range hostRanges(t, img, qcow2.HostOptions{Owners: true}) {
+		if r.HasReference {
+			c := r.Offset / m.g.ClusterSize
+			got[c] = append(got[c], hostRef{r.Kind, r.Reference})
+		}
+	}
+	sorted := func(all map[uint64][]hostRef) map[uint64][]hostRef {
+		for _, refs := range all {
+			slices.SortFunc(refs, func(a, b hostRef) int {
+				return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.GuestOffset, b.GuestOffset), cmp.Compare(a.Entry, b.Entry), cmp.Compare(a.L1Index, b.L1Index))
+			})
+		}
+		return all
+	}
+	if diff := gocmp.Diff(sorted(m.refs), sorted(got)); diff != "" {
+		t.Errorf("owners (-want +got):\n%s", diff)
+	}
+	limited := map[uint64]int{}
+	for _, r := range hostRanges(t, img, qcow2.HostOptions{Owners: true, Limit: 2}) {
+		if r.HasReference {
+			limited[r.Offset/m.g.ClusterSize]++
+		}
+	}
+	for c, refs := range m.refs {
+		if want := min(len(refs), 2); limited[c] != want {
+			t.Errorf("cluster %d: %d references with a limit of 2, want %d", c, limited[c], want)
+		}
+	}
+}
+
+// randomHostImage is randomImage with refcounts of any width, and snapshots that
+// share tables.
+func randomHostImage(r *rand.Rand) qcow2test.Image {
+	im := randomImage(r)
+	if im.Version == 3 {
+		im.RefcountBits = 4 << r.UintN(5) // some clusters have up to 5 references
+	}
+	for i := range im.Snapshots {
+		im.Snapshots[i].VMStateSize = r.Uint64N(2)
+	}
+	if len(im.Snapshots) > 0 && r.UintN(2) == 0 {
+		im.Snapshots = append(im.Snapshots, qcow2test.Snapshot{ID: "shared too"})
+	}
+	return im
+}
+
+// damageTables lets L1 tables of snapshots overlap others, and changes refcounts
+// and the entries of the refcount table.
+func damageTables(r *rand.Rand, b *qcow2test.Built) {
+	cluster := uint64(1) << b.Get("cluster_bits")
+	values := []uint64{0, 1, 2, uint64(len(b.Bytes)), b.Get("l1_table_offset"), 0x1200}
+	for _, f := range b.Fields {
+		switch {
+		case strings.HasSuffix(f.Name, "].l1_table_offset") && r.UintN(3) == 0:
+			b.Set(f.Name, b.Get("l1_table_offset")+r.Uint64N(3)*cluster)
+		case strings.HasPrefix(f.Name, "refcount[") && r.UintN(20) == 0, strings.HasPrefix(f.Name, "refcount_table[") && r.UintN(5) == 0:
+			b.Set(f.Name, values[r.IntN(len(values))])
 		}
 	}
 }
