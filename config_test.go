@@ -87,7 +87,7 @@ func TestConfigTemplate(t *testing.T) {
 	}
 }
 
-// TestConfigOrigins: each source goes before the ones behind it.
+// TestConfigOrigins: each source goes before the ones after it.
 func TestConfigOrigins(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	file := filepath.Join(t.TempDir(), "config.toml")

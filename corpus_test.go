@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestCorpus runs every command in every format on every image below the folder
+// TestCorpus runs every command in every format on every image below the directory
 // that QINSPECT_CORPUS names, if it names one. All must end, print what is valid,
 // and leave the image as it is.
 func TestCorpus(t *testing.T) {

@@ -17,9 +17,9 @@ import (
 
 const module = "github.com/qinspect/qinspect/"
 
-// layers says what the packages of a folder may import beside the standard
-// library and the packages of the same folder: the arrows of the architecture.
-// The longest folder that a file lies in decides.
+// layers says what the packages of a directory may import beside the standard
+// library and the packages of the same directory: the arrows of the architecture.
+// The longest directory that a file lies in decides.
 var layers = []struct {
 	dir    string
 	allow  []string // prefixes of import paths
@@ -57,7 +57,7 @@ var layers = []struct {
 	},
 }
 
-// homes says where a library may be known at all: in a folder, or in one file.
+// homes says where a library may be known at all: in a directory, or in one file.
 var homes = []struct {
 	library, home, remedy string
 }{
@@ -206,7 +206,7 @@ func violations(i importSpec) []string {
 	return found
 }
 
-// layerOf returns the folder in the table of layers that a file lies in.
+// layerOf returns the directory in the table of layers that a file lies in.
 func layerOf(file string) string {
 	found := "."
 	for _, l := range layers {

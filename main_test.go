@@ -25,7 +25,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata/script and in the README")
 
-// fixtures is the folder of the images.
+// fixtures is the directory of the images.
 const fixtures = "testdata/images"
 
 func TestMain(m *testing.M) {
@@ -58,7 +58,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// setup gives each script its own copy of the images, in a folder images: file
+// setup gives each script its own copy of the images, in a directory images: file
 // names in the output are relative, and a script can break what it likes. The
 // environment of a script is a fresh one, with a home that has no config file.
 func setup(env *testscript.Env) error {
@@ -287,7 +287,7 @@ func TestNothingIsWritten(t *testing.T) {
 	}
 }
 
-// hashes returns the hash of each file in the folder.
+// hashes returns the hash of each file in the directory.
 func hashes(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

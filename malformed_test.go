@@ -17,7 +17,7 @@ import (
 // its exit status. `go test -update .` rewrites it.
 const malformedGolden = "testdata/malformed.txt"
 
-// malformedFile writes an image to the current folder.
+// malformedFile writes an image to the current directory.
 func malformedFile(t *testing.T, b *qcow2test.Built) string {
 	t.Helper()
 	const name = "image.qcow2"

@@ -15,7 +15,7 @@ import (
 var console = regexp.MustCompile("(?s)```console\n(.*?)```")
 
 // TestREADME runs the README's terminal sessions, one after the other in one
-// folder: they are the README's. `go test . -update` writes what they print.
+// directory: they are the README's. `go test . -update` writes what they print.
 func TestREADME(t *testing.T) {
 	readme := readText(t, "README.md")
 	if n := len(console.FindAllString(readme, -1)); n < 3 {
@@ -123,7 +123,7 @@ func haveTools(block string) bool {
 	return err == nil || !strings.Contains(block, "jq ")
 }
 
-// shellFolder returns a folder like that of the project, with the images only.
+// shellFolder returns a directory like that of the project, with the images only.
 func shellFolder(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("sh"); err != nil {
@@ -136,7 +136,7 @@ func shellFolder(t *testing.T) string {
 	return dir
 }
 
-// shell runs a command line in the folder, and returns all that it prints. The
+// shell runs a command line in the directory, and returns all that it prints. The
 // qinspect that it calls is the one under test, which TestMain has put there.
 func shell(t *testing.T, dir, command string) (string, error) {
 	t.Helper()

@@ -87,17 +87,17 @@ func (a *app) newCheckCommand() *cobra.Command {
 	limit := problemLimit{n: defaultProblems}
 	cmd := &cobra.Command{
 		Use:   "check IMAGE...",
-		Short: "Check whether an image is consistent, and say what is wrong where",
+		Short: "Check whether an image is consistent, and report what is wrong",
 		Long: `Count the references to every host cluster and compare them with the refcounts;
 judge every structure and every table entry on the way. Errors endanger data,
-leaks waste space; warnings and notes change nothing in the result.
+leaks waste space; warnings and notes do not change the exit status.
 
 Use it after a crash, a full disk or a copy that failed, and before an image is
-relied on. It changes nothing; 'qemu-img check -r' repairs.
+relied on. It repairs nothing; 'qemu-img check -r' does.
 
-The JSON has the keys of 'qemu-img check --output=json', with their meaning, and
-all problems unless --limit is given.
-'qinspect host --at OFFSET' lists all that refers to a cluster.
+The JSON has the keys of 'qemu-img check --output=json', and lists all problems
+unless a limit is set, by --limit or in the configuration.
+'qinspect host --at OFFSET' lists everything that refers to a cluster.
 
 Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 		Example: `  $ qinspect check disk.qcow2
@@ -109,7 +109,7 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 		ValidArgsFunction: completeImages,
 	}
 	cmd.RunE = a.lasting(a.load(func(rep *report) error { return runCheck(rep, limit.in(a.output.value)) }))
-	cmd.Flags().Var(&limit, "limit", "problems to show in table and plain (0: all)")
+	cmd.Flags().Var(&limit, "limit", "problems listed, 0: all; JSON: all unless set")
 	return cmd
 }
 

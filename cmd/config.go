@@ -8,11 +8,11 @@ func (a *app) newConfigCommand() *cobra.Command {
 		Short: "Write a config file, or show what is configured",
 		Long: `Defaults of flags come from QINSPECT_* variables, else from a config file: the
 one that --config names, else config.yaml, config.toml or config.json in
-qinspect's folder in the user's config folder. Its keys are the names of the
-flags, a command's own under its name.
+the directory qinspect of the user's configuration directory. Its keys are the
+names of the flags, a command's own under its name.
 
-What selects, such as --snapshot or --at, cannot be configured, and nothing is
-read from the current folder.
+Flags that select what to show, such as --snapshot or --at, cannot be
+configured, and nothing is read from the current directory.
 
 Exit status: 0 fine, 1 it could not be done, or the configuration is wrong.`,
 		Example: `  $ qinspect config init

@@ -14,7 +14,7 @@ import (
 )
 
 // configFile returns the file that --config or QINSPECT_CONFIG names, else the
-// first in the user's folder, else "".
+// first in the user's directory, else "".
 func configFile(cmd *cobra.Command) string {
 	if name := namedConfigFile(cmd); name != "" {
 		return name
@@ -40,7 +40,7 @@ func namedConfigFile(cmd *cobra.Command) string {
 	return os.Getenv(envName("config"))
 }
 
-// configFolder returns qinspect's folder in the user's config folder.
+// configFolder returns qinspect's directory in the user's config directory.
 func configFolder() (string, error) {
 	dir, err := os.UserConfigDir()
 	return filepath.Join(dir, "qinspect"), err

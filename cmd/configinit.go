@@ -18,8 +18,9 @@ func (a *app) newConfigInitCommand() *cobra.Command {
 		Short: "Write a config file with every key, commented out",
 		Long: `Write a config file that has every key with its meaning, the values that it
 takes and its default, all commented out: to set one, remove the '#' before it.
-The file is the one that --config names, else config.yaml in qinspect's folder,
-which is made. The name is printed. Use it once, to see what can be set.
+The file is the one that --config names, else config.yaml in qinspect's
+directory, which is made. The name is printed. Use it once, to see what can be
+set.
 
 A file that exists is never overwritten, nor is a config.yaml put before a
 config.toml or config.json that is in use.
@@ -64,7 +65,7 @@ func newConfigFile(cmd *cobra.Command) (string, error) {
 	return filepath.Join(dir, "config.yaml"), nil
 }
 
-// writeNew writes a file that does not exist yet, and makes its folder.
+// writeNew writes a file that does not exist yet, and makes its directory.
 func writeNew(name, content string) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return parseError(err)

@@ -45,8 +45,8 @@ func (a *app) newConfigShowCommand() *cobra.Command {
 command line, a QINSPECT_* variable, the config file, or the built-in default.
 The name of the config file stands above.
 
-Use it when a command does what it was not told to, and to find the name of a
-key or of its variable.
+Use it when a command behaves unexpectedly, and to find the name of a key or of
+its variable.
 
 Exit status: 0 fine, 1 the config file or a variable is wrong.`,
 		Example: `  $ qinspect config show
@@ -99,7 +99,7 @@ func showSettings(r render.Renderer, c *configured, rows [][]render.Value) error
 }
 
 // usualConfigFile returns where 'config init' writes, "" where a user has no
-// config folder.
+// config directory.
 func usualConfigFile() string {
 	dir, err := configFolder()
 	if err != nil {

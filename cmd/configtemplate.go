@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const configPreamble = `# Settings of qinspect. A flag on the command line goes before a QINSPECT_*
-# variable, and that before this file. To set a key, remove the '#' before it; for
-# a key of one command, that before the name of the command as well.
+const configPreamble = `# Settings of qinspect. Flags on the command line override QINSPECT_*
+# variables, and those override this file. To set a key, remove the '#' before it;
+# for a key of one command, also the '#' before the name of the command.
 `
 
 // configTemplate returns a config file in YAML that has every setting, commented

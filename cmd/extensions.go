@@ -141,7 +141,7 @@ func newExtensionContent(rep *report, x qcow2.Extension, last bool) *extensionCo
 	return c
 }
 
-// decode follows an extension that leads to more than a text.
+// decode follows an extension that points to more than a text.
 func (c *extensionContent) decode(rep *report) {
 	c.summary = render.Null
 	switch c.Type {

@@ -84,7 +84,7 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.snapshot, "snapshot", "", "the mapping of a snapshot, by id, name or @position")
 	flags.BoolVar(&o.all, "all", false, "unallocated ranges too")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
-	flags.BoolVar(&o.vmState, "vm-state", false, "go on with what is mapped behind the disk")
+	flags.BoolVar(&o.vmState, "vm-state", false, "also show what is mapped past the end of the disk")
 	flags.Var(&o.window.offset, "offset", "begin at this guest address")
 	flags.Var(&o.window.length, "length", "end after so many bytes")
 	flags.Var(&o.window.at, "at", "only the cluster of this guest address")
@@ -216,7 +216,7 @@ func guestHeadRow(img *qcow2.File, g qcow2.Geometry, s *qcow2.Snapshot) []render
 // A guestRow makes rows of mappings.
 type guestRow struct {
 	cells     []render.Value
-	encrypted bool // guest data are: they have no offset for a reader
+	encrypted bool // guest data is: it has no offset for a reader
 	backing   bool // there is a backing file: unallocated is not zero
 
 	last qcow2.Mapping // what the cells show; before the first, nothing
@@ -292,7 +292,7 @@ func (l *guestLines) append(dst []byte, row []render.Value) []byte {
 	return dst
 }
 
-// appendMapping appends what a mapping leads to.
+// appendMapping appends what a mapping points to.
 func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []byte {
 	length, host := row[guestLength].Num(), row[guestHost].Num()
 	switch qcow2.MappingKind(row[guestKind].Num()) {

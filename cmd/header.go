@@ -111,7 +111,7 @@ func flagFacts() []headerFact {
 	}
 }
 
-// tableFacts are about the tables that the header leads to.
+// tableFacts are about the tables that the header points to.
 func tableFacts() []headerFact {
 	return []headerFact{
 		{render.Column{Key: "l1-table.offset", Title: "L1 table", Kind: render.KindAddr},

@@ -58,7 +58,7 @@ func TestHelp(t *testing.T) {
 }
 
 // TestHelpExamples runs the examples of every command: each ends with status 0,
-// and it and the jq behind it print something.
+// and it and the jq after it print something.
 func TestHelpExamples(t *testing.T) {
 	fixtures, err := filepath.Abs("../testdata/images")
 	if err != nil {

@@ -98,9 +98,10 @@ Neighbours are joined into runs. The lengths add up to the size of the file.
 With --at or --owners each row is one reference: who refers to the cluster, for
 which guest address, and at which file offset the entry lies that does.
 
-Use it to learn what lies at an offset of the file, and what is behind a line of
-'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster 4711,
---at '#4711' names the two. --kind leaked,free shows what could be had back.
+Use it to learn what lies at an offset of the file, and what stands behind a
+line of 'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster
+4711, --at '#4711' names the two. --kind leaked,free shows what could be
+reclaimed.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
 
@@ -109,8 +110,8 @@ snapshot-table, bitmap-directory, bitmap-table, bitmap-data, encryption-header,
 data, zero-allocated, compressed, vm-state, leaked, free, and unknown where the
 refcount of an unused cluster cannot be read.
 
-A cluster that several own is shown as that of the active image, else of the
-first snapshot. References that lead past the end of the file are errors.
+A cluster with several owners is shown as that of the active image, else of the
+first snapshot. References that point past the end of the file are errors.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
 		Example: `  $ qinspect host disk.qcow2

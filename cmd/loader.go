@@ -36,7 +36,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 			return err
 		}
 		if a.output.value == render.FormatJSON && len(names) > 1 {
-			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document an image"}
+			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document per image"}
 		}
 		out := &outputWriter{Writer: a.Stdout}
 		r := a.newRenderer(out)

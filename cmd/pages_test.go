@@ -66,8 +66,8 @@ func writeManPages(root *cobra.Command, dir string) error {
 // with, and in the next line what it is for.
 var manOption = regexp.MustCompile(`(?m)^(?:\.PP\n)?(\\fB-.*?)(?:\[=false\])?\n\t`)
 
-// readPages returns the files of a folder: their names and what they hold. A
-// folder that cannot be read has none.
+// readPages returns the files of a directory: their names and what they hold. A
+// directory that cannot be read has none.
 func readPages(dir string) map[string]string {
 	pages := map[string]string{}
 	names, _ := filepath.Glob(filepath.Join(dir, "*")) // the pattern is not malformed

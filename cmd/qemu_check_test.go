@@ -174,7 +174,7 @@ func TestQEMUCheckLeaks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			image[0x4000], image[0x4001] = 0, 0 // some entries of the L2 table or the block behind it
+			image[0x4000], image[0x4001] = 0, 0 // some entries of the L2 table or the block after it
 			clear(image[0x4008:0x4018])
 			if err := os.WriteFile(filepath.Clean(file), image, 0o600); err != nil {
 				t.Fatal(err)

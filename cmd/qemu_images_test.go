@@ -86,7 +86,7 @@ func TestQEMUFileNames(t *testing.T) {
 }
 
 // TestQEMUBacking is about names relative to the working directory, so that
-// images without a folder are among them.
+// images without a directory are among them.
 func TestQEMUBacking(t *testing.T) {
 	dir := newQEMUFolder(t)
 	t.Chdir(string(dir))

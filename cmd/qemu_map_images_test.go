@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// qemuIO runs commands of qemu-io on an image of the folder.
+// qemuIO runs commands of qemu-io on an image of the directory.
 func (dir qemuFolder) qemuIO(t *testing.T, file string, commands ...string) {
 	t.Helper()
 	args := []string{"-f", "qcow2"}
@@ -34,7 +34,7 @@ func allKinds(cluster int) []string {
 }
 
 // TestQEMUMapClusterSizes has every kind of cluster in every cluster size,
-// behind them a table of its own, and an end that is no whole cluster.
+// after them a table of its own, and an end that is no whole cluster.
 func TestQEMUMapClusterSizes(t *testing.T) {
 	for bits := 9; bits <= 21; bits++ {
 		for _, compat := range []string{"0.10", "1.1"} {

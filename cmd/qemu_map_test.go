@@ -29,7 +29,7 @@ type extent struct {
 	Compressed    *bool // QEMU has it since 8.2
 }
 
-// goesOn reports whether next is more of the same behind e.
+// goesOn reports whether next is more of the same after e.
 func (e *extent) goesOn(next *extent) bool {
 	alike := *next
 	alike.Start, alike.Length, alike.Offset = e.Start, e.Length, e.Offset

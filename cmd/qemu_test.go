@@ -36,7 +36,7 @@ func needQEMU(t *testing.T) {
 	}
 }
 
-// A qemuFolder is a folder in which QEMU's tools make images.
+// A qemuFolder is a directory in which QEMU's tools make images.
 type qemuFolder string
 
 func newQEMUFolder(t *testing.T) qemuFolder {
@@ -47,7 +47,7 @@ func newQEMUFolder(t *testing.T) qemuFolder {
 
 func (dir qemuFolder) file(name string) string { return filepath.Join(string(dir), name) }
 
-// run runs a tool in the folder.
+// run runs a tool in the directory.
 func (dir qemuFolder) run(t *testing.T, tool string, args ...string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), tool, args...)
@@ -309,7 +309,7 @@ func TestQEMUCorpus(t *testing.T) {
 	})
 }
 
-// compareCorpus calls compare for every image that QEMU opens below the folder
+// compareCorpus calls compare for every image that QEMU opens below the directory
 // that QINSPECT_CORPUS names, if it names one. It wants one at least to be
 // compared.
 func compareCorpus(t *testing.T, compare func(file string) bool) {

@@ -31,7 +31,7 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 		c.l1Index = render.Uint(r.L1Index)
 		c.guest = render.Addr(r.GuestOffset)
 	case qcow2.HostHeader:
-		c.index, c.entry = render.Null, render.Null // nothing leads there
+		c.index, c.entry = render.Null, render.Null // nothing points there
 	}
 	return c
 }

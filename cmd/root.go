@@ -1,4 +1,4 @@
-// Package cmd is the qinspect command: one file a subcommand, over one loader.
+// Package cmd is the qinspect command: one file per subcommand, over one loader.
 package cmd
 
 import (
@@ -61,22 +61,25 @@ func (a *app) newRootCommand() *cobra.Command {
 		Use:   "qinspect COMMAND [flags] IMAGE",
 		Short: "Look inside qcow2 disk images",
 		Long: `qinspect looks inside qcow2 disk images: header, extensions, snapshots,
-where every guest address lies, what every host cluster holds, whether all is
-consistent, and where the bytes went.
+where every guest address lies, what every host cluster holds, whether all of it
+is consistent, and where the bytes went.
 
 It reads metadata only, never writes to an image, takes no lock, needs no QEMU,
 and opens no file that an image names.
 
-Begin with 'header' to see what an image is, with 'check' when it makes trouble,
-with 'usage' when it is larger than it should be.
+Begin with 'header' to see what an image is, with 'check' when something is
+wrong with it, with 'usage' when it is larger than it should be.
 
 Exit status:
-    0  fine
-    1  nothing could be shown: wrong usage, not readable, not a qcow2 image
-    2  damaged: something that the command reads is not as it must be
-    3  leaks, and nothing else (check)
-  130  interrupted
-Of several images the worst counts, in the order 0, 3, 2, 1.`,
+
+      0  fine
+      1  not answered: wrong usage, not readable, not a qcow2 image
+      2  damaged: something that the command reads is invalid
+      3  leaks, and nothing else (check)
+    130  interrupted
+
+With several images the exit status is the worst of them; from best to worst:
+0, 3, 2, 1, 130.`,
 		Example: `  $ qinspect header disk.qcow2
   $ qinspect check *.qcow2
   $ qinspect usage -o json disk.qcow2 | jq .kinds`,
@@ -99,7 +102,7 @@ Of several images the worst counts, in the order 0, 3, 2, 1.`,
 	a.color = newChoice(colorAuto, colorAlways, colorNever)
 	flags.Var(a.color, "color", "colours in tables: "+a.color.choices())
 	flags.BoolVar(&a.noLimits, "no-limits", false, "read beyond QEMU's limits, as far as the file reaches")
-	flags.String("config", "", "config file, in place of that in the user's folder")
+	flags.String("config", "", "config file, instead of the user's own")
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.names(), cobra.ShellCompDirectiveNoFileComp)))
@@ -131,7 +134,7 @@ func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Show the help of a command",
-		Long: `Show the help of a command, as --help behind the command does.
+		Long: `Show the help of a command, as --help after the command does.
 
 Exit status: 0 fine, 1 no such command.`,
 		Example: `  $ qinspect help guest

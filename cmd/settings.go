@@ -24,7 +24,7 @@ func selects(flags *pflag.FlagSet, names ...string) {
 	}
 }
 
-// A setting is a flag that can be configured: under its name, and behind the
+// A setting is a flag that can be configured: under its name, and after the
 // name of its command unless all commands share it.
 type setting struct {
 	key  string // "output", "guest.all"

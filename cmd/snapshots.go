@@ -50,12 +50,12 @@ func (a *app) newSnapshotsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "snapshots IMAGE...",
 		Short: "List the internal snapshots",
-		Long: `List the snapshot table: id, name, date, guest clock, size of the VM state,
+		Long: `List the snapshot table: id, name, date, VM clock, size of the VM state,
 disk size at the snapshot, instruction count, and where each snapshot's own L1
 table lies.
 
-Use it to find a snapshot, of a running machine too: it takes no lock. What
-deleting one would free is what 'qinspect usage' tells.
+Use it to find a snapshot, also while the VM runs, since no lock is taken.
+'qinspect usage' shows how much deleting one would free.
 
 Entries before a damaged one are listed; what is wrong goes to standard error.
 

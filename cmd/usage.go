@@ -113,14 +113,15 @@ func (a *app) newUsageCommand() *cobra.Command {
 		Use:   "usage IMAGE...",
 		Short: "Show where the bytes of an image went",
 		Long: `Add up the bytes of the image file: by what clusters hold, and by owner. What an
-owner has exclusively is what deleting it would free. Free clusters are listed
-by the size of the gaps that they form.
+owner has exclusively is what deleting it would free for reuse: the file itself
+does not get smaller. Free clusters are listed by the size of the gaps that they
+form.
 
 Use it when a file is larger than it should be: whether the guest's data, the
 snapshots, preallocation, or gaps that are free again make it so.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 a table is damaged: what it
-leads to is missing.`,
+points to is missing.`,
 		Example: `  $ qinspect usage disk.qcow2
   $ qinspect usage -o json disk.qcow2 | jq -c '.owners[] | {name, exclusive}'`,
 		Args: images,

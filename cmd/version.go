@@ -14,9 +14,9 @@ func (a *app) newVersionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version of qinspect",
 		Long: `Print the version of qinspect, and the version of Go and the system that it was
-built for. A report of a bug should have that line.
+built for. Include that line in bug reports.
 
-Exit status: 0 fine, 1 no room for the output.`,
+Exit status: 0 fine, 1 the output could not be written.`,
 		Example: "  $ qinspect version",
 		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {

@@ -1,4 +1,4 @@
-// Malformed writes malformed images to a folder: those of the tests, and small
+// Malformed writes malformed images to a directory: those of the tests, and small
 // ones that claim a lot.
 //
 //	go run ./bench/malformed FOLDER

@@ -36,7 +36,7 @@ func slowImages() map[string]slowImage {
 	}
 }
 
-// largeL1 has as many L1 entries as QEMU allows, which lead to n L2 tables in
+// largeL1 has as many L1 entries as QEMU allows, which point to n L2 tables in
 // turn.
 func largeL1(n uint64) *qcow2test.Built {
 	const perTable = 8192
@@ -52,7 +52,7 @@ func largeL1(n uint64) *qcow2test.Built {
 	return b
 }
 
-// l2Holes has L1 entries that each lead to a table of its own in a hole.
+// l2Holes has L1 entries that each point to a table of its own in a hole.
 func l2Holes() *qcow2test.Built {
 	b := largeL1(1)
 	l1 := b.Get("l1_table_offset")
@@ -89,7 +89,7 @@ func oneL1Table() *qcow2test.Built {
 	return b
 }
 
-// blockOfOnes has a refcount table whose entries all lead to one block, which
+// blockOfOnes has a refcount table whose entries all point to one block, which
 // says of 4096 clusters that each has one reference.
 func blockOfOnes() *qcow2test.Built {
 	const clusters = 16384 // of the refcount table: 8 MiB
@@ -105,7 +105,7 @@ func blockOfOnes() *qcow2test.Built {
 	return b
 }
 
-// oneBlock has a refcount table whose entries all lead to one block, in which no
+// oneBlock has a refcount table whose entries all point to one block, in which no
 // two refcounts that follow each other are equal.
 func oneBlock() *qcow2test.Built {
 	const clusters = 128 // of the refcount table: 8 MiB
@@ -129,7 +129,7 @@ func manyBitmaps() *qcow2test.Built {
 	return qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: bitmaps}.Build()
 }
 
-// writeSlow writes the slow images to a folder.
+// writeSlow writes the slow images to a directory.
 func writeSlow(folder string) error {
 	for name, image := range slowImages() {
 		file := filepath.Join(folder, "slow-"+name+".qcow2")

@@ -1,5 +1,5 @@
 // Randomimage writes a qcow2 image whose guest clusters are mapped to host
-// clusters in random order, as after years of use. Guest data are a hole in
+// clusters in random order, as after years of use. Guest data is a hole in
 // the file: only metadata take space. qemu-img finds such an image consistent.
 //
 //	go run ./bench/randomimage -size 128 random.qcow2
@@ -43,7 +43,7 @@ type layout struct {
 	data0, end                      uint64
 }
 
-// newLayout puts the metadata in front, and the data behind.
+// newLayout puts the metadata in front, and the data after.
 func newLayout(size uint64) layout {
 	l := layout{data: size / clusterSize}
 	l.tables = ceilDiv(l.data, tableSize)

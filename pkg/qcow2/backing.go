@@ -43,7 +43,7 @@ func (img *Image) BackingFormat() (string, bool) {
 }
 
 // FullBackingName returns the backing file name of the image called imageName
-// as QEMU resolves it: a relative name is relative to the image's folder.
+// as QEMU resolves it: a relative name is relative to the image's directory.
 // Names with a protocol ("nbd://…", "json:…") stay as they are.
 func FullBackingName(imageName, backing string) string {
 	if backing == "" || path.IsAbs(backing) || hasProtocol(backing) {

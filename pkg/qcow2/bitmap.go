@@ -142,7 +142,7 @@ func (img *Image) Bitmaps(d BitmapDirectory) iter.Seq2[Bitmap, error] {
 		}
 		if n := c.left(); n > 0 {
 			yield(Bitmap{}, errorf(SectionBitmapDirectory, c.off, ErrCorrupt,
-				"%d bytes are left of the directory behind its %d entries", n, d.NbBitmaps))
+				"%d bytes are left of the directory after its %d entries", n, d.NbBitmaps))
 		} else if x, ok := img.Extension(ExtBitmaps); ok && d.Reserved != 0 {
 			yield(Bitmap{}, errorf(SectionExtensions, x.Offset+extensionHeaderLength+4, ErrCorrupt, "the reserved field of the bitmaps extension is %#x", d.Reserved))
 		}
@@ -167,7 +167,7 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 	case d.Size > l.BitmapDirectoryBytes:
 		return bad(ErrLimit, "a directory of %d bytes is above the limit of %d (BitmapDirectoryBytes)", d.Size, l.BitmapDirectoryBytes)
 	case d.Offset == 0 || d.Offset%img.geometry.ClusterSize != 0:
-		return bad(ErrCorrupt, "the offset %#x is not that of a cluster behind the header", d.Offset)
+		return bad(ErrCorrupt, "the offset %#x is not that of a cluster after the header", d.Offset)
 	case d.Size > img.src.size-d.Offset:
 		return bad(ErrTruncated, "the directory has %d bytes, but the file ends at %#x", d.Size, img.src.size)
 	}
@@ -206,7 +206,7 @@ func (img *Image) bitmapAt(c *cursor) (Bitmap, error) {
 	return b, nil
 }
 
-// bitmapSizeDamage judges the size of the bitmap that the table leads to.
+// bitmapSizeDamage judges the size of the bitmap that the table points to.
 func (img *Image) bitmapSizeDamage(b *Bitmap, bad func(at uint64, kind error, format string, args ...any)) {
 	n := uint64(b.TableSize) * img.geometry.ClusterSize
 	granularity, ok := b.Granularity()
@@ -228,7 +228,7 @@ func (img *Image) bitmapDamage(b *Bitmap) []*Error {
 		errs = append(errs, errorf(SectionBitmapDirectory, b.Offset+at, kind, format, args...))
 	}
 	if b.TableOffset == 0 || b.TableOffset%img.geometry.ClusterSize != 0 {
-		bad(0, ErrCorrupt, "the bitmap table offset %#x is not that of a cluster behind the header", b.TableOffset)
+		bad(0, ErrCorrupt, "the bitmap table offset %#x is not that of a cluster after the header", b.TableOffset)
 	}
 	if n := uint64(b.TableSize); n > img.limits.BitmapTableEntries {
 		bad(8, ErrLimit, "a bitmap table of %d entries is above the limit of %d (BitmapTableEntries)", n, img.limits.BitmapTableEntries)

@@ -126,7 +126,7 @@ func TestBrokenBitmapDirectory(t *testing.T) {
 	}{
 		"no bitmaps":          {count, 0, 0, corrupt, "counts no bitmaps"},
 		"three bitmaps":       {count, 3 << 32, 2, qcow2.ErrTruncated, "entry 2: fixed part of 24 bytes, but 0 are left"},
-		"one bitmap":          {count, 1 << 32, 1, corrupt, "32 bytes are left of the directory behind its 1 entries"},
+		"one bitmap":          {count, 1 << 32, 1, corrupt, "32 bytes are left of the directory after its 1 entries"},
 		"too many":            {count, 65536 << 32, 0, limit, "65536 bitmaps are above the limit of 65535 (Bitmaps)"},
 		"directory too long":  {size, 1024*65535 + 1, 0, limit, "(BitmapDirectoryBytes)"},
 		"past the end":        {offset, 0x7fff0000, 0, qcow2.ErrTruncated, "the file ends at"},
@@ -146,7 +146,7 @@ func TestBrokenBitmapDirectory(t *testing.T) {
 	}
 }
 
-// TestBitmapExtraData holds that extra data are skipped, not read as a name.
+// TestBitmapExtraData holds that extra data is skipped, not read as a name.
 func TestBitmapExtraData(t *testing.T) {
 	b := qcow2test.Image{Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "EXTRADATname"}}}.Build()
 	b.Set("bitmap[0].extra_data_size", 8).Set("bitmap[0].name_size", 4)

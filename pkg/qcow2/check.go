@@ -21,7 +21,7 @@ type CheckResult struct {
 	// TotalClusters is the number of guest clusters of the disk.
 	TotalClusters uint64
 	// AllocatedClusters counts the entries of the active image that have a host
-	// cluster or are compressed, behind the disk too.
+	// cluster or are compressed, past the end of the disk too.
 	AllocatedClusters uint64
 	// FragmentedClusters counts those of them that do not follow the one before
 	// in the same L2 table.
@@ -43,9 +43,10 @@ type CheckOptions struct {
 // Check looks for what is wrong with the image: it counts the references to each
 // host cluster and compares them with the refcounts, and judges every structure
 // and every entry on the way. What it finds is the result, not the error: that
-// is of [Image.Supported], or of a context that is done.
+// is of [Image.Supported], or of a cancelled context.
 //
-// Memory is a byte for each host cluster, and 8 more where clusters are wrong.
+// Memory is a byte for each host cluster and, as soon as one is wrong, 8 more for
+// each.
 func (img *Image) Check(ctx context.Context, o CheckOptions) (CheckResult, error) {
 	if err := img.Supported(); err != nil {
 		return CheckResult{}, err

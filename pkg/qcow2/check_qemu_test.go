@@ -131,10 +131,10 @@ func malformedDiffers() map[string]string {
 			"v3 l1_size=0x1000", "v3 l1_size=0x400000", "v3 largest-l1", "v3 refcount_table_clusters=0x3", "v3 refcount_table_clusters=0x800",
 			"snap snapshot[0].extra_data_size=0xf", "snap snapshot[0].extra_data_size=0x10",
 		},
-		"QEMU uses the block, but does not count it: a leak":    {"v3 refcount_table[0]=0x6001"},
-		"QEMU reads zeros behind the end of the file, as names": {"snap snapshot[0].id_size=0xffff", "snap snapshot[1].name_size=0xffff"},
-		"QEMU needs the secret, and cannot look":                {"v3 crypt_method=0x1", "luks twice", "luks payload-offset", "luks key-material"},
-		"QEMU opens the data file, which is not there":          {"data extension[0].length=0x1"},
+		"QEMU uses the block, but does not count it: a leak":  {"v3 refcount_table[0]=0x6001"},
+		"QEMU reads zeros past the end of the file, as names": {"snap snapshot[0].id_size=0xffff", "snap snapshot[1].name_size=0xffff"},
+		"QEMU needs the secret, and cannot look":              {"v3 crypt_method=0x1", "luks twice", "luks payload-offset", "luks key-material"},
+		"QEMU opens the data file, which is not there":        {"data extension[0].length=0x1"},
 	}
 	differ := map[string]string{}
 	for reason, names := range reasons {

@@ -130,7 +130,7 @@ func harmless(found []string) bool {
 
 func ceilDiv(a, b uint64) uint64 { return (a + b - 1) / b }
 
-// TestCheckMany: one L2 table that 100 000 L1 entries lead to is read once, and
+// TestCheckMany: one L2 table that 100 000 L1 entries point to is read once, and
 // counted for each.
 func TestCheckMany(t *testing.T) {
 	const n = 100_000

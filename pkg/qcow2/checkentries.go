@@ -92,13 +92,13 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 	return true
 }
 
-// reportNotCopied reports entries that lead to the data file. Its clusters have no
+// reportNotCopied reports entries that point to the data file. Its clusters have no
 // refcounts, and are always the image's own.
 func (c *checker) reportNotCopied(r *l2Run) bool {
 	for i := range r.n {
 		if !c.report(Finding{
 			Severity: SeverityError, Kind: FindingCopiedFlag, Entry: r.at + i*c.img.geometry.L2EntrySize, HasEntry: true,
-			Detail: "COPIED is not set in an entry that leads to the data file",
+			Detail: "COPIED is not set in an entry that points to the data file",
 		}) {
 			return false
 		}

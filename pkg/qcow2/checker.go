@@ -133,7 +133,7 @@ func (e *Error) isRead() bool {
 }
 
 // findOnes notes which clusters have a refcount of 1, which is what COPIED
-// flags are about. It takes each refcount block once: a table can lead to one
+// flags are about. It takes each refcount block once: a table can point to one
 // block any number of times, for clusters that are not there.
 func (c *checker) findOnes() {
 	r := newRefcounts(c.img)

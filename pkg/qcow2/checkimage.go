@@ -38,7 +38,7 @@ func (c *checker) checkHeader() {
 		c.remark(SeverityNote, FindingHeaderLength, "header_length", "header_length %d is not a multiple of 8", h.HeaderLength)
 	}
 	if h.Padding != [7]byte{} {
-		c.remark(SeverityNote, FindingHeaderPadding, "compression_type", "the padding behind compression_type is %x, not zeros", h.Padding)
+		c.remark(SeverityNote, FindingHeaderPadding, "compression_type", "the padding after compression_type is %x, not zeros", h.Padding)
 	}
 	if h.BackingFileOffset > 0 && h.BackingFileOffset < uint64(h.HeaderLength) {
 		c.remark(SeverityWarning, FindingBackingNameInHeader, "backing_file_offset", "backing_file_offset %#x lies in the header: no header extension is read", h.BackingFileOffset)
@@ -169,7 +169,7 @@ func (c *checker) checkStructures() {
 }
 
 // checkVMStates reports snapshots that claim a VM state where their L1 tables
-// map nothing behind the disk.
+// map nothing past the end of the disk.
 func (c *checker) checkVMStates() {
 	segments := c.walk.l1.byOffset
 	next := make([]int, len(segments)+1) // the next segment that maps something
@@ -192,12 +192,12 @@ func (c *checker) checkVMStates() {
 		if s.VMStateSize == 0 || t == nil || c.maps(t, segments, next) {
 			continue
 		}
-		c.remarkAt(SeverityWarning, FindingMissingVMState, s.Offset, "snapshot %q has a VM state of %d bytes, but maps nothing behind its disk", s.ID, s.VMStateSize)
+		c.remarkAt(SeverityWarning, FindingMissingVMState, s.Offset, "snapshot %q has a VM state of %d bytes, but maps nothing past the end of its disk", s.ID, s.VMStateSize)
 	}
 }
 
-// maps reports whether an L1 table maps anything behind the disk. Next is, for
-// each segment, the first from it on that maps something.
+// maps reports whether an L1 table maps anything past the end of the disk. Next
+// is, for each segment, the first from it on that maps something.
 func (c *checker) maps(t *ownedTable, segments []segment, next []int) bool {
 	behind := t.vmState >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries
 	end := t.span(c.img.src.size).to

@@ -159,7 +159,7 @@ func (m *clusterMap[W]) view(cluster, end uint64, scratch *[pageClusters]W) ([]W
 	return words[i : i+n], n
 }
 
-// next returns the first cluster of the first page behind the given one, or end
+// next returns the first cluster of the first page after the given one, or end
 // if that comes before.
 func (m *clusterMap[W]) next(number, end uint64) uint64 {
 	i, _ := slices.BinarySearch(m.order, number)

@@ -60,7 +60,7 @@ func (c *checker) compareOne(cluster uint64, w count, refcount refcount) bool {
 }
 
 // checkBeyond reports refcounts of clusters past the end of the file. It takes
-// each refcount block once, for the first of its entries: a table can lead to one
+// each refcount block once, for the first of its entries: a table can point to one
 // block any number of times.
 func (c *checker) checkBeyond() {
 	g, size := &c.img.geometry, c.img.src.size

@@ -30,9 +30,9 @@
 // the snapshots, each of which has an L1 table of its own. Offsets, lengths and
 // sizes are in bytes unless their comment says otherwise.
 //
-// Sequences yield a value or an error. Those of entries that lie one behind the
-// other (extensions, snapshots, bitmaps) end with the first error; Guest and Host
-// go on behind it.
+// Sequences yield a value or an error. Those of entries whose place follows from
+// the one before (extensions, snapshots, bitmaps) end with the first error; Guest
+// and Host go on after it.
 //
 // # The format in brief
 //
@@ -65,8 +65,9 @@
 //
 // # Damaged and hostile images
 //
-// Whatever the bytes, every function ends, in memory bounded by what the file
-// really holds, without a panic, and says what it found and what it could not.
+// Whatever bytes it is given, every function terminates, in memory bounded by what
+// the file really holds, without a panic, and reports what it could read and what
+// it could not.
 //
 // What the image claims is checked against the size of the file and the [Limits]
 // before it is believed: nothing is allocated, looped over or sought on a number

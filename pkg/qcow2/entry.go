@@ -56,7 +56,7 @@ func (g *Geometry) Compressed(e L2Entry) (offset, sectors uint64) {
 	return uint64(e) & (1<<x - 1), uint64(e&^(copiedBit|l2Compressed))>>x + 1
 }
 
-// CompressedEnd returns the first byte behind the sectors of compressed data
+// CompressedEnd returns the first byte after the sectors of compressed data
 // that begin at offset.
 func CompressedEnd(offset, sectors uint64) uint64 { return offset&^511 + sectors*512 }
 

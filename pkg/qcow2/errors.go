@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The kinds of [Error], for errors.Is. An Error of none of these kinds has that
-// of the underlying io.ReaderAt.
+// The kinds of [Error], for errors.Is. Any other Kind is the error of the
+// underlying io.ReaderAt.
 var (
 	// ErrNotQcow2: the bytes are not a qcow2 image at all. The Kind is a
 	// [ForeignFormat] where it is known what they are.

@@ -136,7 +136,7 @@ func (img *Image) Extension(t ExtensionType) (Extension, bool) {
 // format or the name of the external data file: arbitrary bytes.
 func (x Extension) Text() string { return string(x.Data) }
 
-// FeatureNames yields the records of a feature name table. What is left behind
+// FeatureNames yields the records of a feature name table. What is left after
 // the last whole record says nothing.
 func (x Extension) FeatureNames() iter.Seq[FeatureName] {
 	return func(yield func(FeatureName) bool) {

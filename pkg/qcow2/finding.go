@@ -57,9 +57,9 @@ const (
 	FindingBitmapInUse           // a bitmap was not closed
 	FindingDuplicateSnapshotID   // two snapshots have one id
 	FindingAmbiguousSnapshotName // the name of a snapshot is the id of another
-	FindingMissingVMState        // a snapshot has a VM state size, but maps nothing behind its disk
+	FindingMissingVMState        // a snapshot has a VM state size, but maps nothing past the end of its disk
 	FindingSnapshotL1TooSmall    // the L1 table of a snapshot does not cover its disk
-	FindingHeaderPadding         // the bytes behind compression_type are not zeros
+	FindingHeaderPadding         // the bytes after compression_type are not zeros
 	FindingHeaderLength          // header_length is not a multiple of 8
 	FindingFeatureName           // a record of the feature name table names no bit
 	FindingBackingNameInHeader   // the name of the backing file lies in the header, and no extension is read

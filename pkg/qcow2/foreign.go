@@ -5,7 +5,7 @@ package qcow2
 // one: "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "raw";
 // else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
 //
-// It goes by a few bytes of the file: what a signature leads to is not looked
+// It goes by a few bytes of the file: what a signature points to is not looked
 // at.
 type ForeignFormat string
 

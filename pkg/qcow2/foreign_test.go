@@ -81,7 +81,7 @@ func TestForeignFormats(t *testing.T) {
 }
 
 // TestForeignFormatsCut: where the file ends before the signature does it is not
-// known, where it ends right behind it is. That of a fixed vpc image is looked
+// known, where it ends right after it is. That of a fixed vpc image is looked
 // for from the end.
 func TestForeignFormatsCut(t *testing.T) {
 	for name, f := range foreignFiles {
@@ -140,7 +140,7 @@ func TestForeignFormatOrder(t *testing.T) {
 	}
 }
 
-// TestForeignFormatReads: a signature behind the first 112 bytes costs a read of
+// TestForeignFormatReads: a signature after the first 112 bytes costs a read of
 // its own length, and one that cannot be read is as if it were not there.
 func TestForeignFormatReads(t *testing.T) {
 	b := qcow2test.Built{Bytes: make([]byte, 1<<20)}

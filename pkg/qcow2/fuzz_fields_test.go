@@ -53,7 +53,7 @@ func (r *budgetReader) ReadAt(p []byte, off int64) (int, error) {
 	return r.ReaderAt.ReadAt(p, off)
 }
 
-// FuzzFields changes fields of healthy images, so that it gets behind the
+// FuzzFields changes fields of healthy images, so that it gets past the
 // checks that arbitrary bytes do not pass. Whatever they hold, every walk ends
 // within a budget of reads, and what they say agrees.
 func FuzzFields(f *testing.F) {
@@ -67,7 +67,7 @@ func FuzzFields(f *testing.F) {
 		b := bases[names[int(base)%len(names)]].Build()
 		fields := slices.Clone(b.Fields)
 		for ; len(edits) >= editBytes; edits = edits[editBytes:] {
-			// A field can lie behind what was cut off.
+			// A field can lie after what was cut off.
 			b.Fields = slices.DeleteFunc(slices.Clone(fields), func(f qcow2test.Field) bool { return f.Offset+8 > uint64(len(b.Bytes)) })
 			edit(b, edits)
 		}

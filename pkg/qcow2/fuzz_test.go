@@ -54,7 +54,7 @@ func openFuzzed(t *testing.T, p []byte) *qcow2.Image {
 }
 
 // checkError holds that err is typed, and that it points into the file, or
-// right behind it, or to a place that the file claims to have.
+// right after it, or to a place that the file claims to have.
 func checkError(t *testing.T, p []byte, err error) {
 	t.Helper()
 	e, ok := errors.AsType[*qcow2.Error](err)
@@ -62,7 +62,7 @@ func checkError(t *testing.T, p []byte, err error) {
 		t.Fatalf("%v (%T) is not an *Error", err, err)
 	}
 	if e.Offset > uint64(len(p)) && !errors.Is(e, qcow2.ErrTruncated) && !errors.Is(e, qcow2.ErrCorrupt) {
-		t.Fatalf("%v: offset behind the file of %d bytes", e, len(p))
+		t.Fatalf("%v: offset past the end of the file of %d bytes", e, len(p))
 	}
 	for _, c := range e.Error() {
 		if c < ' ' {

@@ -81,8 +81,8 @@ func (g Geometry) l1Entries(size uint64) uint64 {
 	return ceilDiv(size, g.ClusterSize*g.L2Entries)
 }
 
-// VMStateOffsetOf returns the guest offset at which VM state begins behind a
-// disk of size bytes, such as that of a snapshot. It saturates: behind the
+// VMStateOffsetOf returns the guest offset at which VM state begins after a
+// disk of size bytes, such as that of a snapshot. It saturates: after the
 // largest disks there is no room left.
 func (g Geometry) VMStateOffsetOf(size uint64) uint64 {
 	hi, lo := bits.Mul64(g.l1Entries(size), g.ClusterSize*g.L2Entries)

@@ -59,7 +59,7 @@ type GuestOptions struct {
 	// PerCluster yields every cluster by itself: without Mapped as many as the L1
 	// table covers, whatever there is of them in the file.
 	PerCluster bool
-	// VMState goes on with what is mapped behind the disk.
+	// VMState goes on with what is mapped past the end of the disk.
 	VMState bool
 	// Mapped leaves out what is unallocated.
 	Mapped bool
@@ -67,7 +67,7 @@ type GuestOptions struct {
 
 // Guest yields the mapping of guest addresses in their order, each Mapping where
 // the one before ends. Where a table cannot be read it yields an [*Error], with a
-// nil Mapping, and goes on behind it. Other gaps are what Mapped leaves out, and
+// nil Mapping, and goes on after it. Other gaps are what Mapped leaves out, and
 // with VMState the rest of the disk's last cluster. A Mapping is valid until the
 // next. When ctx is done the sequence ends with its error.
 //

@@ -108,7 +108,7 @@ func (m *model) pieces(start, word, bitmap uint64, table bool) []qcow2.Mapping {
 	return cut(all, start, m.diskSize)
 }
 
-// cut cuts mappings at the disk's end, unless they begin behind it.
+// cut cuts mappings at the disk's end, unless they begin after it.
 func cut(all []qcow2.Mapping, start, diskSize uint64) []qcow2.Mapping {
 	if start >= diskSize {
 		return all
@@ -178,7 +178,7 @@ func problem(is bool, p qcow2.Problems) qcow2.Problems {
 }
 
 // inMetadata reports whether one of the host bytes is that of a structure that
-// the header leads to.
+// the header points to.
 func (m *model) inMetadata(first, end uint64) bool {
 	overlap := func(offset, n uint64) bool { return n > 0 && first < offset+n && offset < end }
 	return overlap(0, m.g.ClusterSize) || overlap(m.l1, m.n*8) ||

@@ -42,7 +42,7 @@ func openCounted(t *testing.T, b *qcow2test.Built) (*qcow2.Image, *countingReade
 	return img, r
 }
 
-// TestOneL2TableManyTimes: 4096 L1 entries lead to one table, which is read
+// TestOneL2TableManyTimes: 4096 L1 entries point to one table, which is read
 // once.
 func TestOneL2TableManyTimes(t *testing.T) {
 	const n = 4096
@@ -61,7 +61,7 @@ func TestOneL2TableManyTimes(t *testing.T) {
 }
 
 // TestSequentialReads: tables that follow each other are read together, and no
-// byte twice. A single cluster needs no more than what leads to it.
+// byte twice. A single cluster needs no more than what points to it.
 func TestSequentialReads(t *testing.T) {
 	const n = 300
 	clusters := kinds{}
@@ -144,7 +144,7 @@ func TestFileBecomesShorter(t *testing.T) {
 }
 
 // TestLargestDisk holds that nothing wraps around at the end of a disk of
-// 2^64−1 bytes, whose L1 table is a hole and goes on behind the disk.
+// 2^64−1 bytes, whose L1 table is a hole and goes on past the end of the disk.
 func TestLargestDisk(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 21, L1Size: 1}.Build()
 	b.Set("size", math.MaxUint64).Set("l1_table_offset", uint64(len(b.Bytes)))
@@ -222,7 +222,7 @@ func TestGuestAtOnce(t *testing.T) {
 }
 
 // denseImage returns a healthy image of n full L2 tables, and the size of its
-// file, whose data are not there. The i-th cluster has the host cluster i·stride
+// file, whose data is not there. The i-th cluster has the host cluster i·stride
 // of as many as there are guest clusters: stride is odd.
 func denseImage(n, stride uint64) (b *qcow2test.Built, size int64) {
 	const cluster, entries, refcounts = 1 << 16, 1 << 13, 1 << 15

@@ -67,7 +67,7 @@ func wantRows(t *testing.T, img *qcow2.Image, o qcow2.GuestOptions, want ...stri
 	}
 }
 
-// openAs opens a built image as a file of size bytes, of which those behind
+// openAs opens a built image as a file of size bytes, of which those after
 // the built ones cannot be read.
 func openAs(t *testing.T, b *qcow2test.Built, size int64) *qcow2.Image {
 	t.Helper()
@@ -229,8 +229,8 @@ func TestGuestPerCluster(t *testing.T) {
 		"0x2000+0x400 data 0x2000 reserved-bits", "0x2400+0x200 data 0x2400")
 }
 
-// TestGuestVMState maps clusters behind the disk, which ends inside a cluster
-// and inside an L2 table. VM state has whole clusters.
+// TestGuestVMState maps clusters past the end of the disk, which ends inside a
+// cluster and inside an L2 table. VM state has whole clusters.
 func TestGuestVMState(t *testing.T) {
 	img := open(t, qcow2test.Image{
 		ClusterBits: 10, Size: 130<<10 - 512, L1Size: 4,

@@ -43,7 +43,7 @@ func (w *referenceWalk) isChosen(cluster uint64) bool {
 }
 
 // addTables adds the references of the wanted L2 tables. Each is read when the
-// first L1 entry comes that leads there.
+// first L1 entry comes that points there.
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
 	return w.eachL1Entry(func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
@@ -70,7 +70,7 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	})
 }
 
-// A dataBatch is entries of one L2 table that each lead to a data cluster
+// A dataBatch is entries of one L2 table that each point to a data cluster
 // somewhere: most of an image that has been in use. Sinks take many at once, as
 // memory is slow where clusters lie all over the file, but takes many requests
 // at a time.
@@ -116,7 +116,7 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
 	return w.flush()
 }
 
-// isSingle reports whether the standard entry that p begins with leads to a data
+// isSingle reports whether the standard entry that p begins with points to a data
 // cluster, without any problem, and the next does not go on there.
 func (w *referenceWalk) isSingle(e L2Entry, p []byte) bool {
 	return w.dataBits != 0 && e&^w.dataBits == 0 && e.HostOffset() != 0 && e.HostOffset() < w.img.src.size &&
@@ -160,7 +160,7 @@ func (w *referenceWalk) addRun(r *l2Run, weight uint64) bool {
 	return true
 }
 
-// hostKindOf returns the kind of the clusters that a mapping leads to. One whose
+// hostKindOf returns the kind of the clusters that a mapping points to. One whose
 // subclusters are all unallocated is reserved for data.
 func hostKindOf(m *Mapping) HostKind {
 	switch m.Kind {

@@ -205,7 +205,7 @@ func TestReadErrors(t *testing.T) {
 	}{
 		"header":        {0, broken, broken, nil},
 		"shrunk":        {100, io.EOF, qcow2.ErrTruncated, nil},
-		"behind header": {112, broken, nil, broken},
+		"after header":  {112, broken, nil, broken},
 		"first cluster": {4096, broken, nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ const (
 	HostData
 	HostZeroAllocated // reads as zeros
 	HostCompressed    // data of one compressed cluster or of several
-	HostVMState       // guest data behind the disk
+	HostVMState       // guest data past the end of the disk
 	HostLeaked        // nothing refers to it, but its refcount is not 0
 	HostFree          // nothing refers to it, and its refcount is 0
 	HostUnknown       // nothing refers to it, and its refcount cannot be read
@@ -61,12 +61,12 @@ type Reference struct {
 	// Owner is to what the reference belongs.
 	Owner Owner
 	// Entry is the file offset in bytes of what refers: a table entry, or the
-	// header field or entry that leads to a structure.
+	// header field or entry that points to a structure.
 	Entry uint64
 	// Index is that of the entry in its table; of a structure the number of the
 	// cluster in it.
 	Index uint64
-	// L1Index is the index of the L1 entry that leads to the L2 table of the
+	// L1Index is the index of the L1 entry that points to the L2 table of the
 	// entry; meaningful for guest data and L2 tables.
 	L1Index uint64
 	// GuestOffset is the guest address in bytes; meaningful for guest data.
@@ -85,7 +85,7 @@ type HostRange struct {
 	Reference    Reference
 	HasReference bool
 	// References is how many there are to each cluster, counted for every L1
-	// table that leads there.
+	// table that points there.
 	References uint64
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
@@ -122,7 +122,7 @@ type HostOptions struct {
 // unless some are not wanted, without a gap: the lengths add up to the size of the
 // file. First it yields an
 // [*Error], with a nil HostRange, for everything that hides references: what
-// cannot be read, and entries that lead past the end of the file. A HostRange is
+// cannot be read, and entries that point past the end of the file. A HostRange is
 // valid until the next. When ctx is done the sequence ends with its error.
 //
 // Memory is 8 bytes for each host cluster that something refers to.

@@ -7,7 +7,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
-// A holeReader is a file that goes on with a hole behind its bytes.
+// A holeReader is a file that goes on with a hole after its bytes.
 type holeReader []byte
 
 func (h holeReader) ReadAt(p []byte, off int64) (int, error) {
@@ -277,7 +277,7 @@ func merge(all []qcow2.HostRange, g qcow2.Geometry) []qcow2.HostRange {
 	return runs
 }
 
-// following returns the reference of a range that goes on behind one cluster.
+// following returns the reference of a range that goes on after one cluster.
 func following(r qcow2.HostRange, g qcow2.Geometry) qcow2.Reference {
 	next := r.Reference
 	if !r.HasReference {

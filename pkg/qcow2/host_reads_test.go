@@ -38,7 +38,7 @@ func walkAll(tb testing.TB, img *qcow2.Image) map[string]func() {
 }
 
 // TestHostOneL2TableManyTimes: 4096 L1 entries of each of 64 snapshots that
-// share their L1 table lead to one L2 table. Each table is read once, whatever
+// share their L1 table point to one L2 table. Each table is read once, whatever
 // number of times it counts.
 func TestHostOneL2TableManyTimes(t *testing.T) {
 	const entries, snapshots = 4096, 64

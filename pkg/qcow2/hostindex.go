@@ -87,7 +87,7 @@ func (x *hostIndex) addData(d *dataBatch) bool {
 
 // error returns what is wrong with an L2 entry.
 func (r *reference) error() error {
-	return errorf(SectionL2Table, r.place*8, ErrCorrupt, "the entry of guest offset %#x leads to %#x: %s", r.guest, r.offset, r.problems)
+	return errorf(SectionL2Table, r.place*8, ErrCorrupt, "the entry of guest offset %#x points to %#x: %s", r.guest, r.offset, r.problems)
 }
 
 // overlap records that a cluster has metadata and something else.

@@ -55,7 +55,7 @@ func (s LUKSKeySlot) Active() bool { return s.State == luksKeyEnabled }
 func (s LUKSKeySlot) KeyOffset() uint64 { return uint64(s.KeyMaterialSectors) * luksSector }
 
 // PayloadOffset returns the byte offset of the encrypted data from the start
-// of the LUKS header, as LUKS sees it. (In qcow2 the data are the clusters.)
+// of the LUKS header, as LUKS sees it. (In qcow2 the data is the clusters.)
 func (l *LUKS) PayloadOffset() uint64 { return uint64(l.PayloadSectors) * luksSector }
 
 // luksKeySizes holds the key sizes in bytes that QEMU knows for each cipher.

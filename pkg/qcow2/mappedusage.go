@@ -19,7 +19,7 @@ func (u *MappedUsage) add(kind MappingKind, bytes uint64) {
 }
 
 // addMapped adds up the guest addresses of the active disk. An L2 table that
-// several L1 entries lead to is read for the first of them, and counted for all.
+// several L1 entries point to is read for the first of them, and counted for all.
 func (u *Usage) addMapped(ctx context.Context, img *Image) {
 	if img.l1Error(nil) != nil {
 		return // Host has said it
@@ -43,11 +43,11 @@ func (u *Usage) addMapped(ctx context.Context, img *Image) {
 }
 
 // sharedTables knows which L2 tables several L1 entries of the active image
-// lead to.
+// point to.
 type sharedTables struct {
 	img   *Image
 	whole uint64              // the L1 entries whose guest clusters are all on the disk
-	first *clusterMap[uint32] // the first L1 entry that leads to a table in the cluster, + 1
+	first *clusterMap[uint32] // the first L1 entry that points to a table in the cluster, + 1
 	again map[uint64]uint64   // how many more there are, by the first one
 }
 
@@ -71,14 +71,14 @@ func newSharedTables(ctx context.Context, img *Image, whole uint64) *sharedTable
 	return t
 }
 
-// cluster returns the host cluster of the L2 table that an L1 entry leads to, if
+// cluster returns the host cluster of the L2 table that an L1 entry points to, if
 // it can be read.
 func (t *sharedTables) cluster(e L1Entry) (cluster uint64, ok bool) {
 	table := e.L2Offset()
 	return table >> t.img.geometry.ClusterBits, table != 0 && table%t.img.geometry.ClusterSize == 0 && table < t.img.src.size
 }
 
-// skip reports whether the i-th L1 entry is not the first that leads to its
+// skip reports whether the i-th L1 entry is not the first that points to its
 // table.
 func (t *sharedTables) skip(i uint64, e L1Entry) bool {
 	cluster, ok := t.cluster(e)

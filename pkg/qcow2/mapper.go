@@ -10,12 +10,12 @@ type mapper struct {
 	img     *Image
 	walk    *tableWalk
 	diskEnd uint64 // bytes: the last cluster of the disk is cut here
-	vmState uint64 // the first cluster behind the disk
+	vmState uint64 // the first cluster past the end of the disk
 	each    bool   // every cluster by itself
 	mapped  bool   // without what is unallocated
 	yield   func(*Mapping, error) bool
 
-	metadata [4][2]uint64 // first and end of what the header leads to, in bytes
+	metadata [4][2]uint64 // first and end of what the header points to, in bytes
 	cur      Mapping      // what can still grow; empty when its length is 0
 	out      Mapping      // what yield is given
 }
@@ -57,7 +57,7 @@ func (m *mapper) run(o GuestOptions) {
 		if err != nil {
 			return m.flush() && m.yield(nil, err)
 		}
-		if r.guest == m.vmState && !m.flush() { // what is behind the disk begins anew
+		if r.guest == m.vmState && !m.flush() { // what is past the end of the disk begins anew
 			return false
 		}
 		if k := m.vmState - r.guest; r.guest < m.vmState && r.n > k { // the disk ends inside the run
@@ -281,7 +281,7 @@ func (m *mapper) skips(p *Mapping) bool {
 
 // add yields what cannot grow any more, and keeps p if it can.
 func (m *mapper) add(p *Mapping) bool {
-	if m.cut(p); p.Length == 0 || m.skips(p) { // none: subclusters behind the disk
+	if m.cut(p); p.Length == 0 || m.skips(p) { // none: subclusters past the end of the disk
 		return true
 	}
 	p.HasBitmap = p.HasBitmap && m.each

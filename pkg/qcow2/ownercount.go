@@ -101,7 +101,7 @@ func (c *ownerCounter) ofL1Entry(at uint64) uint32 {
 }
 
 // cut cuts the L1 tables where VM state begins: first come the pieces for the
-// disk, then those behind it.
+// disk, then those after it.
 func (c *ownerCounter) cut() {
 	tables, g := c.walk.l1.tables, &c.img.geometry
 	pieces := make([]span, 2*len(tables))

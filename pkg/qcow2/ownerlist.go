@@ -96,13 +96,13 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 	return ok
 }
 
-// eachTable calls yield for the L1 entries that lead to the L2 table in a
+// eachTable calls yield for the L1 entries that point to the L2 table in a
 // cluster.
 func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedTable, l1Index uint64) bool) bool {
 	unaligned := x.damaged && x.problems.word(cluster)&Unaligned != 0
 	for _, e := range o.of(cluster) {
 		at := x.labels.place(e.label) * 8
-		if e.label.kind() != HostL2Table || unaligned && !x.leadsTo(at, cluster) {
+		if e.label.kind() != HostL2Table || unaligned && !x.pointsTo(at, cluster) {
 			continue
 		}
 		if !x.walk.l1.ownersOf(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
@@ -112,9 +112,9 @@ func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedT
 	return true
 }
 
-// leadsTo reports whether the L1 entry at a file offset leads to a table at the
+// pointsTo reports whether the L1 entry at a file offset points to a table at the
 // start of a cluster. One that is not aligned touches it at most.
-func (x *hostIndex) leadsTo(at, cluster uint64) bool {
+func (x *hostIndex) pointsTo(at, cluster uint64) bool {
 	p, err := x.img.src.read(SectionL1Table, at, l1EntrySize, "L1 entry")
 	return err == nil && L1Entry(binary.BigEndian.Uint64(p)).L2Offset() == cluster<<x.img.geometry.ClusterBits
 }

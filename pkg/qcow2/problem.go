@@ -10,13 +10,14 @@ const (
 	// Unaligned: the host offset is not a multiple of the cluster size.
 	Unaligned Problems = 1 << iota
 	// BeyondEOF: the host offset lies past the end of the file, or compressed
-	// data end a cluster or more behind it.
+	// data end a cluster or more after it.
 	BeyondEOF
 	// ReservedBits: bits are set that the specification reserves.
 	ReservedBits
 	// OverlapsMetadata: the host cluster is one of the header, the L1 table, the
 	// refcount table, the first of the snapshot table, or the L2 table that the
-	// entry is in. Other overlaps take a look at the whole image to see.
+	// entry is in. Other overlaps can only be found by examining the whole
+	// image: see [Image.Check].
 	OverlapsMetadata
 	// InvalidSubclusters: a subcluster is allocated and reads as zeros, or is
 	// allocated without a host cluster.
@@ -132,7 +133,7 @@ func (m *mapper) healthy(r *l2Run, p *Mapping) bool {
 }
 
 // inMetadata reports whether host bytes from first up to end belong to what
-// the header leads to.
+// the header points to.
 func (m *mapper) inMetadata(first, end uint64) bool {
 	for i := range m.metadata { // of the array, not of a copy
 		r := &m.metadata[i]

@@ -133,7 +133,7 @@ func TestCompressedProblems(t *testing.T) {
 		{compressedEntry(0x4123, 3), "compressed 0x4123 3 sectors"},
 		{compressedEntry(0x4123, 3) | copied, "compressed 0x4123 3 sectors copied-flag"},
 		{compressedEntry(0x7fff, 1), "compressed 0x7fff 1 sectors"},
-		// A structure may end less than a cluster behind the file: sectors are
+		// A structure may end less than a cluster past the end of the file: sectors are
 		// rounded up, and what QEMU writes last ends where its data end.
 		{compressedEntry(0x7fff, 8), "compressed 0x7fff 8 sectors"},
 		{compressedEntry(0x7fff, 9), "compressed 0x7fff 9 sectors beyond-end-of-file"},

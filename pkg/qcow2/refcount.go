@@ -62,7 +62,7 @@ func newRefcounts(img *Image) *refcounts {
 }
 
 // blocks calls yield for every entry of the refcount table that is not 0, with
-// its index and the offset of the block that it leads to.
+// its index and the offset of the block that it points to.
 func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err error) bool) bool {
 	for i := uint64(0); i < r.entries; {
 		if ctx.Err() != nil {
@@ -98,10 +98,10 @@ func (r *refcounts) entryError(i, entry uint64) error {
 	at, block := r.offset+i*refcountEntrySize, entry&refcountMask
 	switch {
 	case block%r.img.geometry.ClusterSize != 0:
-		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d leads to a refcount block at %#x, not a multiple of the cluster size %#x",
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d points to a refcount block at %#x, not a multiple of the cluster size %#x",
 			i, block, r.img.geometry.ClusterSize)
 	case block >= r.img.src.size:
-		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d leads to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
+		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d points to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
 	case entry&^refcountMask != 0:
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d has reserved bits %#x", i, entry&^refcountMask)
 	}

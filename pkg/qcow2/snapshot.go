@@ -106,7 +106,7 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 			return Snapshot{}, fmt.Errorf("several snapshots match %q: %s", name, snapshotList(found))
 		}
 	}
-	if broken != nil { // it may be behind
+	if broken != nil { // it may be after
 		return Snapshot{}, broken
 	}
 	if len(all) == 0 {
@@ -155,7 +155,7 @@ func (img *Image) snapshotTableError() error {
 	}
 	if h.SnapshotsOffset == 0 || h.SnapshotsOffset%img.geometry.ClusterSize != 0 {
 		return errorf(SectionSnapshotTable, fieldOffset("snapshots_offset"), ErrCorrupt,
-			"snapshots_offset %#x is not that of a cluster behind the header", h.SnapshotsOffset)
+			"snapshots_offset %#x is not that of a cluster after the header", h.SnapshotsOffset)
 	}
 	return nil
 }

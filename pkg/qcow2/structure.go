@@ -12,7 +12,7 @@ type structure struct {
 	owner  Owner
 	offset uint64 // bytes
 	length uint64 // bytes
-	entry  uint64 // file offset of what leads there, in bytes
+	entry  uint64 // file offset of what points there, in bytes
 }
 
 // structures collects the structures of an image.
@@ -32,7 +32,7 @@ func newStructures(img *Image, yield func(error) bool) *structures {
 	s.add(structure{kind: HostHeader, owner: OwnerImage, length: g.ClusterSize})
 	for _, err := range img.Extensions() {
 		if err != nil {
-			s.fail(err) // what lies behind it is not found
+			s.fail(err) // what lies after it is not found
 		}
 	}
 	if _, _, err := img.refcountTable(); err != nil {

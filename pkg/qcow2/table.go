@@ -62,7 +62,7 @@ type l1Table struct {
 	entries uint64
 }
 
-// A tableWalk reads an L1 table and the L2 tables that it leads to.
+// A tableWalk reads an L1 table and the L2 tables that it points to.
 type tableWalk struct {
 	ctx context.Context
 	img *Image
@@ -128,7 +128,7 @@ type l2Run struct {
 
 // pieces calls yield with the L1 entries from the from-th up to the to-th, some
 // at a time, and the number of the first. What cannot be read it yields as an
-// error, and goes on behind it. It returns false if yield did.
+// error, and goes on after it. It returns false if yield did.
 func (w *tableWalk) pieces(from, to uint64, yield func(i uint64, entries []byte, err error) bool) bool {
 	for i := from; i < to; {
 		if i >= w.l1.entries {
@@ -160,7 +160,7 @@ func (w *tableWalk) pieces(from, to uint64, yield func(i uint64, entries []byte,
 
 // walk calls yield for every run of guest clusters from up to to, in order,
 // those without an L2 table too. What cannot be read it yields as an error,
-// and goes on behind it. It returns false if yield did.
+// and goes on after it. It returns false if yield did.
 func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 	per := w.img.geometry.L2Entries
 	return w.pieces(from/per, ceilDiv(to, per), func(i uint64, entries []byte, err error) bool {
@@ -197,9 +197,9 @@ func (w *tableWalk) entryError(i uint64, entry L1Entry) error {
 	table, at := entry.L2Offset(), w.l1.offset+i*l1EntrySize
 	switch {
 	case table%w.img.geometry.ClusterSize != 0:
-		return errorf(SectionL1Table, at, ErrCorrupt, "entry %d leads to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, w.img.geometry.ClusterSize)
+		return errorf(SectionL1Table, at, ErrCorrupt, "entry %d points to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, w.img.geometry.ClusterSize)
 	case table >= w.img.src.size:
-		return errorf(SectionL1Table, at, ErrTruncated, "entry %d leads to an L2 table at %#x, but the file ends at %#x", i, table, w.img.src.size)
+		return errorf(SectionL1Table, at, ErrTruncated, "entry %d points to an L2 table at %#x, but the file ends at %#x", i, table, w.img.src.size)
 	}
 	return nil
 }

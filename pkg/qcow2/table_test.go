@@ -30,13 +30,13 @@ func TestBrokenL1Entry(t *testing.T) {
 		{1, []string{"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x1", hole}},
 		{1 << 62, []string{"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x4000000000000000", hole}},
 		{0xff00000000000c00, []string{"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x7f00000000000000", "0x20000+0x400 zero", "0x20400+0x1fc00 unallocated"}},
-		{0xe00, []string{"corrupt: L1 table at offset 0x408: entry 1 leads to an L2 table at 0xe00, not a multiple of the cluster size 0x400"}},
+		{0xe00, []string{"corrupt: L1 table at offset 0x408: entry 1 points to an L2 table at 0xe00, not a multiple of the cluster size 0x400"}},
 		{0xe01, []string{
 			"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x1",
-			"corrupt: L1 table at offset 0x408: entry 1 leads to an L2 table at 0xe00, not a multiple of the cluster size 0x400",
+			"corrupt: L1 table at offset 0x408: entry 1 points to an L2 table at 0xe00, not a multiple of the cluster size 0x400",
 		}},
-		{0x1c00, []string{"truncated: L1 table at offset 0x408: entry 1 leads to an L2 table at 0x1c00, but the file ends at 0x1c00"}},
-		{copied | 0x00fffffffffffc00, []string{"truncated: L1 table at offset 0x408: entry 1 leads to an L2 table at 0xfffffffffffc00, but the file ends at 0x1c00"}},
+		{0x1c00, []string{"truncated: L1 table at offset 0x408: entry 1 points to an L2 table at 0x1c00, but the file ends at 0x1c00"}},
+		{copied | 0x00fffffffffffc00, []string{"truncated: L1 table at offset 0x408: entry 1 points to an L2 table at 0xfffffffffffc00, but the file ends at 0x1c00"}},
 	} {
 		t.Run(fmt.Sprintf("%#x", test.entry), func(t *testing.T) {
 			img := open(t, threeTables().Build().Set("l1[1]", test.entry))
@@ -74,7 +74,7 @@ func mapped(rows []string) (sum uint64) {
 }
 
 // TestL1Cut ends the file inside the L1 table, the last of the file: what the
-// entries before the end lead to is there.
+// entries before the end point to is there.
 func TestL1Cut(t *testing.T) {
 	b := threeTables().Build()
 	l1, end := b.Get("l1_table_offset"), len(b.Bytes)
@@ -116,7 +116,7 @@ func TestL2Cut(t *testing.T) {
 				want = append(want, fmt.Sprintf("0x0+%#x zero-allocated %#x", i*size, first))
 			}
 			if n == 0 {
-				want = append(want, fmt.Sprintf("truncated: L1 table at offset %#x: entry 0 leads to an L2 table at %#x, but the file ends at %#x", size, end, end))
+				want = append(want, fmt.Sprintf("truncated: L1 table at offset %#x: entry 0 points to an L2 table at %#x, but the file ends at %#x", size, end, end))
 			} else if n < size {
 				want = append(want, fmt.Sprintf("truncated: L2 table at offset %#x: the file ends at %#x, inside the table", end, end+n))
 			}
@@ -191,7 +191,7 @@ func TestDamageAtTheDisksEnd(t *testing.T) {
 	reserved := "corrupt: L1 table at offset 0x410: entry 2 has reserved bits 0x1"
 	b := image.Build()
 	wantRows(t, open(t, b.Set("l1[2]", b.Get("l1[2]")|1)), all, reserved, "0x40000+0x400 zero", "0x40400+0x400 unallocated", "0x40800+0x1f800 unallocated")
-	unaligned := "corrupt: L1 table at offset 0x410: entry 2 leads to an L2 table at 0xe00, not a multiple of the cluster size 0x400"
+	unaligned := "corrupt: L1 table at offset 0x410: entry 2 points to an L2 table at 0xe00, not a multiple of the cluster size 0x400"
 	wantRows(t, open(t, image.Build().Set("l1[2]", 0xe00)), all, unaligned)
 	b = image.Build()
 	end := len(b.Bytes)

@@ -9,7 +9,7 @@ import (
 type Usage struct {
 	FileSize uint64 // bytes
 	// ImageEndOffset is the end of the last cluster that has a refcount or a
-	// reference, in bytes; Tail is what lies behind it, also part of Free.
+	// reference, in bytes; Tail is what lies after it, also part of Free.
 	ImageEndOffset, Tail uint64
 	Mapped               MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
@@ -43,7 +43,7 @@ type OwnerUsage struct {
 	Referenced uint64
 	Exclusive  uint64 // of Referenced: nothing else refers to it, so deleting the owner frees it
 	Shared     uint64 // of Referenced: the rest
-	VMState    uint64 // of Referenced: what lies behind the disk
+	VMState    uint64 // of Referenced: what lies past the end of the disk
 }
 
 // FreeUsage is how the free clusters of the file lie.
@@ -74,7 +74,7 @@ type UsageOptions struct {
 }
 
 // Usage adds up where the bytes of the image file went. Damage goes to o.Damage;
-// the error is that of [Image.Supported], or that of a context that is done.
+// the error is that of [Image.Supported], or that of a cancelled context.
 func (img *Image) Usage(ctx context.Context, o UsageOptions) (*Usage, error) {
 	u := &Usage{FileSize: img.src.size}
 	if err := u.addHost(ctx, img, o); err != nil {

@@ -83,7 +83,8 @@ func usageModel(m *hostModel) qcow2.Usage {
 	return u
 }
 
-// behind reports whether an L2 table maps what is behind its owner's disk.
+// behind reports whether an L2 table maps what is past the end of its owner's
+// disk.
 func (m *hostModel) behind(ref hostRef) bool {
 	is := false
 	m.eachL1(func(owner qcow2.Owner, _, _, disk uint64) {
@@ -94,8 +95,8 @@ func (m *hostModel) behind(ref hostRef) bool {
 	return is
 }
 
-// compressedBehind reports whether an owner has compressed data behind its disk
-// in a cluster.
+// compressedBehind reports whether an owner has compressed data past the end of
+// its disk in a cluster.
 func (m *hostModel) compressedBehind(cluster uint64, owner qcow2.Owner) bool {
 	for _, ref := range m.refs[cluster] {
 		if ref.Owner == owner && ref.Kind == qcow2.HostCompressed && m.behind(ref) {
@@ -154,7 +155,7 @@ func TestUsageModel(t *testing.T) {
 }
 
 // TestUsageSharedTables: what is mapped through one L2 table counts for each L1
-// entry that leads there, but for what lies behind the disk.
+// entry that points there, but for what lies past the end of the disk.
 func TestUsageSharedTables(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 6<<15 - 512, Clusters: kinds{0: data, 63: data, 70: zero, 127: zeroAllocated, 170: data}}.Build()
 	b.Set("l1[2]", b.Get("l1[0]"))
@@ -168,7 +169,7 @@ func TestUsageSharedTables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Entries 0, 2, 3 and 5 lead to one table, whose last cluster is behind the
+	// Entries 0, 2, 3 and 5 point to one table, whose last cluster is past the
 	// disk in the last; 1 and 4 to another.
 	want := qcow2.MappedUsage{Bytes: 512 * (4*2 - 1 + 2*2), Preallocated: 512 * 2, Zero: 512 * 2}
 	if u.Mapped != want {

@@ -6,7 +6,7 @@ import (
 )
 
 // A reference is an entry of a table, or several neighbours, and the host
-// clusters that they lead to: as many neighbours, or those that one entry
+// clusters that they point to: as many neighbours, or those that one entry
 // touches.
 type reference struct {
 	kind   HostKind
@@ -14,16 +14,16 @@ type reference struct {
 	n      uint64 // clusters
 	place  uint64 // file offset of the first entry in units of 8 bytes; of structures the lowest index
 	step   uint64 // from one entry to the next, in the same units
-	weight uint64 // how often each counts: an L2 table for every L1 entry that leads there; how many structures
+	weight uint64 // how often each counts: an L2 table for every L1 entry that points there; how many structures
 
 	problems Problems // of an entry, which is then alone, or of structures
-	offset   uint64   // where a damaged entry leads to, in bytes
+	offset   uint64   // where a damaged entry points to, in bytes
 	guest    uint64   // its guest offset, in bytes
 }
 
 // A referenceSink takes the references of an image.
 type referenceSink interface {
-	// add takes a reference. One that leads to no cluster of the file has n 0,
+	// add takes a reference. One that points to no cluster of the file has n 0,
 	// and problems. The sink does not keep it.
 	add(*reference) bool
 	// addData takes data clusters by themselves.
@@ -33,7 +33,7 @@ type referenceSink interface {
 }
 
 // A referenceWalk finds everything that refers to host clusters: each structure,
-// and each entry of each table once, however many L1 tables lead there.
+// and each entry of each table once, however many L1 tables point there.
 type referenceWalk struct {
 	ctx      context.Context
 	img      *Image
@@ -187,9 +187,9 @@ func (w *referenceWalk) bitmapEntryError(at, entry uint64) error {
 	case entry&^(offsetMask|bitmapEntryOnes) != 0 || offset != 0 && entry&bitmapEntryOnes != 0:
 		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry %#x has reserved bits", entry)
 	case offset%w.img.geometry.ClusterSize != 0:
-		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry leads to %#x, not a multiple of the cluster size %#x", offset, w.img.geometry.ClusterSize)
+		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry points to %#x, not a multiple of the cluster size %#x", offset, w.img.geometry.ClusterSize)
 	case offset >= w.img.src.size:
-		return errorf(SectionBitmapTable, at, ErrTruncated, "the entry leads to %#x, but the file ends at %#x", offset, w.img.src.size)
+		return errorf(SectionBitmapTable, at, ErrTruncated, "the entry points to %#x, but the file ends at %#x", offset, w.img.src.size)
 	}
 	return nil
 }

@@ -2,11 +2,11 @@ package render
 
 // jsonStyle is where a JSON document has white space.
 type jsonStyle struct {
-	colon  string // behind a key of the document
+	colon  string // after a key of the document
 	member string // before a key of the document
 	row    string // before a row of a list
 	close  string // before the end of a list that has rows
-	end    string // behind the last member of the document
+	end    string // after the last member of the document
 	// lines has every row of a LayoutStream on a line of its own, before the
 	// document, which then holds what follows the stream.
 	lines bool
@@ -59,7 +59,7 @@ func (r *jsonRenderer) Section(s *Section) {
 	switch {
 	case r.hidden:
 	case r.inLines:
-		r.begin() // what came before the stream is not repeated behind it
+		r.begin() // what came before the stream is not repeated after it
 		r.line = appendJSONString(append(r.line[:0], `{"filename":`...), r.doc.Filename)
 	case s.Layout != LayoutSingle:
 		r.open = true

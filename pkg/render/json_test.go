@@ -47,7 +47,7 @@ func nestedIn(layout Layout, rows [][]Value, columns ...Column) Value {
 type jsonTest struct {
 	name  string
 	parts []part
-	want  string // behind the file name
+	want  string // after the file name
 }
 
 // jsonTests are documents without streams, so that json and ndjson have the
@@ -82,7 +82,7 @@ func jsonTests() []jsonTest {
 			`,"list":[{"l1":null},{"l1":{"offset":5,"entries":null}}]`},
 		{"list of image texts", []part{list([][]Value{{ImageText("\xff")}, {ImageText("")}}, name)},
 			`,"list":[{"name":"` + "\ufffd" + `","name-hex":"ff"},{"name":"","name-hex":null}]`},
-		{"flat before and behind lists", []part{single([]Value{Uint(1)}, n), list(nil, n), single([]Value{Text("a")}, s),
+		{"flat before and after lists", []part{single([]Value{Uint(1)}, n), list(nil, n), single([]Value{Text("a")}, s),
 			{&Section{Key: "errors", Layout: LayoutList, Columns: []Column{n}}, [][]Value{{Uint(3)}}}},
 			`,"n":1,"list":[],"s":"a","errors":[{"n":3}]`},
 		{"strings", []part{single([]Value{List([]string{"a", "\xff\n"}), List(nil), Null},
@@ -203,7 +203,7 @@ func TestNDJSONLinesAreValid(t *testing.T) {
 	}
 }
 
-// documents decodes documents that stand one behind the other.
+// documents decodes documents that stand one after the other.
 func documents(t *testing.T, s string) []any {
 	t.Helper()
 	var docs []any

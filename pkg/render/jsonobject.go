@@ -33,7 +33,7 @@ type jsonMember struct {
 	varies  bool         // lately, from row to row
 }
 
-// A jsonPiece is a piece of text and the member behind it, which varies.
+// A jsonPiece is a piece of text and the member after it, which varies.
 type jsonPiece struct{ end, member int }
 
 // A jsonCell is a cell that has been the same in all rows lately.
@@ -171,7 +171,7 @@ func (o *jsonObject) append(dst []byte, members []jsonMember, row []Value, sep, 
 	return dst
 }
 
-// appendMember appends what stands behind the key of a member and before the
+// appendMember appends what stands after the key of a member and before the
 // next separator.
 func (o *jsonObject) appendMember(dst []byte, m *jsonMember, row []Value, sep, colon string) []byte {
 	switch {

@@ -11,8 +11,8 @@
 // reaches neither a terminal nor a line of output unescaped.
 //
 // [New] is where to begin. The package is at version 0, as its module is: its
-// names can change. What it writes of a section is what documents promise, and
-// does not.
+// names can change. What it writes for a given section does not, as the promises
+// about JSON keys and plain lines rest on it.
 package render
 
 import (

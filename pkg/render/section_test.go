@@ -176,7 +176,7 @@ func randomColors(rng *rand.Rand) []Color {
 }
 
 // randomRows returns rows whose widest are among the first that a renderer
-// holds back: those behind repeat them.
+// holds back: those after repeat them.
 func randomRows(rng *rand.Rand, s *Section) [][]Value {
 	rows := make([][]Value, bufferedRows+1+rng.IntN(100))
 	for i := range rows {

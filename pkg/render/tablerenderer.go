@@ -23,7 +23,7 @@ type tableRenderer struct {
 
 	drawn   bool // there is something above
 	section *Section
-	held    []Value   // the first rows, one behind the other
+	held    []Value   // the first rows, one after the other
 	text    int       // bytes of text in them
 	below   []payload // nested sections, to draw under the table
 	long    *longTable

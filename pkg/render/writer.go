@@ -21,7 +21,7 @@ func newWriter(dst io.Writer) *writer {
 // take returns what is collected, to append to and to put back.
 func (w *writer) take() []byte { return w.buf }
 
-// put takes back what take returned, with more behind it.
+// put takes back what take returned, with more after it.
 func (w *writer) put(p []byte) error {
 	w.buf = p
 	if len(p) < bufferSize {

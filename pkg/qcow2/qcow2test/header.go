@@ -33,7 +33,7 @@ func (w *writer) header(im *Image) header {
 }
 
 // pointers writes the bitmaps and the LUKS header, and returns the extensions
-// that lead to them.
+// that point to them.
 func (w *writer) pointers(im *Image) []Extension {
 	var x []Extension
 	if len(im.Bitmaps) > 0 {

@@ -37,7 +37,7 @@ type Image struct {
 	Patches     map[string]uint64 // fields to set at the end, as [Built.Set] does
 
 	// The mapping by guest cluster; the rest is unallocated. Clusters past
-	// Size are those behind the disk, where VM state is.
+	// Size are those past the end of the disk, where VM state is.
 	Clusters    map[uint64]Kind
 	Compressed  map[uint64]Compressed
 	Subclusters map[uint64]uint64 // bitmaps of clusters whose subclusters differ, with extended L2 entries
@@ -69,7 +69,7 @@ type Snapshot struct {
 	L1Size       uint32 // 0: as the active table, or as many as DiskSize and Clusters need
 	ICount       uint64
 	ExtraSize    int    // 0: 24; -1: none
-	UnknownExtra []byte // behind the 24 known bytes
+	UnknownExtra []byte // after the 24 known bytes
 	Clusters     map[uint64]Kind
 }
 
@@ -84,7 +84,7 @@ const (
 )
 
 // A Compressed says where the data of a compressed cluster lie. All of an
-// image lie in one area of clusters, the first behind the header.
+// image lie in one area of clusters, the first after the header.
 type Compressed struct {
 	Offset  uint64 // of the first byte, from the start of the area
 	Sectors uint64 // sectors of 512 bytes that the data touch, 1 or more

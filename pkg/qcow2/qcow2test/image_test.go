@@ -47,7 +47,7 @@ func TestHealthy(t *testing.T) {
 			ClusterBits: 14, Size: 1 << 20, IncompatibleFeatures: 1<<2 | 1<<4, Clusters: withZeros,
 			Extensions: []qcow2test.Extension{{Type: 0x44415441, Data: []byte("data.raw")}},
 		},
-		"behind the disk": {ClusterBits: 9, Size: 1<<20 - 512, Clusters: map[uint64]qcow2test.Kind{1: qcow2test.Data, 2048: qcow2test.Data, 2111: qcow2test.Data}},
+		"past the end of the disk": {ClusterBits: 9, Size: 1<<20 - 512, Clusters: map[uint64]qcow2test.Kind{1: qcow2test.Data, 2048: qcow2test.Data, 2111: qcow2test.Data}},
 		"snapshots of their own": {ClusterBits: 12, Size: 1 << 20, Clusters: withZeros, Snapshots: []qcow2test.Snapshot{
 			{ID: "1", DiskSize: 4 << 20, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1023: qcow2test.ZeroAllocated}},
 			{ID: "2", L1Size: 9},

@@ -18,7 +18,7 @@ const malformedBits = 12
 const cluster = 1 << malformedBits
 
 // beyond are offsets at which no table can be: in the header, not at the start
-// of a cluster, behind the end of the file, and where sums overflow.
+// of a cluster, past the end of the file, and where sums overflow.
 func beyond() []uint64 {
 	return []uint64{0, 1, cluster / 2, cluster + 8, 7 * cluster, 256 * cluster, 1 << 56, 1<<63 - cluster, 1 << 63, math.MaxUint64 &^ (cluster - 1), math.MaxUint64}
 }
