@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -142,4 +143,7 @@ func (e *outputError) Unwrap() error { return e.err }
 
 // closedPipe reports whether the reader of the output has gone away, which is
 // no error worth a word.
-func (e *outputError) closedPipe() bool { return errors.Is(e.err, syscall.EPIPE) }
+func (e *outputError) closedPipe() bool {
+	const noData = syscall.Errno(232) // Windows' ERROR_NO_DATA: "The pipe is being closed."
+	return errors.Is(e.err, syscall.EPIPE) || runtime.GOOS == "windows" && errors.Is(e.err, noData)
+}
