@@ -113,8 +113,9 @@ func (x Extension) BitmapDirectory() (BitmapDirectory, error) {
 	}, nil
 }
 
-// Bitmaps yields the entries of the bitmap directory d in its order. An error
-// ends the sequence: what follows a broken entry cannot be found. It is an
+// Bitmaps yields the entries of the bitmap directory d in its order, which
+// [Extension.BitmapDirectory] of the extension of type [ExtBitmaps] returns. An
+// error ends the sequence: what follows a broken entry cannot be found. It is an
 // [*Error], with the zero Bitmap. The entries mean nothing while the autoclear
 // feature bit [BitmapsConsistent] is clear.
 func (img *Image) Bitmaps(d BitmapDirectory) iter.Seq2[Bitmap, error] {

@@ -23,6 +23,14 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 )
 
+// What [Image.FindSnapshot] says where nothing is wrong with the image.
+var (
+	// ErrNoSnapshot: no snapshot has the id, name or position.
+	ErrNoSnapshot = errors.New("no snapshot")
+	// ErrSeveralSnapshots: more than one has the id or name.
+	ErrSeveralSnapshots = errors.New("several snapshots match")
+)
+
 // A Section names the part of an image that an [Error] is about, in the words
 // of the specification.
 type Section string

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 )
 
 // A File is an [Image] in a file or on a block device.
@@ -49,7 +48,7 @@ func openSeekable(name string) (*os.File, error) {
 	if kind := unseekable(info.Mode()); kind != "" {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%s, not a file or block device", kind)}
 	}
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
+	f, err := os.OpenFile(name, openFlags, 0) // it may be a pipe by now
 	if err != nil {
 		return nil, err
 	}

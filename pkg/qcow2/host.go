@@ -120,10 +120,11 @@ type HostOptions struct {
 
 // Host yields what the host clusters of the image file hold, in their order and,
 // unless some are not wanted, without a gap: the lengths add up to the size of the
-// file. First it yields an
-// [*Error], with a nil HostRange, for everything that hides references: what
-// cannot be read, and entries that point past the end of the file. A HostRange is
-// valid until the next. When ctx is done the sequence ends with its error.
+// file. First it yields an [*Error], with a nil HostRange, for everything that
+// hides references: what cannot be read, and entries that point past the end of
+// the file. Refcounts that cannot be read are errors between the ranges. A
+// HostRange is valid until the next. When ctx is done the sequence ends with its
+// error.
 //
 // Memory is 8 bytes for each host cluster that something refers to.
 //

@@ -118,7 +118,10 @@ func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
 	}, nil
 }
 
-// LUKS decodes the LUKS header at e. The error is an [*Error].
+// LUKS decodes the LUKS header at e, which [Extension.EncryptionHeader] of the
+// extension of type [ExtEncryption] returns. The error is an [*Error]; with one
+// of kind [ErrUnsupported], about a version other than 1, there is a LUKS as
+// well.
 func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
 	if img.geometryErr != nil {
 		return nil, img.geometryErr

@@ -3,7 +3,7 @@ package qcow2
 import "strings"
 
 // Problems is the set of what is wrong with an entry of a table.
-type Problems uint8
+type Problems uint16
 
 // What can be wrong with an entry.
 const (

@@ -34,7 +34,7 @@ func TestSharedStructures(t *testing.T) {
 			}
 		}
 	}
-	for i, want := range []string{"[-1]", "[-1 0]", "[-1 0 1]", "[-1 1]", "[2]", "[-2 2]"} {
+	for i, want := range []string{"[active]", "[active @0]", "[active @0 @1]", "[active @1]", "[@2]", "[image @2]"} {
 		at := l1 + uint64(i)*c
 		if got := fmt.Sprint(owners[at]); got != want {
 			t.Errorf("cluster %d of the tables: owners %s, want %s", i, got, want)

@@ -83,8 +83,9 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 
 // FindSnapshot returns the snapshot that name names: by its id, else by its
 // name, else, as "@N", by its position in the table from 0. Where that is none
-// or more than one the error says which there are; if it is none and the table
-// cannot be read to its end, the error is that, an [*Error].
+// or more than one the error, [ErrNoSnapshot] or [ErrSeveralSnapshots], says
+// which there are; if it is none and the table cannot be read to its end, the
+// error is that, an [*Error].
 func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 	var all []Snapshot
 	var broken error
@@ -103,16 +104,16 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 			return found[0], nil
 		}
 		if len(found) > 1 {
-			return Snapshot{}, fmt.Errorf("several snapshots match %q: %s", name, snapshotList(found))
+			return Snapshot{}, fmt.Errorf("%w %q: %s", ErrSeveralSnapshots, name, snapshotList(found))
 		}
 	}
 	if broken != nil { // it may be after
 		return Snapshot{}, broken
 	}
 	if len(all) == 0 {
-		return Snapshot{}, fmt.Errorf("no snapshot %q: the image has none", name)
+		return Snapshot{}, fmt.Errorf("%w %q: the image has none", ErrNoSnapshot, name)
 	}
-	return Snapshot{}, fmt.Errorf("no snapshot %q; there are %s", name, snapshotList(all))
+	return Snapshot{}, fmt.Errorf("%w %q; there are %s", ErrNoSnapshot, name, snapshotList(all))
 }
 
 const (

@@ -217,12 +217,12 @@ func TestFindSnapshot(t *testing.T) {
 	}
 	for _, name := range []string{"3", "@9", "@-1", "@02", "@+2", "@", "FIRST", " 1", "@18446744073709551616"} {
 		s, err := img.FindSnapshot(name)
-		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf(`no snapshot %q; there are @0 (id "1", name "first"), @1 (id "2", name "1"), `, name)) {
+		if !errors.Is(err, qcow2.ErrNoSnapshot) || !strings.HasPrefix(err.Error(), fmt.Sprintf(`no snapshot %q; there are @0 (id "1", name "first"), @1 (id "2", name "1"), `, name)) {
 			t.Errorf("FindSnapshot(%q) = %+v, %v", name, s, err)
 		}
 	}
 	_, err := img.FindSnapshot("same")
-	if want := `several snapshots match "same": @3 (id "4", name "same"), @4 (id "5", name "same")`; err == nil || err.Error() != want {
+	if want := `several snapshots match "same": @3 (id "4", name "same"), @4 (id "5", name "same")`; !errors.Is(err, qcow2.ErrSeveralSnapshots) || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	if _, err := img.FindSnapshot("none"); err == nil || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), `name "\x1b[31m"`) {
