@@ -193,3 +193,39 @@ func TestCheckRefcountOffset(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckTruncatedRefcountTable: a refcount table that the file cuts in its
+// last cluster is one error.
+func TestCheckTruncatedRefcountTable(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 12, Size: 1 << 20, Clusters: kinds{3: data}}.Build()
+	table, end := b.Get("refcount_table_offset"), uint64(len(b.Bytes)+4095)&^4095
+	moved := append(slices.Clone(b.Bytes), make([]byte, end-uint64(len(b.Bytes)))...)
+	moved = append(moved, b.Bytes[table:table+800]...)
+	b.Bytes = moved
+	b.Set("refcount_table_offset", end)
+	all, _ := check(t, open(t, b))
+	want := []string{
+		fmt.Sprintf("error refcount-table entry %#x", end+800),
+		fmt.Sprintf("leak leak %#x +0x1000 refcount 1 references 0", table),
+		fmt.Sprintf("error refcount-too-low %#x +0x1000 refcount 0 references 1 refcount-table of -2 from 0x30", end),
+	}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestCheckSmallL1TableOfDuplicate: a snapshot with the id of another is judged
+// as the others are.
+func TestCheckSmallL1TableOfDuplicate(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 4 << 15, Clusters: kinds{3: data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}, {ID: "1"}}}.Build()
+	b.Set("snapshot[1].l1_size", 1)
+	all, _ := check(t, open(t, b))
+	at := b.Field("snapshot[1].l1_table_offset").Offset
+	want := []string{
+		fmt.Sprintf("warning duplicate-snapshot-id entry %#x", at),
+		fmt.Sprintf("warning snapshot-l1-too-small entry %#x", at+8),
+	}
+	if diff := cmp.Diff(want, all); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

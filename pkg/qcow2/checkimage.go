@@ -131,9 +131,9 @@ func (c *checker) checkSnapshots() {
 		id := maphash.String(seed, s.ID)
 		if first, ok := ids[id]; ok {
 			c.remarkAt(SeverityWarning, FindingDuplicateSnapshotID, s.Offset, "snapshot @%d has the id %q, as has @%d", s.Index, s.ID, first)
-			continue
+		} else {
+			ids[id] = s.Index
 		}
-		ids[id] = s.Index
 		if need := c.img.geometry.l1Entries(s.DiskSize); uint64(s.L1Size) < need {
 			c.remarkAt(SeverityWarning, FindingSnapshotL1TooSmall, s.Offset+8, "the L1 table of snapshot %q has %d entries, but its disk size of %d bytes needs %d", s.ID, s.L1Size, s.DiskSize, need)
 		}
@@ -154,7 +154,7 @@ func (c *checker) checkStructures() {
 	size := c.img.src.size
 	for i := range c.walk.structures {
 		s := &c.walk.structures[i]
-		if s.kind == HostHeader || s.offset >= size || s.length <= size-s.offset || s.length >= size+c.img.geometry.ClusterSize-s.offset {
+		if s.kind == HostHeader || s.kind == HostRefcountTable || s.offset >= size || s.length <= size-s.offset || s.length >= size+c.img.geometry.ClusterSize-s.offset {
 			continue // also what is an error of the walk
 		}
 		if !c.report(Finding{

@@ -68,7 +68,7 @@ func (c *checker) checkBeyond() {
 	newRefcounts(c.img).blocks(c.ctx, func(i, block uint64, _ error) bool {
 		first := i * per
 		end := first + per
-		if end <= g.HostClusters || block%g.ClusterSize != 0 || block >= size || seen[block] {
+		if block == 0 || end <= g.HostClusters || block%g.ClusterSize != 0 || block >= size || seen[block] {
 			return true
 		}
 		seen[block] = true

@@ -26,7 +26,7 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 		}
 		w.chosen = &chosenTables{owner: t, all: newClusterMap[bool](w.clusters)}
 		l1 := newTableWalk(w.ctx, w.img, t.l1Table, t.diskSize)
-		return w.eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).to), func(_ uint64, entries []byte) bool {
+		return w.eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).to), w.told, func(_ uint64, entries []byte) bool {
 			if cluster := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset() >> w.img.geometry.ClusterBits; cluster < w.clusters {
 				*w.chosen.all.at(cluster) = true
 			}
@@ -46,7 +46,7 @@ func (w *referenceWalk) isChosen(cluster uint64) bool {
 // first L1 entry comes that points there.
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
-	return w.eachL1Entry(func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
+	return w.eachL1Entry(w.told, func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
 		at := t.l1.offset + i*l1EntrySize
 		w.tick.table(g, at)
 		table := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset()

@@ -18,10 +18,10 @@ type ownerCounter struct {
 
 // countOwners returns how much of the file the active image and each snapshot
 // takes, nil where that is too much to count or the context is done.
-func countOwners(ctx context.Context, img *Image) []OwnerUsage {
+func countOwners(ctx context.Context, img *Image, report func(done, total uint64)) []OwnerUsage {
 	c := &ownerCounter{img: img, sets: newOwnerSets(), owners: newClusterMap[uint32](img.geometry.HostClusters), tables: newScatteredMap[uint32](), pieceOf: map[uint64]uint32{}}
 	c.walk = newReferenceWalk(ctx, img, c)
-	if !c.walk.walk(nil, nil) || c.sets.full() {
+	if !c.walk.walk(nil, report) || c.sets.full() {
 		return nil
 	}
 	c.owners.seal()

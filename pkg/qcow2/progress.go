@@ -1,18 +1,22 @@
 package qcow2
 
-// A progress tells how much of the work of Host is done: first its L1 entries,
-// then, as the other half, the clusters of the file.
+// A progress tells how much of the work of a walk is done: first its L1 entries,
+// as often as it reads them, then, as the other half, the clusters of the file.
 type progress struct {
-	report func(done, total uint64) // nil: nobody wants to know
-	before uint64                   // L1 entries of the segments before the current one
-	all    uint64                   // L1 entries
-	cur    *segment
+	report  func(done, total uint64) // nil: nobody wants to know
+	l1      *l1Tables
+	segment int    // the one whose entries have their turn
+	at      uint64 // file offset of the last of them
+	before  uint64 // L1 entries of the segments before it
+	all     uint64 // L1 entries
 }
 
-func newProgress(report func(done, total uint64), l1 *l1Tables) progress {
-	p := progress{report: report}
-	for _, g := range l1.segments {
-		p.all += (g.to - g.from) / l1EntrySize
+// newProgress returns the progress of a walk that reads the L1 tables so many
+// times.
+func newProgress(report func(done, total uint64), l1 *l1Tables, times uint64) progress {
+	p := progress{report: report, l1: l1}
+	for i := range l1.segments {
+		p.all += times * l1.segments[i].entries()
 	}
 	return p
 }
@@ -22,11 +26,17 @@ func (p *progress) table(g *segment, at uint64) {
 	if p.report == nil {
 		return
 	}
-	if p.cur != nil && p.cur != g {
-		p.before += (p.cur.to - p.cur.from) / l1EntrySize
+	for &p.l1.segments[p.segment] != g || at < p.at {
+		p.skip()
 	}
-	p.cur = g
+	p.at = at
 	p.report(p.before+(at-g.from)/l1EntrySize, 2*p.all)
+}
+
+// skip goes on with the next segment, after the last with the first.
+func (p *progress) skip() {
+	p.before += p.l1.segments[p.segment].entries()
+	p.segment, p.at = (p.segment+1)%len(p.l1.segments), 0
 }
 
 // cluster tells that a cluster has its turn, of so many.
@@ -34,4 +44,12 @@ func (p *progress) cluster(cluster, clusters uint64) {
 	if p.report != nil {
 		p.report(clusters+cluster, 2*clusters)
 	}
+}
+
+// partOf returns what reports the progress of the i-th of n parts of some work.
+func partOf(report func(done, total uint64), i, n uint64) func(done, total uint64) {
+	if report == nil {
+		return nil
+	}
+	return func(done, total uint64) { report(i*total+done, n*total) }
 }

@@ -41,7 +41,7 @@ func (img *Image) refcountTable() (offset, entries uint64, err error) {
 // A refcounts reads refcounts in the order of the clusters.
 type refcounts struct {
 	img     *Image
-	table   window
+	table   entryReader
 	block   window
 	offset  uint64 // of the refcount table, in bytes
 	entries uint64 // of the refcount table
@@ -58,17 +58,15 @@ type refcounts struct {
 // error for are unknown as far as the error reaches.
 func newRefcounts(img *Image) *refcounts {
 	offset, entries, err := img.refcountTable()
-	return &refcounts{img: img, table: window{src: &img.src}, block: window{src: &img.src}, offset: offset, entries: entries, known: err == nil}
+	return &refcounts{img: img, table: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, offset: offset, entries: entries, known: err == nil}
 }
 
 // blocks calls yield for every entry of the refcount table that is not 0, with
-// its index and the offset of the block that it points to.
+// its index and the offset of the block that it points to. The error is what is
+// wrong with the entry, or hides entries from the index on.
 func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err error) bool) bool {
-	for i := uint64(0); i < r.entries; {
-		if ctx.Err() != nil {
-			return false
-		}
-		p, err := r.pieceAt(i)
+	return r.table.pieces(ctx, r.offset, r.offset+r.entries*refcountEntrySize, nil, func(at uint64, p []byte, err error) bool {
+		i := (at - r.offset) / refcountEntrySize
 		if err != nil {
 			return yield(i, 0, err)
 		}
@@ -82,14 +80,13 @@ func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err
 			}
 			i++
 		}
-	}
-	return true
+		return true
+	})
 }
 
 // pieceAt returns entries of the refcount table, from the i-th on.
 func (r *refcounts) pieceAt(i uint64) ([]byte, error) {
-	left := (r.entries - i) * refcountEntrySize
-	return r.table.bytes(SectionRefcountTable, r.offset+i*refcountEntrySize, min(left, l1Piece*refcountEntrySize), min(left, tableWindow))
+	return r.table.at(r.offset+i*refcountEntrySize, r.offset+r.entries*refcountEntrySize)
 }
 
 // entryError returns what is wrong with the i-th entry of the refcount table.
@@ -129,7 +126,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	}
 	p, err := r.pieceAt(i)
 	if err != nil {
-		return refcount{}, min(limit, per-j), r.once(i, err)
+		return refcount{}, min(limit, per-j), nil
 	}
 	entry := binary.BigEndian.Uint64(p)
 	switch block := entry & refcountMask; {

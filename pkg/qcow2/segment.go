@@ -26,6 +26,9 @@ type segment struct {
 	spans    uint64 // how many there are
 }
 
+// entries returns how many entries it holds.
+func (g *segment) entries() uint64 { return (g.to - g.from) / entrySize }
+
 // spans are spans that may share bytes, cut into segments.
 type spans struct {
 	spans    []span

@@ -72,7 +72,12 @@ func (c *cursor) next(n uint64, what string) ([]byte, error) {
 	if n > uint64(len(c.buf)) {
 		window := make([]byte, min(max(n, cursorWindow), c.left()))
 		k := copy(window, c.buf)
-		if err := c.src.fill(c.sec, c.off+uint64(k), window[k:]); err != nil {
+		err := c.src.fill(c.sec, c.off+uint64(k), window[k:])
+		if err != nil { // what lies ahead must not hide what is wanted
+			window = window[:n]
+			err = c.src.fill(c.sec, c.off+uint64(k), window[k:])
+		}
+		if err != nil {
 			return nil, err
 		}
 		c.buf = window

@@ -11,9 +11,6 @@ const (
 	// tableWindow is how much of tables is read at once, in bytes: whole L2
 	// tables that follow each other, or a piece of an L1 table.
 	tableWindow = 1 << 20
-
-	// l1Piece is how many entries of an L1 table a bad sector can hide.
-	l1Piece = 512
 )
 
 // A window holds a piece of the file, which the next read replaces.
@@ -71,7 +68,7 @@ type tableWalk struct {
 	need uint64 // entries that the disk needs
 	// skip, if not nil, reports whether to take the i-th L1 entry for 0.
 	skip     func(i uint64, e L1Entry) bool
-	l1Window window
+	l1Reader entryReader
 	l2Window window
 	holes    holeFinder
 	empty    bool // the last L2 table was all zeros: others may lie in the same hole
@@ -81,15 +78,7 @@ type tableWalk struct {
 
 // newTableWalk returns a walk for a disk of size bytes.
 func newTableWalk(ctx context.Context, img *Image, l1 l1Table, size uint64) *tableWalk {
-	return &tableWalk{ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size), l1Window: window{src: &img.src}, l2Window: window{src: &img.src}, holes: holeFinder{src: &img.src}}
-}
-
-// l1Entries returns the entries from the i-th on: l1Piece of them, fewer at the
-// end of the table, and none past the end of the file.
-func (w *tableWalk) l1Entries(i uint64) ([]byte, error) {
-	left := (w.l1.entries - i) * l1EntrySize
-	p, err := w.l1Window.bytes(SectionL1Table, w.l1.offset+i*l1EntrySize, min(left, l1Piece*l1EntrySize), min(left, tableWindow))
-	return p[:len(p)&^(l1EntrySize-1)], err
+	return &tableWalk{ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size), l1Reader: newEntryReader(&img.src, SectionL1Table), l2Window: window{src: &img.src}, holes: holeFinder{src: &img.src}}
 }
 
 // l2Table returns the L2 table of the first of the given L1 entries, shorter
@@ -127,35 +116,30 @@ type l2Run struct {
 }
 
 // pieces calls yield with the L1 entries from the from-th up to the to-th, some
-// at a time, and the number of the first. What cannot be read it yields as an
-// error, and goes on after it. It returns false if yield did.
-func (w *tableWalk) pieces(from, to uint64, yield func(i uint64, entries []byte, err error) bool) bool {
-	for i := from; i < to; {
-		if i >= w.l1.entries {
-			return yield(i, nil, errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
-		}
-		if err := w.ctx.Err(); err != nil {
-			yield(i, nil, err)
+// at a time, and the number of the first; zeros, if not nil, is told of those in
+// a hole of the file: the number of the first, and how many there are. What
+// cannot be read it yields as an error, and goes on after it. It returns false if
+// yield or zeros did.
+func (w *tableWalk) pieces(from, to uint64, zeros func(i, n uint64) bool, yield func(i uint64, entries []byte, err error) bool) bool {
+	offset, size := w.l1.offset, w.img.src.size
+	index := func(at uint64) uint64 { return (at - offset) / l1EntrySize }
+	there := index(newSpan(offset, w.l1.entries, size).to)
+	if from < there {
+		hole := func(at, n uint64) bool { return zeros == nil || zeros(index(at), n/l1EntrySize) }
+		if !w.l1Reader.pieces(w.ctx, offset+from*l1EntrySize, offset+min(to, there)*l1EntrySize, hole, func(at uint64, entries []byte, err error) bool {
+			return yield(index(at), entries, err)
+		}) {
 			return false
 		}
-		entries, err := w.l1Entries(i)
-		if err != nil {
-			if !yield(i, nil, err) {
-				return false
-			}
-			i += l1Piece
-			continue
-		}
-		if len(entries) == 0 {
-			return yield(i, nil, errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", w.img.src.size, i, w.l1.entries))
-		}
-		entries = entries[:min(uint64(len(entries)), (to-i)*l1EntrySize)]
-		if !yield(i, entries, nil) {
-			return false
-		}
-		i += uint64(len(entries)) / l1EntrySize
 	}
-	return true
+	i := max(from, there)
+	switch {
+	case to <= there:
+		return true
+	case i < w.l1.entries:
+		return yield(i, nil, errorf(SectionL1Table, offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, i, w.l1.entries))
+	}
+	return yield(i, nil, errorf(SectionL1Table, offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
 }
 
 // walk calls yield for every run of guest clusters from up to to, in order,
@@ -163,7 +147,12 @@ func (w *tableWalk) pieces(from, to uint64, yield func(i uint64, entries []byte,
 // and goes on after it. It returns false if yield did.
 func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 	per := w.img.geometry.L2Entries
-	return w.pieces(from/per, ceilDiv(to, per), func(i uint64, entries []byte, err error) bool {
+	unallocated := func(i, n uint64) bool {
+		w.cur = l2Run{guest: max(i*per, from)}
+		w.cur.n = min((i+n)*per, to) - w.cur.guest
+		return yield(&w.cur, nil)
+	}
+	return w.pieces(from/per, ceilDiv(to, per), unallocated, func(i uint64, entries []byte, err error) bool {
 		if err != nil {
 			return yield(nil, err)
 		}
@@ -172,11 +161,8 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 				yield(nil, err)
 				return false
 			}
-			n := uint64(runLength(entries, 0, 0))
-			if n > 0 { // no L2 tables
-				w.cur = l2Run{guest: max(i*per, from)}
-				w.cur.n = min((i+n)*per, to) - w.cur.guest
-				if !yield(&w.cur, nil) {
+			if n := uint64(runLength(entries, 0, 0)); n > 0 {
+				if !unallocated(i, n) {
 					return false
 				}
 				i, entries = i+n, entries[(n-1)*l1EntrySize:]

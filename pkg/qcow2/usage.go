@@ -9,7 +9,8 @@ import (
 type Usage struct {
 	FileSize uint64 // bytes
 	// ImageEndOffset is the end of the last cluster that has a refcount or a
-	// reference, in bytes; Tail is what lies after it, also part of Free.
+	// reference, or may have, as its refcount cannot be read, in bytes; Tail is
+	// what lies after it, also part of Free.
 	ImageEndOffset, Tail uint64
 	Mapped               MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
@@ -80,7 +81,7 @@ func (img *Image) Usage(ctx context.Context, o UsageOptions) (*Usage, error) {
 	if err := u.addHost(ctx, img, o); err != nil {
 		return nil, err
 	}
-	u.Owners = countOwners(ctx, img)
+	u.Owners = countOwners(ctx, img, partOf(o.Progress, 1, 2))
 	u.addMapped(ctx, img)
 	return u, ctx.Err()
 }
@@ -92,7 +93,7 @@ func (u *Usage) addHost(ctx context.Context, img *Image, o UsageOptions) error {
 	}
 	var runs [64]FreeRuns
 	size := img.geometry.ClusterSize
-	for r, err := range img.Host(ctx, HostOptions{Progress: o.Progress}) {
+	for r, err := range img.Host(ctx, HostOptions{Progress: partOf(o.Progress, 0, 2)}) {
 		if ctx.Err() != nil || err != nil && img.Supported() != nil {
 			return err
 		}

@@ -77,7 +77,11 @@ func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) b
 		return false
 	}
 	w.structures, w.l1 = s.all, newL1Tables(s.tables, w.img.src.size)
-	w.tick = newProgress(report, w.l1)
+	times := uint64(1)
+	if first != nil {
+		times = 2
+	}
+	w.tick = newProgress(report, w.l1, times)
 	return w.addStructures() && w.addRefcountBlocks() && w.addBitmapData() && w.addL2Tables() && w.addGuestData(first)
 }
 
@@ -128,10 +132,9 @@ func (w *referenceWalk) sharing(r *reference, yield func(i uint64, s *structure)
 // addRefcountBlocks adds the references of the refcount table.
 func (w *referenceWalk) addRefcountBlocks() bool {
 	r := newRefcounts(w.img)
-	ok := r.blocks(w.ctx, func(i, offset uint64, err error) bool {
+	return r.blocks(w.ctx, func(i, offset uint64, err error) bool {
 		return w.addTableEntry(HostRefcountBlock, r.offset+i*refcountEntrySize, offset, 1, err)
 	})
-	return w.alive() && ok
 }
 
 // addTableEntry adds the reference of an entry of the refcount table, or that of
@@ -157,23 +160,26 @@ func (w *referenceWalk) addBitmapData() bool {
 		}
 	}
 	w.bitmaps = newSpans(tables)
+	r := newEntryReader(&w.img.src, SectionBitmapTable)
 	for _, g := range w.bitmaps.segments {
-		c := newCursor(&w.img.src, SectionBitmapTable, g.from, g.to)
-		for c.left() > 0 {
-			at := c.off
-			p, err := c.next(bitmapTableEntrySize, "entry")
-			if err != nil {
-				if !w.sink.fail(err) {
-					return false
-				}
-				break
-			}
-			entry := binary.BigEndian.Uint64(p)
-			if entry > bitmapEntryOnes && !w.addTableEntry(HostBitmapData, at, entry&offsetMask, g.spans, w.bitmapEntryError(at, entry)) {
-				return false
-			}
+		if !r.pieces(w.ctx, g.from, g.to, nil, func(at uint64, entries []byte, err error) bool {
+			return w.addBitmapEntries(at, entries, g.spans, err)
+		}) {
+			return false
 		}
-		if !w.alive() {
+	}
+	return true
+}
+
+// addBitmapEntries adds the references of entries that so many bitmap tables have,
+// the first of them at a file offset, or takes the error that hides them.
+func (w *referenceWalk) addBitmapEntries(at uint64, entries []byte, tables uint64, err error) bool {
+	if err != nil {
+		return w.sink.fail(err)
+	}
+	for ; len(entries) > 0; at, entries = at+entrySize, entries[entrySize:] {
+		entry := binary.BigEndian.Uint64(entries)
+		if entry > bitmapEntryOnes && !w.addTableEntry(HostBitmapData, at, entry&offsetMask, tables, w.bitmapEntryError(at, entry)) {
 			return false
 		}
 	}
@@ -196,7 +202,7 @@ func (w *referenceWalk) bitmapEntryError(at, entry uint64) error {
 
 // addL2Tables adds the references of the L1 tables.
 func (w *referenceWalk) addL2Tables() bool {
-	return w.eachL1Entry(func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
+	return w.eachL1Entry(w.sink.fail, func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
 		entry, at := L1Entry(binary.BigEndian.Uint64(entries)), t.l1.offset+i*l1EntrySize
 		if w.entry != nil && !w.entry(g, at, entry) {
 			return false
@@ -225,14 +231,15 @@ func (w *referenceWalk) addL2Tables() bool {
 
 // eachL1Entry calls yield for the L1 entries that are not 0, each of the file
 // once, those of the active image first. It hands them with the walk of their
-// table, the segment, the index, and the entries that follow.
-func (w *referenceWalk) eachL1Entry(yield func(t *tableWalk, g *segment, i uint64, entries []byte) bool) bool {
+// table, the segment, the index, and the entries that follow. Fail takes what
+// cannot be read.
+func (w *referenceWalk) eachL1Entry(fail func(error) bool, yield func(t *tableWalk, g *segment, i uint64, entries []byte) bool) bool {
 	t := newTableWalk(w.ctx, w.img, l1Table{}, 0)
 	for k := range w.l1.segments {
 		g := &w.l1.segments[k]
 		o := &w.l1.tables[g.first]
 		t.l1 = o.l1Table
-		if !w.eachEntryOf(t, o.indexOf(g.from), o.indexOf(g.to), func(i uint64, entries []byte) bool { return yield(t, g, i, entries) }) {
+		if !w.eachEntryOf(t, o.indexOf(g.from), o.indexOf(g.to), fail, func(i uint64, entries []byte) bool { return yield(t, g, i, entries) }) {
 			return false
 		}
 	}
@@ -240,11 +247,11 @@ func (w *referenceWalk) eachL1Entry(yield func(t *tableWalk, g *segment, i uint6
 }
 
 // eachEntryOf calls yield for the entries of an L1 table that are not 0, from
-// one index up to another.
-func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, yield func(i uint64, entries []byte) bool) bool {
-	return t.pieces(from, to, func(i uint64, entries []byte, err error) bool {
+// one index up to another. Fail takes what cannot be read.
+func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, fail func(error) bool, yield func(i uint64, entries []byte) bool) bool {
+	return t.pieces(from, to, nil, func(i uint64, entries []byte, err error) bool {
 		if err != nil {
-			return w.sink.fail(err)
+			return fail(err)
 		}
 		for ; len(entries) > 0; entries = entries[l1EntrySize:] {
 			n := uint64(runLength(entries, 0, 0))
@@ -259,6 +266,10 @@ func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, yield func(i 
 		return true
 	})
 }
+
+// told takes what cannot be read of a table that is read again: the sink has it
+// already.
+func (w *referenceWalk) told(error) bool { return w.alive() }
 
 // alive reports whether the context is not done. If it is, the sink takes its
 // error.
