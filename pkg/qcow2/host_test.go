@@ -2,6 +2,7 @@ package qcow2_test
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -35,6 +36,41 @@ func TestHostSharedBitmapTable(t *testing.T) {
 	at.Owners = true
 	if diff := gocmp.Diff([]qcow2.HostRange{reference, reference}, hostRanges(t, img, at)); diff != "" {
 		t.Errorf("references (-want +got):\n%s", diff)
+	}
+}
+
+// TestHostBitmapTables: what two bitmap tables point to is two runs, also where
+// the tables follow each other, and so do the clusters.
+func TestHostBitmapTables(t *testing.T) {
+	const entries = 64 // a cluster of them
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "one"}, {Name: "two"}}}.Build()
+	first := uint64(len(b.Bytes))
+	b.Bytes = append(b.Bytes, make([]byte, 2*entries<<9)...)
+	tables := [2]uint64{b.Get("bitmap[0].table_offset"), b.Get("bitmap[1].table_offset")}
+	if tables[1] != tables[0]+1<<9 {
+		t.Fatalf("tables at %#x", tables)
+	}
+	for i := range uint64(2 * entries) {
+		binary.BigEndian.PutUint64(b.Bytes[tables[0]+i*8:], first+i<<9)
+	}
+	b.Set("bitmap[0].table_size", entries).Set("bitmap[1].table_size", entries)
+	img := open(t, b)
+	var want []qcow2.HostRange
+	for i, table := range tables {
+		want = append(want, qcow2.HostRange{
+			Offset: first + uint64(i)*entries<<9, Length: entries << 9, Kind: qcow2.HostBitmapData, HasRefcount: true, References: 1,
+			HasReference: true, Reference: qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table},
+		})
+	}
+	o := qcow2.HostOptions{Wanted: func(k qcow2.HostKind) bool { return k == qcow2.HostBitmapData }}
+	if diff := gocmp.Diff(want, hostRanges(t, img, o)); diff != "" {
+		t.Errorf("runs (-want +got):\n%s", diff)
+	}
+	o.PerCluster = true
+	for i, r := range hostRanges(t, img, o) {
+		if want := uint64(i % entries); r.Reference.Index != want || r.Reference.Entry != tables[0]+uint64(i)*8 {
+			t.Errorf("cluster %d: %+v, want index %d", i, r.Reference, want)
+		}
 	}
 }
 

@@ -248,7 +248,11 @@ func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 	x := l.index
 	kind, entry := word.kind(), x.labels.place(word)*8
 	switch {
-	case kind <= HostBitmapData:
+	case kind == HostBitmapData:
+		g := x.walk.bitmaps.at(entry)
+		r.Kind = x.bitmapReference(&r.Reference, g.first, entry)
+		return (g.to - entry) / bitmapTableEntrySize
+	case kind < HostBitmapData:
 		r.Kind = x.imageReference(&r.Reference, c, word)
 		return ^uint64(0)
 	case kind == HostL2Table:
@@ -263,16 +267,13 @@ func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 }
 
 // imageReference sets r to what the label of cluster c says that belongs to the
-// image itself, or to an L1 table. It returns the kind.
+// image itself, but to no bitmap, or to an L1 table. It returns the kind.
 func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind {
 	kind, place := word.kind(), x.labels.place(word)
 	if kind.structure() {
 		s := &x.walk.structures[place]
 		*r = Reference{Owner: s.owner, Entry: s.entry, Index: c - s.offset>>x.img.geometry.ClusterBits}
 		return kind
-	}
-	if kind == HostBitmapData {
-		return x.bitmapReference(r, x.walk.bitmaps.at(place*8).first, place*8)
 	}
 	*r = Reference{Owner: OwnerImage, Entry: place * 8}
 	r.Index = (r.Entry - x.img.header.RefcountTableOffset) / refcountEntrySize
