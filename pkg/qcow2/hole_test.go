@@ -60,3 +60,34 @@ func TestHoles(t *testing.T) {
 		t.Errorf("%+v and %+v (-in memory +in the file):\n%s", wantResult, result, diff)
 	}
 }
+
+// TestHoleSubclusters: an L2 table in a hole of the file is one with extended
+// entries all the same, and its clusters have subclusters.
+func TestHoleSubclusters(t *testing.T) {
+	const tables, hole = 3, 1 << 20
+	b := qcow2test.Image{ClusterBits: 14, Size: tables << 24, IncompatibleFeatures: 1 << 4}.Build()
+	for i := range uint64(tables) {
+		binary.BigEndian.PutUint64(b.Bytes[b.Get("l1_table_offset")+i*8:], copied|(hole+i<<14))
+	}
+	file := filepath.Join(t.TempDir(), "image.qcow2")
+	if err := os.WriteFile(file, b.Bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, hole+tables<<14); err != nil {
+		t.Fatal(err)
+	}
+	inFile, err := qcow2.OpenFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inFile.Close()
+	inMemory, err := qcow2.Open(holeReader(b.Bytes), inFile.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []qcow2.GuestOptions{{}, {PerCluster: true}, {PerCluster: true, Offset: 1<<24 + 5<<14, Length: 1 << 24}} {
+		if diff := cmp.Diff(rows(t, inMemory, o), rows(t, inFile.Image, o)); diff != "" {
+			t.Errorf("%+v (-in memory +in the file):\n%s", o, diff)
+		}
+	}
+}

@@ -209,15 +209,17 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 	if err := w.entryError(i, entry); err != nil {
 		return yield(nil, err)
 	}
-	if w.inHole(entry.L2Offset()) {
-		w.cur = l2Run{guest: from, n: to - from}
+	g := &w.img.geometry
+	table, first := entry.L2Offset(), i*g.L2Entries
+	if w.inHole(table) {
+		w.cur = l2Run{guest: from, n: to - from, at: table + (from-first)*g.L2EntrySize}
 		return yield(&w.cur, nil)
 	}
 	p, err := w.l2Table(entries)
 	if err != nil {
 		return yield(nil, err)
 	}
-	return w.runs(entry.L2Offset(), p, i*w.img.geometry.L2Entries, from, to, yield)
+	return w.runs(table, p, first, from, to, yield)
 }
 
 // runs walks the L2 table whose bytes are p. Its first entry is that of the
