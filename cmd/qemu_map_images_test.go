@@ -154,7 +154,7 @@ func TestQEMUMapRandom(t *testing.T) {
 
 func TestQEMUMapDataFile(t *testing.T) {
 	for _, options := range []string{
-		"", "data_file_raw=on", "data_file_raw=on,preallocation=metadata", "cluster_size=512", "cluster_size=2M,data_file_raw=on", "preallocation=falloc",
+		"", "data_file_raw=on", "data_file_raw=on,preallocation=metadata", "preallocation=metadata", "extended_l2=on,preallocation=metadata", "cluster_size=512", "cluster_size=2M,data_file_raw=on", "preallocation=falloc",
 	} {
 		t.Run(options, func(t *testing.T) {
 			t.Parallel()
@@ -162,6 +162,8 @@ func TestQEMUMapDataFile(t *testing.T) {
 			file := dir.create(t, strings.TrimSuffix("data_file=data.raw,"+options, ","), "1049088")
 			compareMap(t, file)
 			dir.qemuIO(t, file, "write -q 0 512", "write -q 130k 64k", "write -q -z 512k 128k", "write -q -z 140k 1k", "discard -q 192k 64k", "write -q 1048576 512")
+			compareMap(t, file)
+			dir.qemuIO(t, file, "write -q -z 0 64k") // the entry keeps COPIED, and offset 0
 			compareMap(t, file)
 		})
 	}

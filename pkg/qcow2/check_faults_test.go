@@ -119,6 +119,8 @@ func faults(version uint32, bits uint) map[string]fault {
 		"block with reserved bit": {im(), set("refcount_table[0]", 6*c|1), []string{"error refcount-table entry 0x5000"}},
 		"refcount table gone":     {im(), set("refcount_table_offset", 256*c), []string{"error refcount-table entry 0x100000", "error refcount-unknown"}},
 		"data file, no COPIED":    {dataFile(), flip("l2[0][5]", copied), []string{"error copied-flag entry 0x2028"}},
+		"data file, zero flag":    {dataFile(), set("l2[0][0]", copied|1), nil},
+		"data file, zeros COPIED": {dataFile(), set("l2[0][5]", copied|1), []string{"error copied-flag entry 0x2028"}},
 		"compressed with COPIED":  {comp(), flip("l2[0][0]", copied), []string{"error copied-flag 0x1000 entry 0x3000"}},
 		"compressed beyond":       {comp(), set("l2[0][0]", 1<<62|32*c), []string{"error beyond-end-of-file 0x20000 entry 0x3000", "leak leak 0x1000"}},
 		"compressed too long":     {comp(), flip("l2[0][0]", 15<<58), []string{"error overlaps-metadata 0x2000", ""}},

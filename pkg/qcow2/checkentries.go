@@ -66,7 +66,7 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 	host, copied := r.entry.HostOffset(), r.entry.Copied()
 	shift := c.img.geometry.ClusterBits
 	if c.img.hasDataFile() {
-		return copied || !c.img.hasHost(r.entry) || c.reportNotCopied(r)
+		return c.checkDataFileRun(r)
 	}
 	if host == 0 {
 		for i := range r.n {
@@ -92,8 +92,28 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 	return true
 }
 
-// reportNotCopied reports entries that point to the data file. Its clusters have no
-// refcounts, and are always the image's own.
+// checkDataFileRun is checkCopiedRun for an image with an external data file,
+// whose clusters have no refcounts, and are always the image's own. The flag can
+// stay in the entry of the first cluster when it is made to read as zeros; there
+// is no host offset in others that have it.
+func (c *checker) checkDataFileRun(r *l2Run) bool {
+	copied := r.entry.Copied()
+	switch host := c.img.hasHost(r.entry); {
+	case host && !copied:
+		return c.reportNotCopied(r)
+	case host == copied:
+		return true
+	}
+	for i := range r.n {
+		if r.guest+i > 0 && !c.checkCopied(0, true, r.at+i*c.img.geometry.L2EntrySize) {
+			return false
+		}
+	}
+	return true
+}
+
+// reportNotCopied reports entries that point to the data file, but have no COPIED
+// flag.
 func (c *checker) reportNotCopied(r *l2Run) bool {
 	for i := range r.n {
 		if !c.report(Finding{

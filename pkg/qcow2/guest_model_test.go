@@ -126,7 +126,8 @@ func cut(all []qcow2.Mapping, start, diskSize uint64) []qcow2.Mapping {
 func (m *model) dataFile() bool { return m.h.IncompatibleFeatures&qcow2.ExternalDataFile != 0 }
 
 func (m *model) hasHost(word uint64) bool {
-	return word&0x00fffffffffffe00 != 0 || m.dataFile() && word>>63 != 0
+	zero := word&1 != 0 && m.g.L2EntrySize == 8
+	return word&0x00fffffffffffe00 != 0 || m.dataFile() && word>>63 != 0 && !zero
 }
 
 // standard fills in kind and problems of p, of which something is allocated,

@@ -311,12 +311,14 @@ func TestGuestDataFile(t *testing.T) {
 	}
 	want := []string{"0x0+0x8000 data 0x0", "0x8000+0x4000 zero-allocated 0x8000", "0xc000+0x4000 zero", "0x10000+0xe8000 unallocated", "0xf8000+0x8000 data 0xf8000"}
 	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{}, want...)
-	wantRows(t, open(t, image.Build().Set("l2[0][0]", copied|1)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 zero-allocated 0x0")
+	wantRows(t, open(t, image.Build().Set("l2[0][0]", copied|1)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 zero") // as in QEMU
 	wantRows(t, open(t, image.Build().Set("l2[0][0]", 0)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 unallocated")
 	wantRows(t, open(t, image.Build().Set("l2[0][0]", 1)), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 zero")
 
 	image.IncompatibleFeatures |= 1 << 4
 	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{}, want...)
+	image.Subclusters = map[uint64]uint64{0: 0xffffffff << 32}
+	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{Length: 1}, "0x0+0x4000 zero-allocated 0x0")
 	image.Subclusters = map[uint64]uint64{0: 0xff, 1: 0}
 	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{Length: 0x8000}, "0x0+0x1000 data 0x0", "0x1000+0x7000 unallocated 0x1000")
 	wantRows(t, open(t, image.Build()), qcow2.GuestOptions{Length: 0x8000, PerCluster: true},
