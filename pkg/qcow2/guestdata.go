@@ -5,7 +5,7 @@ import "encoding/binary"
 // chosenTables are the L2 tables of a snapshot whose guest data come first.
 type chosenTables struct {
 	owner *ownedTable
-	all   *clusterMap[bool] // by cluster
+	first *clusterMap[uint32] // the first L1 entry that points to the table in a cluster, + 1
 }
 
 // addGuestData adds the references of the L2 tables, each table once: those of
@@ -24,11 +24,12 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 		if t.owner != Owner(s.Index) {
 			continue
 		}
-		w.chosen = &chosenTables{owner: t, all: newClusterMap[bool](w.clusters)}
+		w.chosen = &chosenTables{owner: t, first: newScatteredMap[uint32]()}
 		l1 := newTableWalk(w.ctx, w.img, t.l1Table, t.diskSize)
-		return w.eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).to), w.told, func(_ uint64, entries []byte) bool {
-			if cluster := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset() >> w.img.geometry.ClusterBits; cluster < w.clusters {
-				*w.chosen.all.at(cluster) = true
+		return w.eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).to), w.told, func(i uint64, entries []byte) bool {
+			cluster, ok := w.img.tableCluster(L1Entry(binary.BigEndian.Uint64(entries)))
+			if ok && w.chosen.first.word(cluster) == 0 {
+				*w.chosen.first.at(cluster) = uint32(i) + 1
 			}
 			return true
 		})
@@ -39,7 +40,7 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 // isChosen reports whether the L2 table in a cluster is one of those whose guest
 // data come first.
 func (w *referenceWalk) isChosen(cluster uint64) bool {
-	return w.chosen != nil && w.chosen.all.word(cluster)
+	return w.chosen != nil && w.chosen.first.word(cluster) != 0
 }
 
 // addTables adds the references of the wanted L2 tables. Each is read when the

@@ -74,6 +74,31 @@ func TestHostBitmapTables(t *testing.T) {
 	}
 }
 
+// TestHostSnapshotFirst: the reference of a snapshot that comes first is its own,
+// also where its L1 table has the L2 table in another place.
+func TestHostSnapshotFirst(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 4 << 15, Clusters: kinds{3: data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	b.Set("snapshot[0].l1[2]", b.Get("snapshot[0].l1[0]")).Set("snapshot[0].l1[0]", 0)
+	img := open(t, b)
+	s, err := img.FindSnapshot("1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := b.Field("l2[0][3]").Offset
+	for _, test := range []struct {
+		first *qcow2.Snapshot
+		want  qcow2.Reference
+	}{
+		{nil, qcow2.Reference{Owner: qcow2.OwnerActive, Entry: entry, Index: 3, GuestOffset: 3 << 9}},
+		{&s, qcow2.Reference{Entry: entry, Index: 3, L1Index: 2, GuestOffset: 2<<15 + 3<<9}},
+	} {
+		got := hostRanges(t, img, qcow2.HostOptions{Snapshot: test.first, Offset: b.Get("l2[0][3]") &^ copied, Length: 1})
+		if len(got) != 1 || got[0].Reference != test.want {
+			t.Errorf("%+v, want %+v", got, test.want)
+		}
+	}
+}
+
 // TestHostWanted: of a file with more free clusters than there is time for, the
 // wanted ones are yielded, and runs do not join over those that are not.
 func TestHostWanted(t *testing.T) {
@@ -132,6 +157,7 @@ func TestHostModel(t *testing.T) {
 				t.Fatalf("runs (-want +got):\n%s", diff)
 			}
 			compareOwners(t, img, m)
+			compareSnapshotFirst(t, img, m)
 		})
 	}
 }
@@ -195,6 +221,28 @@ func compareOwners(t *testing.T, img *qcow2.Image, m *hostModel) {
 	for c, refs := range m.refs {
 		if want := min(len(refs), 2); limited[c] != want {
 			t.Errorf("cluster %d: %d references with a limit of 2, want %d", c, limited[c], want)
+		}
+	}
+}
+
+// compareSnapshotFirst compares what Host says of clusters of guest data when a
+// snapshot comes first: one of its references, where there are any.
+func compareSnapshotFirst(t *testing.T, img *qcow2.Image, m *hostModel) {
+	t.Helper()
+	for s, err := range img.Snapshots() {
+		if err != nil {
+			return
+		}
+		o := qcow2.HostOptions{Snapshot: &s, PerCluster: true, Wanted: func(k qcow2.HostKind) bool { return k >= qcow2.HostData && k <= qcow2.HostVMState }}
+		for _, r := range hostRanges(t, img, o) {
+			refs := m.refs[r.Offset/m.g.ClusterSize]
+			own := slices.DeleteFunc(slices.Clone(refs), func(ref hostRef) bool { return ref.Owner != qcow2.Owner(s.Index) })
+			if len(own) == 0 {
+				own = refs
+			}
+			if got := (hostRef{r.Kind, r.Reference}); !slices.Contains(own, got) {
+				t.Errorf("snapshot @%d, cluster %#x: %+v, want one of %+v", s.Index, r.Offset, got, own)
+			}
 		}
 	}
 }

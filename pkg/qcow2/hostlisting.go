@@ -316,12 +316,19 @@ type cachedTable struct {
 func (t *tableCache) find(x *hostIndex, cluster uint64) *cachedTable {
 	e := &t[cluster%uint64(len(t))]
 	if e.cluster != cluster+1 {
-		at := x.walk.tables.place(x.walk.tables.words.word(cluster)) * 8
-		owner := &x.walk.l1.tables[x.walk.l1.at(at).first]
-		*e = cachedTable{cluster + 1, owner, owner.indexOf(at)}
-		if x.walk.isChosen(cluster) {
-			e.owner = x.walk.chosen.owner
-		}
+		e.cluster = cluster + 1
+		e.owner, e.l1Index = x.tableOwner(cluster)
 	}
 	return e
+}
+
+// tableOwner returns the L1 table whose guest data in the L2 table in a cluster
+// come first, and the index of its entry that points there.
+func (x *hostIndex) tableOwner(cluster uint64) (owner *ownedTable, l1Index uint64) {
+	if x.walk.isChosen(cluster) {
+		return x.walk.chosen.owner, uint64(x.walk.chosen.first.word(cluster)) - 1
+	}
+	at := x.walk.tables.place(x.walk.tables.words.word(cluster)) * 8
+	owner = &x.walk.l1.tables[x.walk.l1.at(at).first]
+	return owner, owner.indexOf(at)
 }

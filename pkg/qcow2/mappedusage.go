@@ -56,7 +56,7 @@ func newSharedTables(ctx context.Context, img *Image, whole uint64) *sharedTable
 	w := newTableWalk(ctx, img, l1Table{img.header.L1TableOffset, uint64(img.header.L1Size)}, img.geometry.VirtualSize)
 	w.pieces(0, t.whole, nil, func(i uint64, entries []byte, _ error) bool {
 		for ; len(entries) > 0; i, entries = i+1, entries[l1EntrySize:] {
-			cluster, ok := t.cluster(L1Entry(binary.BigEndian.Uint64(entries)))
+			cluster, ok := t.img.tableCluster(L1Entry(binary.BigEndian.Uint64(entries)))
 			if !ok {
 				continue
 			}
@@ -71,16 +71,9 @@ func newSharedTables(ctx context.Context, img *Image, whole uint64) *sharedTable
 	return t
 }
 
-// cluster returns the host cluster of the L2 table that an L1 entry points to, if
-// it can be read.
-func (t *sharedTables) cluster(e L1Entry) (cluster uint64, ok bool) {
-	table := e.L2Offset()
-	return table >> t.img.geometry.ClusterBits, table != 0 && table%t.img.geometry.ClusterSize == 0 && table < t.img.src.size
-}
-
 // skip reports whether the i-th L1 entry is not the first that points to its
 // table.
 func (t *sharedTables) skip(i uint64, e L1Entry) bool {
-	cluster, ok := t.cluster(e)
+	cluster, ok := t.img.tableCluster(e)
 	return ok && i < t.whole && uint64(t.first.word(cluster)) != i+1
 }

@@ -190,6 +190,13 @@ func (w *tableWalk) entryError(i uint64, entry L1Entry) error {
 	return nil
 }
 
+// tableCluster returns the host cluster of the L2 table that an L1 entry points
+// to, if it can be read.
+func (img *Image) tableCluster(e L1Entry) (cluster uint64, ok bool) {
+	table := e.L2Offset()
+	return table >> img.geometry.ClusterBits, table != 0 && table%img.geometry.ClusterSize == 0 && table < img.src.size
+}
+
 // reservedError returns that the i-th L1 entry has reserved bits.
 func (w *tableWalk) reservedError(i uint64, entry L1Entry) error {
 	return errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
