@@ -8,6 +8,7 @@ const (
 	minClusterBitsExtendedL2 = 14
 	maxRefcountOrder         = 6
 	subclustersPerCluster    = 32 // with extended L2 entries
+	maxGuestOffset           = 1<<64 - 1
 )
 
 // Geometry is what the header implies: sizes and counts that the fields give
@@ -90,6 +91,15 @@ func (g Geometry) VMStateOffsetOf(size uint64) uint64 {
 		return ^uint64(0)
 	}
 	return lo
+}
+
+// guestOffset returns the guest offset of a cluster, in bytes. It saturates: an
+// L1 table can go on past the end of the address space.
+func (g *Geometry) guestOffset(cluster uint64) uint64 {
+	if cluster > maxGuestOffset>>g.ClusterBits {
+		return maxGuestOffset
+	}
+	return cluster << g.ClusterBits
 }
 
 // geometryErrors returns what keeps the geometry from being read.

@@ -69,7 +69,9 @@ type Reference struct {
 	// L1Index is the index of the L1 entry that points to the L2 table of the
 	// entry; meaningful for guest data and L2 tables.
 	L1Index uint64
-	// GuestOffset is the guest address in bytes; meaningful for guest data.
+	// GuestOffset is the guest address in bytes; meaningful for guest data. It is
+	// 1<<64 - 1 where an L1 table, longer than QEMU allows, goes on past the last
+	// address.
 	GuestOffset uint64
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +97,45 @@ func TestHostSnapshotFirst(t *testing.T) {
 		got := hostRanges(t, img, qcow2.HostOptions{Snapshot: test.first, Offset: b.Get("l2[0][3]") &^ copied, Length: 1})
 		if len(got) != 1 || got[0].Reference != test.want {
 			t.Errorf("%+v, want %+v", got, test.want)
+		}
+	}
+}
+
+// TestHostPastAddressSpace: what an L1 table maps past the last guest address is
+// no data of the disk, and has no address of its own.
+func TestHostPastAddressSpace(t *testing.T) {
+	const last = 1 << 25 // the L1 entry that begins at 1 << 64
+	b := qcow2test.Image{ClusterBits: 21, Size: 1 << 21, Clusters: kinds{0: data, 1: data}}.Build()
+	l1 := uint64(len(b.Bytes))
+	entry := binary.BigEndian.AppendUint64(nil, b.Get("l1[0]"))
+	b.Set("l1_table_offset", l1).Set("l1_size", last+1)
+	file := filepath.Join(t.TempDir(), "image.qcow2")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for at, p := range map[uint64][]byte{0: b.Bytes, l1 + last*8: entry} {
+		if _, err := f.WriteAt(p, int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img, err := qcow2.OpenFile(file, qcow2.WithLimits(qcow2.NoLimits()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	var want []qcow2.Reference
+	for i := range uint64(2) {
+		want = append(want, qcow2.Reference{Owner: qcow2.OwnerActive, Entry: b.Field("l2[0][0]").Offset + i*8, Index: i, L1Index: last, GuestOffset: 1<<64 - 1})
+	}
+	for _, each := range []bool{false, true} {
+		var got []qcow2.Reference
+		for _, r := range hostRanges(t, img.Image, qcow2.HostOptions{PerCluster: each, Wanted: func(k qcow2.HostKind) bool { return k == qcow2.HostVMState }}) {
+			got = append(got, r.Reference)
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("per cluster %v (-want +got):\n%s", each, diff)
 		}
 	}
 }

@@ -263,6 +263,9 @@ func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 	}
 	t := l.tables.find(x, entry>>x.img.geometry.ClusterBits)
 	r.Kind = x.guestReference(&r.Reference, kind, t.owner, t.l1Index, entry)
+	if r.Reference.GuestOffset == maxGuestOffset {
+		return 1 // it does not go on
+	}
 	return x.img.geometry.L2Entries - r.Reference.Index
 }
 
@@ -296,7 +299,7 @@ func (x *hostIndex) guestReference(r *Reference, kind HostKind, t *ownedTable, l
 		return kind
 	}
 	r.Index = entry & (g.ClusterSize - 1) >> bits.TrailingZeros64(g.L2EntrySize)
-	r.GuestOffset = (l1Index*g.L2Entries + r.Index) << g.ClusterBits
+	r.GuestOffset = g.guestOffset(l1Index*g.L2Entries + r.Index)
 	if r.GuestOffset >= t.vmState {
 		return HostVMState
 	}

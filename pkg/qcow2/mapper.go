@@ -176,7 +176,7 @@ func (m *mapper) mapEach(r *l2Run) bool {
 // mappingOf returns the mapping of the first cluster of a run.
 func (img *Image) mappingOf(r *l2Run) Mapping {
 	g := &img.geometry
-	p := Mapping{Start: r.guest << g.ClusterBits, Length: g.ClusterSize}
+	p := Mapping{Start: g.guestOffset(r.guest), Length: g.ClusterSize}
 	if r.entry.Compressed() {
 		p.Kind, p.HasHost = MappingCompressed, true
 		p.HostOffset, p.Sectors = g.Compressed(r.entry)
