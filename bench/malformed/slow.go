@@ -29,6 +29,8 @@ func slowImages() map[string]slowImage {
 		"l2-tables-hole":    {l2Holes(), 1 << 42},
 		"65536-snapshots":   {manySnapshots(), 0},
 		"one-l1-table":      {oneL1Table(), 0},
+		"l1-tables-hole":    {l1Tables(16, func(i uint64) (offset, entries uint64) { return 1<<30 + i*l1Entries*8, l1Entries }), 1<<30 + 65536*l1Entries*8},
+		"l1-tables-inside":  {l1Tables(9, func(i uint64) (offset, entries uint64) { return l1Inside + i*512, 64 }), 0},
 		"one-block":         {oneBlock(), 1 << 43},
 		"block-of-ones":     {blockOfOnes(), 1 << 41},
 		"65535-bitmaps":     {manyBitmaps(), 0},
@@ -85,6 +87,30 @@ func oneL1Table() *qcow2test.Built {
 	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
 	for range 65536 {
 		b.Bytes = append(b.Bytes, entry...)
+	}
+	return b
+}
+
+// l1Inside is where the active L1 table of l1Tables lies, in bytes.
+const l1Inside = 16 << 20
+
+// l1Tables has as many snapshots, each with an L1 table of its own. The active one
+// is as large as QEMU allows, and points to one L2 table.
+func l1Tables(clusterBits uint, table func(i uint64) (offset, entries uint64)) *qcow2test.Built {
+	b := qcow2test.Image{ClusterBits: clusterBits, Size: 1 << 15, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	l2 := b.Get("l1[0]") &^ copied
+	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
+	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
+	for i := range uint64(65536) {
+		offset, entries := table(i)
+		binary.BigEndian.PutUint64(entry, offset)
+		binary.BigEndian.PutUint32(entry[8:], uint32(entries))
+		b.Bytes = append(b.Bytes, entry...)
+	}
+	b.Bytes = append(b.Bytes, make([]byte, l1Inside+l1Entries*8-len(b.Bytes))...)
+	b.Set("l1_table_offset", l1Inside).Set("l1_size", l1Entries)
+	for i := range uint64(l1Entries) {
+		binary.BigEndian.PutUint64(b.Bytes[l1Inside+i*8:], l2)
 	}
 	return b
 }

@@ -27,7 +27,7 @@ type checker struct {
 	table    uint64 // the L2 table that this is about, by its cluster
 
 	found   Finding      // what Finding is given
-	leaked  Finding      // clusters that leak alike, which can still grow; none when its length is 0
+	wrong   Finding      // clusters that are wrong alike, which can still grow; none when its length is 0
 	listing *hostListing // knows who refers to clusters; nil until that is asked
 	lookup  *refcounts
 }
@@ -60,10 +60,13 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 // run checks the image.
 func (c *checker) run() {
 	c.checkImage()
-	c.findOnes()
 	c.walk = newReferenceWalk(c.ctx, c.img, c)
 	c.walk.entry, c.walk.run = c.checkL1Entry, c.checkRun
-	if !c.walk.walk(nil, c.options.Progress) || c.stopped || c.ctx.Err() != nil {
+	if !c.walk.begin(nil, c.options.Progress) {
+		return
+	}
+	c.findOnes()
+	if !c.walk.follow(nil) || c.stopped || c.ctx.Err() != nil {
 		return
 	}
 	c.checkStructures()
@@ -160,7 +163,7 @@ func (c *checker) markOnes(first, n uint64) {
 	for n > 0 {
 		words := c.counts.run(first, n)
 		for i := range words {
-			words[i] = countOne
+			words[i] |= countOne
 		}
 		first, n = first+uint64(len(words)), n-uint64(len(words))
 	}
@@ -169,14 +172,22 @@ func (c *checker) markOnes(first, n uint64) {
 // isOne reports whether the refcount of a cluster is 1.
 func (c *checker) isOne(cluster uint64) bool { return c.counts.word(cluster)&countOne != 0 }
 
+// addStructures implements referenceSink.
+func (c *checker) addStructures(r *reference) bool {
+	c.counts.fill(r.first, r.n, countMetadata|count(min(r.weight, uint64(countFull))))
+	if r.weight > uint64(countFull) {
+		c.more.fill(r.first, r.n, r.weight-uint64(countFull))
+	}
+	if r.problems&OverlapsMetadata != 0 {
+		c.overlaps.fill(r.first, r.n, true)
+	}
+	c.last = max(c.last, r.first+r.n)
+	return true
+}
+
 // add implements referenceSink: it counts.
 func (c *checker) add(r *reference) bool {
 	slow := r.weight > 1 || r.kind.metadata()
-	if r.problems&OverlapsMetadata != 0 {
-		for i := range r.n {
-			*c.overlaps.at(r.first + i) = true
-		}
-	}
 	for first, n := r.first, r.n; n > 0; {
 		words := c.counts.run(first, n)
 		for i, w := range words {

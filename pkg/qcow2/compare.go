@@ -3,6 +3,8 @@ package qcow2
 // compare compares the refcount of every cluster with its references.
 func (c *checker) compare() {
 	c.counts.seal()
+	c.more.seal()
+	c.overlaps.seal()
 	r, clusters := newRefcounts(c.img), c.img.geometry.HostClusters
 	var scratch [pageClusters]count
 	for cluster := uint64(0); cluster < clusters; {
@@ -10,51 +12,60 @@ func (c *checker) compare() {
 			return
 		}
 		c.walk.tick.cluster(cluster, clusters)
-		words, n := c.counts.view(cluster, clusters, &scratch)
+		words, word, n := c.counts.view(cluster, clusters, &scratch)
 		for n > 0 {
 			refcount, k, err := r.run(cluster, n)
-			if err != nil && !c.fail(err) || !c.compareRun(cluster, k, words, refcount) {
+			if err != nil && !c.fail(err) {
 				return
 			}
-			cluster, n = cluster+k, n-k
-			if words != nil {
-				words = words[k:]
+			there := min(k, uint64(len(words)))
+			if words == nil && !c.compareAlike(cluster, k, word, refcount) || !c.compareEach(cluster, words[:there], refcount) {
+				return
 			}
+			cluster, n, words = cluster+k, n-k, words[there:]
 		}
 	}
-	c.flushLeak()
+	c.flush()
 }
 
-// compareRun compares clusters that have the same refcount. Words are their
-// counts, nil where there are none.
-func (c *checker) compareRun(first, n uint64, words []count, refcount refcount) bool {
-	if words == nil {
-		return refcount.value == 0 || c.leak(first, n, refcount.value, 0)
-	}
-	for i, w := range words[:n] {
+// compareEach compares clusters that have the same refcount, and these counts.
+func (c *checker) compareEach(first uint64, words []count, refcount refcount) bool {
+	for i, w := range words {
 		if uint64(w&^countOne) == refcount.value && refcount.known && w&^countOne < countFull { // neither metadata nor full
 			continue
 		}
-		if !c.compareOne(first+uint64(i), w, refcount) {
+		if !c.compareRun(first+uint64(i), 1, w, refcount) {
 			return false
 		}
 	}
 	return true
 }
 
-// compareOne compares one cluster.
-func (c *checker) compareOne(cluster uint64, w count, refcount refcount) bool {
-	n := c.references(cluster, w)
-	overlap := w&countMetadata != 0 && c.overlaps.word(cluster)
+// compareAlike compares clusters that have the same refcount, and the same count.
+func (c *checker) compareAlike(first, n uint64, w count, refcount refcount) bool {
+	for n > 0 {
+		k := c.overlaps.alike(first, c.more.alike(first, n))
+		if !c.compareRun(first, k, w, refcount) {
+			return false
+		}
+		first, n = first+k, n-k
+	}
+	return true
+}
+
+// compareRun compares clusters with as many references each.
+func (c *checker) compareRun(first, n uint64, w count, refcount refcount) bool {
+	references := c.references(first, w)
+	overlap := w&countMetadata != 0 && c.overlaps.word(first)
 	switch {
 	case !refcount.known:
-		return n == 0 || c.reportCluster(FindingRefcountUnknown, cluster, n, refcount)
-	case overlap && !c.reportCluster(FindingOverlap, cluster, n, refcount):
+		return references == 0 || c.reportClusters(FindingRefcountUnknown, first, n, references, refcount)
+	case overlap && !c.reportClusters(FindingOverlap, first, n, references, refcount):
 		return false
-	case refcount.value > n:
-		return c.leak(cluster, 1, refcount.value, n)
-	case refcount.value < n && !overlap:
-		return c.reportCluster(FindingRefcountTooLow, cluster, n, refcount)
+	case refcount.value > references:
+		return c.leak(first, n, refcount.value, references)
+	case refcount.value < references && !overlap:
+		return c.reportClusters(FindingRefcountTooLow, first, n, references, refcount)
 	}
 	return true
 }
@@ -87,14 +98,14 @@ func (c *checker) checkBeyond() {
 	})
 }
 
-// reportCluster reports an error of a cluster that something refers to.
-func (c *checker) reportCluster(kind FindingKind, cluster, references uint64, refcount refcount) bool {
+// reportClusters reports an error of clusters that something refers to.
+func (c *checker) reportClusters(kind FindingKind, first, n, references uint64, refcount refcount) bool {
+	shift := c.img.geometry.ClusterBits
 	f := Finding{
-		Severity: SeverityError, Kind: kind,
-		Offset: cluster << c.img.geometry.ClusterBits, HasOffset: true, Length: c.img.geometry.ClusterSize,
+		Severity: SeverityError, Kind: kind, Offset: first << shift, HasOffset: true, Length: n << shift,
 		Refcount: refcount.value, HasRefcount: refcount.known, References: references, HasReferences: true,
 	}
-	return c.flushLeak() && c.who(&f, cluster) && c.report(f)
+	return c.who(&f, first) && c.grow(&f)
 }
 
 // who fills in who refers to a cluster. That takes a second walk, the first
@@ -111,32 +122,50 @@ func (c *checker) who(f *Finding, cluster uint64) bool {
 		c.listing = &hostListing{index: x}
 	}
 	var r HostRange
-	c.listing.fill(&r, cluster, 1, []label{c.listing.index.labels.words.word(cluster)})
+	c.listing.fill(&r, cluster, 1, nil, c.listing.index.labels.words.word(cluster))
 	f.Reference, f.HasReference, f.HostKind = r.Reference, r.HasReference, r.Kind
 	return true
 }
 
-// leak adds clusters to the current leak, or reports it and begins a new one.
+// leak reports clusters whose refcount is higher than the number of references.
 func (c *checker) leak(first, n, refcount, references uint64) bool {
 	shift := c.img.geometry.ClusterBits
-	f := &c.leaked
-	if f.Length > 0 && f.Offset+f.Length == first<<shift && f.Refcount == refcount && f.References == references && references == 0 {
-		f.Length += n << shift
-		return true
-	}
-	if !c.flushLeak() {
-		return false
-	}
-	*f = Finding{
+	f := Finding{
 		Severity: SeverityLeak, Kind: FindingLeak, Offset: first << shift, HasOffset: true, Length: n << shift,
 		Refcount: refcount, HasRefcount: true, References: references, HasReferences: true,
 	}
-	return references == 0 || c.who(f, first)
+	return (references == 0 || c.who(&f, first)) && c.grow(&f)
 }
 
-// flushLeak reports the current leak.
-func (c *checker) flushLeak() bool {
-	f := c.leaked
-	c.leaked = Finding{}
+// grow adds the clusters of a finding to the one in hand if they are alike, or
+// reports that and keeps f.
+func (c *checker) grow(f *Finding) bool {
+	if c.joins(f) {
+		c.wrong.Length += f.Length
+		return true
+	}
+	ok := c.flush()
+	c.wrong = *f
+	return ok
+}
+
+// joins reports whether f goes on where the finding in hand ends: in clusters to
+// which nothing refers, or in one structure.
+func (c *checker) joins(f *Finding) bool {
+	w := c.wrong
+	if w.Length == 0 || w.Offset+w.Length != f.Offset || w.HasReference && !w.HostKind.structure() {
+		return false
+	}
+	if w.HasReference {
+		w.Reference.Index += w.Length >> c.img.geometry.ClusterBits
+	}
+	w.Offset, w.Length = f.Offset, f.Length
+	return w == *f
+}
+
+// flush reports the finding in hand.
+func (c *checker) flush() bool {
+	f := c.wrong
+	c.wrong = Finding{}
 	return f.Length == 0 || c.report(f)
 }

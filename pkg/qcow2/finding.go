@@ -86,9 +86,10 @@ type Finding struct {
 	Severity Severity
 	Kind     FindingKind
 	// Offset and Length are the host clusters that it is about, in bytes;
-	// meaningful when HasOffset is true. Neighbours that leak alike are one
-	// finding. Of a finding about an entry Offset is the host cluster that the
-	// entry points to, and Length is 0.
+	// meaningful when HasOffset is true. Neighbours in one structure, or to which
+	// nothing refers, are one finding where they are wrong alike. Of a finding
+	// about an entry Offset is the host cluster that the entry points to, and
+	// Length is 0.
 	Offset, Length uint64
 	HasOffset      bool
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.

@@ -27,6 +27,7 @@ func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(err
 		return nil
 	}
 	x.labels.words.seal()
+	x.problems.seal()
 	if x.owners != nil {
 		x.owners.sort()
 	}
@@ -36,13 +37,23 @@ func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(err
 // fail implements referenceSink.
 func (x *hostIndex) fail(err error) bool { return x.yield(err) }
 
+// addStructures implements referenceSink.
+func (x *hostIndex) addStructures(r *reference) bool {
+	x.labels.addStructures(r)
+	if r.problems != 0 {
+		x.problems.fill(r.first, r.n, r.problems)
+		x.damaged = true
+	}
+	return true
+}
+
 // add implements referenceSink.
 func (x *hostIndex) add(r *reference) bool {
 	if r.problems&(BeyondEOF|NotAllowed) != 0 && !x.yield(r.error()) {
 		return false
 	}
 	if x.owners != nil {
-		x.addOwners(r)
+		x.owners.add(x, r)
 	}
 	x.labels.add(r, x.overlap)
 	if r.problems != 0 {
@@ -51,23 +62,6 @@ func (x *hostIndex) add(r *reference) bool {
 		}
 	}
 	return true
-}
-
-// addOwners keeps who refers to clusters, each structure by itself.
-func (x *hostIndex) addOwners(r *reference) {
-	if !r.kind.structure() {
-		x.owners.add(x, r)
-		return
-	}
-	if r.first >= x.owners.to || r.first+r.n <= x.owners.from {
-		return // nobody wants to know
-	}
-	left := x.owners.limit
-	x.walk.sharing(r, func(i uint64, s *structure) bool {
-		x.owners.add(x, &reference{kind: s.kind, first: r.first, n: r.n, place: i, weight: 1})
-		left--
-		return left > 0
-	})
 }
 
 // addData implements referenceSink.

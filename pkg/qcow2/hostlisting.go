@@ -35,8 +35,8 @@ func (l *hostListing) run() {
 			return
 		}
 		x.walk.tick.cluster(c, to)
-		words, n := x.labels.words.view(c, to, &scratch)
-		if !l.list(c, n, words) {
+		words, word, n := x.labels.words.view(c, to, &scratch)
+		if !l.list(c, n, words, word) {
 			return
 		}
 		c += n
@@ -44,16 +44,16 @@ func (l *hostListing) run() {
 	l.flush()
 }
 
-// list lists n clusters from c on that have the given labels, none if they are
-// nil.
-func (l *hostListing) list(c, n uint64, words []label) bool {
+// list lists n clusters from c on that have the given labels, or all the label
+// word if they are nil.
+func (l *hostListing) list(c, n uint64, words []label, word label) bool {
 	for n > 0 {
 		refcount, k, err := l.refcounts.run(c, n)
 		if err != nil && (!l.flush() || !l.yield(nil, err)) {
 			return false
 		}
 		there := min(k, uint64(len(words)))
-		if !l.listAlike(c, k, words[:there], refcount) {
+		if !l.listAlike(c, k, words[:there], word, refcount) {
 			return false
 		}
 		c, n, words = c+k, n-k, words[there:]
@@ -62,10 +62,10 @@ func (l *hostListing) list(c, n uint64, words []label) bool {
 }
 
 // listAlike is list for clusters that have the same refcount.
-func (l *hostListing) listAlike(c, n uint64, words []label, refcount refcount) bool {
+func (l *hostListing) listAlike(c, n uint64, words []label, word label, refcount refcount) bool {
 	r := &l.next
 	for n > 0 {
-		k := l.fill(r, c, n, words)
+		k := l.fill(r, c, n, words, word)
 		r.Refcount, r.HasRefcount = refcount.value, refcount.known
 		if !r.HasReference {
 			r.Kind = unusedKind(refcount)
@@ -93,27 +93,34 @@ func unusedKind(r refcount) HostKind {
 }
 
 // fill sets r to what cluster c holds, and returns how many clusters from it on,
-// of n, hold what goes on without a gap.
-func (l *hostListing) fill(r *HostRange, c, n uint64, words []label) uint64 {
+// of n, hold what goes on without a gap. The clusters have the given labels, or
+// all the label word if they are nil.
+func (l *hostListing) fill(r *HostRange, c, n uint64, words []label, word label) uint64 {
 	x := l.index
-	if words == nil || words[0] == 0 {
+	if words != nil {
+		word = words[0]
+	}
+	if word == 0 {
 		*r = HostRange{Offset: c << x.img.geometry.ClusterBits}
 		return unlabelled(n, words)
 	}
-	word := words[0]
 	r.Offset, r.HasReference, r.Problems = c<<x.img.geometry.ClusterBits, true, 0
 	room := l.resolve(r, c, word)
 	r.References = x.labels.references(c, word)
 	if x.damaged {
 		r.Problems = x.problems.word(c)
 	}
-	if r.Kind == HostCompressed || r.Problems != 0 || x.labels.count(word) == x.labels.full() {
+	if r.Kind == HostCompressed || r.Problems != 0 && !r.Kind.structure() || x.labels.count(word) == x.labels.full() {
 		return 1
+	}
+	n = min(n, room)
+	if words == nil { // clusters of structures
+		return x.problems.alike(c, n)
 	}
 	k := uint64(1)
 	grow := label(l.step(r.Kind) << x.labels.countBits)
-	for n = min(n, room); k < n && words[k] == word+grow; k++ {
-		if x.damaged && x.problems.word(c+k) != 0 {
+	for ; k < n && words[k] == word+grow; k++ {
+		if x.damaged && x.problems.word(c+k) != r.Problems {
 			break
 		}
 		word += grow
@@ -225,7 +232,7 @@ func (l *hostListing) add(r *HostRange) bool {
 // way.
 func (l *hostListing) joins(r *HostRange) bool {
 	c := l.cur
-	if c.Length == 0 || c.Kind != r.Kind || c.Problems|r.Problems != 0 || c.Kind == HostCompressed ||
+	if c.Length == 0 || c.Kind != r.Kind || c.Problems != r.Problems || c.Problems != 0 && !c.Kind.structure() || c.Kind == HostCompressed ||
 		c.References != r.References || c.Refcount != r.Refcount || c.HasRefcount != r.HasRefcount {
 		return false
 	}

@@ -52,6 +52,14 @@ func newLabelMap(img *Image, words *clusterMap[label]) *labelMap {
 	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: newScatteredMap[uint64]()}
 }
 
+// addStructures labels clusters of structures.
+func (m *labelMap) addStructures(r *reference) {
+	m.words.fill(r.first, r.n, m.label(r.kind, r.place, r.weight))
+	if full := m.full(); r.weight > full {
+		m.more.fill(r.first, r.n, r.weight-full)
+	}
+}
+
 // add adds references to clusters. A cluster that has a label keeps its kind and
 // place; overlap is called with one that has metadata, and something else.
 func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {

@@ -31,12 +31,16 @@ func countOwners(ctx context.Context, img *Image, report func(done, total uint64
 // fail implements referenceSink: what hides references is told by Host.
 func (c *ownerCounter) fail(error) bool { return c.walk.ctx.Err() == nil }
 
+// addStructures implements referenceSink.
+func (c *ownerCounter) addStructures(r *reference) bool {
+	c.owners.fill(r.first, r.n, c.ofStructures(r))
+	return !c.sets.full()
+}
+
 // add implements referenceSink.
 func (c *ownerCounter) add(r *reference) bool {
 	set := uint32(0)
 	switch {
-	case r.kind.structure():
-		set = c.ofStructures(r)
 	case r.kind == HostL2Table:
 		set = c.ofL1Entry(r.place * 8)
 		if r.problems&Unaligned == 0 {
@@ -180,9 +184,12 @@ func (c *ownerCounter) bytes() []uint64 {
 	clusters, size := c.img.geometry.HostClusters, c.img.geometry.ClusterSize
 	var scratch [pageClusters]uint32
 	for first := uint64(0); first < clusters; {
-		words, k := c.owners.view(first, clusters, &scratch)
+		words, set, k := c.owners.view(first, clusters, &scratch)
 		for _, set := range words {
 			n[set] += size
+		}
+		if words == nil {
+			n[set] += k * size
 		}
 		first += k
 	}

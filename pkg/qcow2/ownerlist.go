@@ -74,6 +74,9 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 		ok = yield(kind)
 		return ok && left > 0
 	}
+	if l := x.labels.words.word(cluster); l.kind().structure() && !x.structuresOf(cluster, l, r, one) {
+		return ok
+	}
 	for _, e := range o.of(cluster) {
 		kind, entry := e.label.kind(), x.labels.place(e.label)*8
 		var more bool
@@ -94,6 +97,17 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(
 		}
 	}
 	return ok
+}
+
+// structuresOf calls yield for each structure in a cluster with a label, with r set
+// to its reference. It returns false if yield did.
+func (x *hostIndex) structuresOf(cluster uint64, l label, r *Reference, yield func(HostKind) bool) bool {
+	more := true
+	x.walk.sharing(&reference{first: cluster, place: x.labels.place(l), weight: x.labels.references(cluster, l)}, func(i uint64, s *structure) bool {
+		more = yield(x.imageReference(r, cluster, x.labels.label(s.kind, i, 0)))
+		return more
+	})
+	return more
 }
 
 // eachTable calls yield for the L1 entries that point to the L2 table in a

@@ -23,7 +23,10 @@ type reference struct {
 
 // A referenceSink takes the references of an image.
 type referenceSink interface {
-	// add takes a reference. One that points to no cluster of the file has n 0,
+	// addStructures takes clusters that structures share. They come before all
+	// others, in their order.
+	addStructures(*reference) bool
+	// add takes a reference of another kind. One that points to no cluster of the file has n 0,
 	// and problems. The sink does not keep it.
 	add(*reference) bool
 	// addData takes data clusters by themselves.
@@ -72,6 +75,11 @@ func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *refe
 // those come first that belong to the given snapshot, if there is one. It
 // returns false if the sink did or the context is done.
 func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) bool {
+	return w.begin(first, report) && w.follow(first)
+}
+
+// begin is the first part of walk: the structures.
+func (w *referenceWalk) begin(first *Snapshot, report func(done, total uint64)) bool {
 	s := newStructures(w.img, w.sink.fail)
 	if !s.ok {
 		return false
@@ -82,7 +90,12 @@ func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) b
 		times = 2
 	}
 	w.tick = newProgress(report, w.l1, times)
-	return w.addStructures() && w.addRefcountBlocks() && w.addBitmapData() && w.addL2Tables() && w.addGuestData(first)
+	return w.addStructures()
+}
+
+// follow is the rest of walk: what the structures point to.
+func (w *referenceWalk) follow(first *Snapshot) bool {
+	return w.addRefcountBlocks() && w.addBitmapData() && w.addL2Tables() && w.addGuestData(first)
 }
 
 // add hands the sink a reference.
@@ -107,18 +120,18 @@ func (w *referenceWalk) addStructures() bool {
 		if g.spans > 1 {
 			w.ref.problems = OverlapsMetadata
 		}
-		if !w.sink.add(&w.ref) {
+		if !w.sink.addStructures(&w.ref) {
 			return false
 		}
 	}
 	return true
 }
 
-// sharing calls yield for each structure that a reference to the clusters of
-// structures is about, with its index.
+// sharing calls yield for the structures in the clusters of a reference to
+// structures, with their index: as many as its weight says, or there are.
 func (w *referenceWalk) sharing(r *reference, yield func(i uint64, s *structure) bool) {
 	at := r.first << w.img.geometry.ClusterBits
-	for i, left := r.place, r.weight; left > 0; i++ {
+	for i, left := r.place, r.weight; left > 0 && i < uint64(len(w.structures)); i++ {
 		s := &w.structures[i]
 		if at < s.offset || at-s.offset >= s.length {
 			continue
