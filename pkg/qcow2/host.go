@@ -92,7 +92,9 @@ type HostRange struct {
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
 	HasRefcount bool
-	// Problems are those of any reference to the cluster.
+	// Problems are those of any reference to the cluster. With Owners they are
+	// those of the reference, and OverlapsMetadata where other references make the
+	// cluster overlap.
 	Problems Problems
 }
 

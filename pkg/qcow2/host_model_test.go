@@ -33,7 +33,8 @@ type hostModel struct {
 	h    *qcow2.Header
 	g    qcow2.Geometry
 
-	refs     map[uint64][]hostRef // by cluster, in order
+	refs     map[uint64][]hostRef        // by cluster, in order
+	own      map[uint64][]qcow2.Problems // of each reference by itself
 	problems map[uint64]qcow2.Problems
 }
 
@@ -43,7 +44,7 @@ func newHostModel(t *testing.T, img *qcow2.Image, file []byte) *hostModel {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &hostModel{file, uint64(img.Size()), img, img.Header(), g, map[uint64][]hostRef{}, map[uint64]qcow2.Problems{}}
+	m := &hostModel{file, uint64(img.Size()), img, img.Header(), g, map[uint64][]hostRef{}, map[uint64][]qcow2.Problems{}, map[uint64]qcow2.Problems{}}
 	m.structures()
 	m.refcountBlocks()
 	m.eachL1(func(owner qcow2.Owner, offset, n, _ uint64) {
@@ -79,6 +80,7 @@ func (m *hostModel) add(first, end uint64, r hostRef, p qcow2.Problems) {
 			}
 		}
 		m.refs[c] = append(m.refs[c], r)
+		m.own[c] = append(m.own[c], p&^qcow2.OverlapsMetadata)
 		m.problems[c] |= p
 		p &^= qcow2.OverlapsMetadata
 	}

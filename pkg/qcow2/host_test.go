@@ -140,6 +140,31 @@ func TestHostPastAddressSpace(t *testing.T) {
 	}
 }
 
+// TestHostOwnersProblems: with Owners what is wrong with one reference to a
+// cluster is not said of the others, unless it is that they overlap.
+func TestHostOwnersProblems(t *testing.T) {
+	const c = 512
+	b := qcow2test.Image{ClusterBits: 9, Size: 64 * c, Clusters: kinds{0: data, 1: data, 2: data}}.Build()
+	first, table := b.Get("l2[0][0]")&^copied, b.Field("l2[0][0]").Offset
+	b.Set("l2[0][1]", first|1<<57).Set("l2[0][2]", table)
+	for _, test := range []struct {
+		offset uint64
+		want   []string
+	}{
+		{first, []string{"data ", "data reserved-bits"}},
+		{first + c, []string{"leaked "}},
+		{table, []string{"l2-table overlaps-metadata", "data overlaps-metadata"}},
+	} {
+		var got []string
+		for _, r := range hostRanges(t, open(t, b), qcow2.HostOptions{Owners: true, Offset: test.offset, Length: 1}) {
+			got = append(got, fmt.Sprintf("%v %v", r.Kind, r.Problems))
+		}
+		if diff := gocmp.Diff(test.want, got); diff != "" {
+			t.Errorf("cluster %#x (-want +got):\n%s", test.offset, diff)
+		}
+	}
+}
+
 // TestHostWanted: of a file with more free clusters than there is time for, the
 // wanted ones are yielded, and runs do not join over those that are not.
 func TestHostWanted(t *testing.T) {
@@ -231,26 +256,36 @@ func compareFar(t *testing.T, img *qcow2.Image, m *hostModel) {
 	}
 }
 
-// compareOwners compares all references of each cluster, in any order, and the
-// first few with a limit.
+// compareOwners compares all references of each cluster, in any order, each with
+// its problems, and the first few with a limit.
 func compareOwners(t *testing.T, img *qcow2.Image, m *hostModel) {
 	t.Helper()
-	got := map[uint64][]hostRef{}
+	type owned struct {
+		Ref      hostRef
+		Problems qcow2.Problems
+	}
+	want, got := map[uint64][]owned{}, map[uint64][]owned{}
+	for c, refs := range m.refs {
+		for i, ref := range refs {
+			want[c] = append(want[c], owned{ref, m.own[c][i] | m.problems[c]&qcow2.OverlapsMetadata})
+		}
+	}
 	for _, r := range hostRanges(t, img, qcow2.HostOptions{Owners: true}) {
 		if r.HasReference {
 			c := r.Offset / m.g.ClusterSize
-			got[c] = append(got[c], hostRef{r.Kind, r.Reference})
+			got[c] = append(got[c], owned{hostRef{r.Kind, r.Reference}, r.Problems})
 		}
 	}
-	sorted := func(all map[uint64][]hostRef) map[uint64][]hostRef {
+	sorted := func(all map[uint64][]owned) map[uint64][]owned {
 		for _, refs := range all {
-			slices.SortFunc(refs, func(a, b hostRef) int {
+			slices.SortFunc(refs, func(x, y owned) int {
+				a, b := x.Ref, y.Ref
 				return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.GuestOffset, b.GuestOffset), cmp.Compare(a.Entry, b.Entry), cmp.Compare(a.L1Index, b.L1Index))
 			})
 		}
 		return all
 	}
-	if diff := gocmp.Diff(sorted(m.refs), sorted(got)); diff != "" {
+	if diff := gocmp.Diff(sorted(want), sorted(got)); diff != "" {
 		t.Errorf("owners (-want +got):\n%s", diff)
 	}
 	limited := map[uint64]int{}

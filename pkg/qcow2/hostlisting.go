@@ -190,10 +190,7 @@ func (l *hostListing) emitOwners(r *HostRange, c, k uint64) bool {
 		l.out = *r
 		l.out.Offset += i * size
 		l.out.Length = min(size, x.img.src.size-l.out.Offset)
-		if !x.owners.each(x, c+i, &l.out.Reference, func(kind HostKind) bool {
-			l.out.Kind = kind
-			return !l.wants(kind) || l.yield(&l.out, nil)
-		}) {
+		if !x.owners.each(x, c+i, &l.out, func() bool { return !l.wants(l.out.Kind) || l.yield(&l.out, nil) }) {
 			return false
 		}
 	}

@@ -2,7 +2,6 @@ package qcow2
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 )
 
@@ -16,9 +15,23 @@ type ownerList struct {
 
 // A clusterEntry is an entry that refers to a cluster.
 type clusterEntry struct {
-	cluster uint64
-	label   label // kind and place
+	// clusterProblems is the number of the cluster and, in its lowest bits, what is
+	// wrong with the entry.
+	clusterProblems uint64
+	label           label // kind and place
 }
+
+// problemBits is how many bits there are for [Problems]: a file has less than
+// 2^63 bytes, and so no more than 2^54 clusters.
+const problemBits = 10
+
+func newClusterEntry(cluster uint64, p Problems, l label) clusterEntry {
+	return clusterEntry{cluster<<problemBits | uint64(p), l}
+}
+
+func (e clusterEntry) cluster() uint64 { return e.clusterProblems >> problemBits }
+
+func (e clusterEntry) problems() Problems { return Problems(e.clusterProblems & (1<<problemBits - 1)) }
 
 func newOwnerList(img *Image, o HostOptions) *ownerList {
 	l := &ownerList{limit: ^uint64(0)}
@@ -34,7 +47,7 @@ func (o *ownerList) add(x *hostIndex, r *reference) {
 	for i := range r.n {
 		c := r.first + i
 		if (r.kind == HostL2Table || o.from <= c && c < o.to) && o.before(x, r, c) < o.limit {
-			o.list = append(o.list, clusterEntry{c, x.labels.label(r.kind, r.place+i*r.step, 0)})
+			o.list = append(o.list, newClusterEntry(c, r.problems, x.labels.label(r.kind, r.place+i*r.step, 0)))
 		}
 	}
 }
@@ -51,48 +64,38 @@ func (o *ownerList) before(x *hostIndex, r *reference, cluster uint64) uint64 {
 // sort puts the entries into the order of the clusters, those of one in the
 // order in which they came.
 func (o *ownerList) sort() {
-	slices.SortStableFunc(o.list, func(a, b clusterEntry) int { return cmp.Compare(a.cluster, b.cluster) })
+	slices.SortStableFunc(o.list, func(a, b clusterEntry) int { return cmp.Compare(a.cluster(), b.cluster()) })
 }
 
 // of returns the entries that refer to a cluster.
 func (o *ownerList) of(cluster uint64) []clusterEntry {
-	byCluster := func(e clusterEntry, cluster uint64) int { return cmp.Compare(e.cluster, cluster) }
+	byCluster := func(e clusterEntry, cluster uint64) int { return cmp.Compare(e.cluster(), cluster) }
 	i, _ := slices.BinarySearchFunc(o.list, cluster, byCluster)
 	n := 0
-	for n < len(o.list)-i && o.list[i+n].cluster == cluster {
+	for n < len(o.list)-i && o.list[i+n].cluster() == cluster {
 		n++
 	}
 	return o.list[i : i+n]
 }
 
-// each calls yield for the references to a cluster, up to the limit, with r set
-// to each in turn.
-func (o *ownerList) each(x *hostIndex, cluster uint64, r *Reference, yield func(HostKind) bool) bool {
+// each calls yield for the references to a cluster, up to the limit, with kind,
+// reference and problems of r set to those of each in turn.
+func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func() bool) bool {
 	left, ok := o.limit, true
 	one := func(kind HostKind) bool {
+		r.Kind = kind
 		left--
-		ok = yield(kind)
+		ok = yield()
 		return ok && left > 0
 	}
-	if l := x.labels.words.word(cluster); l.kind().structure() && !x.structuresOf(cluster, l, r, one) {
+	overlaps := x.problems.word(cluster) & OverlapsMetadata // what they do together
+	r.Problems = overlaps
+	if l := x.labels.words.word(cluster); l.kind().structure() && !x.structuresOf(cluster, l, &r.Reference, one) {
 		return ok
 	}
 	for _, e := range o.of(cluster) {
-		kind, entry := e.label.kind(), x.labels.place(e.label)*8
-		var more bool
-		switch {
-		case kind == HostBitmapData:
-			more = x.walk.bitmaps.each(entry, func(i int) bool { return one(x.bitmapReference(r, i, entry)) })
-		case kind < HostBitmapData:
-			more = one(x.imageReference(r, cluster, e.label))
-		case kind == HostL2Table:
-			more = x.walk.l1.ownersOf(entry, func(t *ownedTable) bool { return one(x.guestReference(r, kind, t, t.indexOf(entry), entry)) })
-		default:
-			more = o.eachTable(x, entry>>x.img.geometry.ClusterBits, func(t *ownedTable, l1Index uint64) bool {
-				return one(x.guestReference(r, kind, t, l1Index, entry))
-			})
-		}
-		if !more {
+		r.Problems = e.problems() | overlaps
+		if !x.referencesOf(e, &r.Reference, one) {
 			break
 		}
 	}
@@ -110,25 +113,34 @@ func (x *hostIndex) structuresOf(cluster uint64, l label, r *Reference, yield fu
 	return more
 }
 
+// referencesOf calls yield for the references that an entry is, one for each
+// table that has it, with r set to each in turn. It returns false if yield did.
+func (x *hostIndex) referencesOf(e clusterEntry, r *Reference, yield func(HostKind) bool) bool {
+	kind, at := e.label.kind(), x.labels.place(e.label)*8
+	switch {
+	case kind == HostBitmapData:
+		return x.walk.bitmaps.each(at, func(i int) bool { return yield(x.bitmapReference(r, i, at)) })
+	case kind < HostBitmapData:
+		return yield(x.imageReference(r, e.cluster(), e.label))
+	case kind == HostL2Table:
+		return x.walk.l1.ownersOf(at, func(t *ownedTable) bool { return yield(x.guestReference(r, kind, t, t.indexOf(at), at)) })
+	}
+	return x.owners.eachTable(x, at>>x.img.geometry.ClusterBits, func(t *ownedTable, l1Index uint64) bool {
+		return yield(x.guestReference(r, kind, t, l1Index, at))
+	})
+}
+
 // eachTable calls yield for the L1 entries that point to the L2 table in a
-// cluster.
+// cluster. One that is not aligned touches it at most.
 func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedTable, l1Index uint64) bool) bool {
-	unaligned := x.damaged && x.problems.word(cluster)&Unaligned != 0
 	for _, e := range o.of(cluster) {
-		at := x.labels.place(e.label) * 8
-		if e.label.kind() != HostL2Table || unaligned && !x.pointsTo(at, cluster) {
+		if e.label.kind() != HostL2Table || e.problems()&Unaligned != 0 {
 			continue
 		}
+		at := x.labels.place(e.label) * 8
 		if !x.walk.l1.ownersOf(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
 			return false
 		}
 	}
 	return true
-}
-
-// pointsTo reports whether the L1 entry at a file offset points to a table at the
-// start of a cluster. One that is not aligned touches it at most.
-func (x *hostIndex) pointsTo(at, cluster uint64) bool {
-	p, err := x.img.src.read(SectionL1Table, at, l1EntrySize, "L1 entry")
-	return err == nil && L1Entry(binary.BigEndian.Uint64(p)).L2Offset() == cluster<<x.img.geometry.ClusterBits
 }
