@@ -46,7 +46,7 @@ func FuzzHost(f *testing.F) {
 // have several findings, and all are kept as text, of two checks.
 const (
 	allocatedBytes   = 2 << 20
-	allocatedPerByte = 256
+	allocatedPerByte = 512
 )
 
 // bounded calls f, and holds what it allocates against the size of the file.
