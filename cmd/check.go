@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -125,8 +126,9 @@ func runCheck(rep *report, limit uint64) error {
 	rep.Section(s)
 	row := problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g}
 	var written error
-	omitted, shown := uint64(0), uint64(0)
+	omitted, shown, unread := uint64(0), uint64(0), false
 	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
+		unread = unread || f.Severity == qcow2.SeverityError && f.Kind >= qcow2.FindingHeader && f.Kind <= qcow2.FindingEncryptionHeader
 		if shown == limit {
 			omitted++
 			return true
@@ -144,10 +146,19 @@ func runCheck(rep *report, limit uint64) error {
 	case result.Leaks > 0:
 		rep.failures.verdict(exitLeaks)
 	}
+	if unread && result.Leaks > 0 {
+		rep.note(errLooksLeaked)
+	}
 	return rep.single(checkSummary(&result),
 		render.Text(checkVerdict(&result)), render.Uint(omitted), render.Uint(result.CheckErrors),
 		render.Uint(result.Corruptions), render.Uint(result.Leaks), render.Size(result.ImageEndOffset), render.Uint(result.TotalClusters),
 		render.Uint(result.AllocatedClusters), render.Uint(result.FragmentedClusters), render.Uint(result.CompressedClusters))
+}
+
+// errLooksLeaked says that leaks may be none.
+var errLooksLeaked = &hintError{
+	errors.New("tables are damaged: what they point to looks leaked, and may be data"),
+	"'qemu-img check -r leaks' would free it: repair the tables first, in a copy",
 }
 
 // checkVerdict returns the result in words.

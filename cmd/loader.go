@@ -22,6 +22,7 @@ type report struct {
 	img      *qcow2.File
 	name     string // of the image, as the user gave it
 	failures failures
+	notes    []error // what a reader has to know, and no fault of the image
 	progress *progress
 	rows     int // calls of interrupted
 }
@@ -102,6 +103,9 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 		return exitOK, &exitError{exitInterrupted}
 	}
 	rep.failures.complain(a, doc.Filename)
+	for _, note := range rep.notes {
+		a.complain(doc.Filename, note)
+	}
 	if rep.img != nil && rep.img.Changed() {
 		a.complain(doc.Filename, errChanged)
 	}
@@ -125,6 +129,9 @@ func (a *app) options() []qcow2.Option {
 // damaged records what is wrong with the image or could not be read of it,
 // while the command goes on with the rest.
 func (rep *report) damaged(err error) { rep.failures.add(exitDamaged, err) }
+
+// note records what is said on standard error, and changes no exit status.
+func (rep *report) note(err error) { rep.notes = append(rep.notes, err) }
 
 // single pushes a section of one row.
 func (rep *report) single(s *render.Section, row ...render.Value) error {

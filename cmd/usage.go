@@ -139,6 +139,10 @@ func runUsage(rep *report) error {
 	if err != nil {
 		return err
 	}
+	remark := usageRemark(u)
+	if rep.failures.code != exitOK {
+		remark = render.Text("what could be reclaimed cannot be told: tables are damaged")
+	}
 	actual := render.Null
 	if n, ok := rep.img.AllocatedBytes(); ok {
 		actual = render.Size(uint64(n))
@@ -154,10 +158,7 @@ func runUsage(rep *report) error {
 			return rep.single(usageFree(u), render.Uint(u.Free.Clusters), render.Size(u.Free.Bytes), render.Size(u.Free.LargestRun),
 				render.Rows(usageHistogram(), histogramRows(u.Free.Histogram)))
 		},
-		func() error {
-			remark := usageRemark(u)
-			return rep.single(usageNotable(remark), remark)
-		},
+		func() error { return rep.single(usageNotable(remark), remark) },
 	} {
 		if err := part(); err != nil {
 			return err
@@ -230,7 +231,7 @@ func histogramRows(runs []qcow2.FreeRuns) iter.Seq[[]render.Value] {
 const notable = 20
 
 // usageRemark says in a line what stands out, if anything does: the largest
-// share of the file that could be had back.
+// share of the file that could be reclaimed.
 func usageRemark(u *qcow2.Usage) render.Value {
 	var snapshots uint64
 	for _, o := range u.Owners {
@@ -251,7 +252,7 @@ func usageRemark(u *qcow2.Usage) render.Value {
 	return render.Text(fmt.Sprintf("%s of the file is %s", percent(most.bytes, u.FileSize), most.words))
 }
 
-// A remark is something that could be had back, and how much of the file it is.
+// A remark is something that could be reclaimed, and how much of the file it is.
 type remark struct {
 	bytes uint64
 	words string
