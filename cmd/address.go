@@ -24,11 +24,12 @@ func (a *address) Type() string   { return "address" }
 func (a *address) Set(s string) error {
 	digits, clusters := strings.CutPrefix(s, "#")
 	shift := 0
-	if i := strings.IndexByte("KMGTPE", lastByte(digits)); i >= 0 && !clusters && !strings.HasPrefix(digits, "0x") {
+	upper := strings.ToUpper(digits)
+	if i := strings.IndexByte("KMGTPE", lastByte(upper)); i >= 0 && !clusters && !strings.HasPrefix(upper, "0X") {
 		digits, shift = digits[:len(digits)-1], 10*(i+1)
 	}
 	base := 10
-	if hex, ok := strings.CutPrefix(digits, "0x"); ok && !clusters {
+	if hex, ok := strings.CutPrefix(upper, "0X"); ok && !clusters {
 		digits, base = hex, 16
 	}
 	n, err := strconv.ParseUint(digits, base, 64)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -85,7 +86,7 @@ func checkSummary(r *qcow2.CheckResult) *render.Section {
 const defaultProblems = 100
 
 func (a *app) newCheckCommand() *cobra.Command {
-	limit := problemLimit{n: defaultProblems}
+	var limit uint64
 	cmd := &cobra.Command{
 		Use:   "check IMAGE...",
 		Short: "Check whether an image is consistent, and report what is wrong",
@@ -97,7 +98,7 @@ Use it after a crash, a full disk or a copy that failed, and before an image is
 relied on. It repairs nothing; 'qemu-img check -r' does.
 
 The JSON has the keys of 'qemu-img check --output=json', and lists all problems
-unless a limit is set, by --limit or in the configuration.
+unless --limit is given: that of the configuration is for people.
 'qinspect host --at OFFSET' lists everything that refers to a cluster.
 
 Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
@@ -109,10 +110,20 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 
 		ValidArgsFunction: completeImages,
 	}
-	cmd.RunE = a.lasting(a.load(func(rep *report) error { return runCheck(rep, limit.in(a.output.value)) }))
-	cmd.Flags().Var(&limit, "limit", "problems listed, 0: all; JSON: all unless set")
+	cmd.RunE = a.lasting(a.load(func(rep *report) error {
+		all := limit == 0 || forPrograms(a.output.value) && !cmd.Flag("limit").Changed
+		if all {
+			return runCheck(rep, math.MaxUint64)
+		}
+		return runCheck(rep, limit)
+	}))
+	cmd.Flags().Uint64Var(&limit, "limit", defaultProblems, "problems listed, 0: all; JSON: all by default")
 	return cmd
 }
+
+// forPrograms reports whether a format is one that programs read: what a person
+// wants as the default is not for them.
+func forPrograms(f render.Format) bool { return f == render.FormatJSON || f == render.FormatNDJSON }
 
 func runCheck(rep *report, limit uint64) error {
 	g, err := rep.mappable()

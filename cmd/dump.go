@@ -13,7 +13,7 @@ import (
 // dumpOptions are the flags of the dump command.
 type dumpOptions struct {
 	host, guest bool
-	snapshot    string
+	snapshot    snapshotFlag
 	each        bool // every cluster by itself: plain lines
 }
 
@@ -51,7 +51,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 what is shown is damaged.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.host, "host", false, "what each host cluster holds")
 	flags.BoolVar(&o.guest, "guest", false, "where each guest cluster lies")
-	flags.StringVar(&o.snapshot, "snapshot", "", "the mapping of a snapshot, by id, name or @position")
+	flags.Var(&o.snapshot, "snapshot", snapshotUsage)
 	selects(flags, "host", "guest", "snapshot")
 	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
 	return cmd
@@ -62,7 +62,7 @@ func runDump(rep *report, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	selected, err := o.find(rep.img)
+	selected, err := o.snapshot.find(rep.img)
 	if err != nil {
 		return err
 	}
@@ -79,15 +79,6 @@ func runDump(rep *report, o dumpOptions) error {
 		}
 	}
 	return nil
-}
-
-// find returns the snapshot that --snapshot names, nil without one.
-func (o *dumpOptions) find(img *qcow2.File) (*qcow2.Snapshot, error) {
-	if o.snapshot == "" {
-		return nil, nil
-	}
-	s, err := img.FindSnapshot(o.snapshot)
-	return &s, err
 }
 
 // notInPlain is where sections belong whose plain lines the summary has.

@@ -52,8 +52,9 @@ Exit status: 0 fine, 1 nothing could be shown, 2 an extension is damaged.`,
 		Example: `  $ qinspect extensions disk.qcow2
   $ qinspect extensions backup.qcow2
   $ qinspect extensions -o json backup.qcow2 | jq '.extensions[].bitmaps // empty'`,
-		Args: images,
-		RunE: a.load(runExtensions),
+		SuggestFor: []string{"bitmap", "bitmaps"},
+		Args:       images,
+		RunE:       a.load(runExtensions),
 
 		ValidArgsFunction: completeImages,
 	}

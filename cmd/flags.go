@@ -2,12 +2,8 @@ package cmd
 
 import (
 	"errors"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/qinspect/qinspect/pkg/render"
 )
 
 // A choice is a flag that takes one of a few words. It implements pflag.Value.
@@ -45,31 +41,3 @@ func (c *choice[T]) choices() string { return strings.Join(c.names(), ", ") }
 
 // allowed says which values there are.
 func (c *choice[T]) allowed() string { return "one of " + c.choices() }
-
-// A problemLimit is a flag that takes how many problems to show. Unless it is
-// given, documents for programs have them all. It implements pflag.Value.
-type problemLimit struct {
-	n     uint64
-	given bool
-}
-
-func (l *problemLimit) String() string { return strconv.FormatUint(l.n, 10) }
-func (l *problemLimit) Type() string   { return "uint" }
-
-// Set parses a number.
-func (l *problemLimit) Set(s string) error {
-	n, err := strconv.ParseUint(s, 0, 64)
-	if err != nil {
-		return err
-	}
-	*l = problemLimit{n, true}
-	return nil
-}
-
-// in returns the limit in an output format.
-func (l *problemLimit) in(f render.Format) uint64 {
-	if l.n == 0 || !l.given && (f == render.FormatJSON || f == render.FormatNDJSON) {
-		return math.MaxUint64
-	}
-	return l.n
-}

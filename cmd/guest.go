@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -75,19 +76,19 @@ func newAddressReach(img *qcow2.File, g qcow2.Geometry, o qcow2.GuestOptions) ad
 
 // guestOptions are the flags of the guest command.
 type guestOptions struct {
-	snapshot           string
+	snapshot           snapshotFlag
 	all, each, vmState bool
 	window             window
 }
 
 func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.snapshot, "snapshot", "", "the mapping of a snapshot, by id, name or @position")
+	flags.Var(&o.snapshot, "snapshot", snapshotUsage)
 	flags.BoolVar(&o.all, "all", false, "unallocated ranges too")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.vmState, "vm-state", false, "also show what is mapped past the end of the disk")
 	flags.Var(&o.window.offset, "offset", "begin at this guest address")
 	flags.Var(&o.window.length, "length", "end after so many bytes")
-	flags.Var(&o.window.at, "at", "only the cluster of this guest address")
+	flags.Var(&o.window.at, "at", "the cluster of this guest address, unallocated too")
 	selects(flags, "snapshot", "offset", "length", "at")
 }
 
@@ -113,11 +114,17 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
   $ qinspect guest --snapshot 1 --at 0x4000 disk.qcow2
   $ qinspect guest --offset 64K --length 64K --per-cluster --all disk.qcow2
   $ qinspect guest -o ndjson disk.qcow2 | jq -s 'map(.length // 0) | add'`,
-		Args: oneImage,
+		SuggestFor: []string{"map"},
+		Args:       oneImage,
 
 		ValidArgsFunction: completeImage,
 	}
-	run := a.load(func(rep *report) error { return runGuest(rep, o) })
+	run := a.load(func(rep *report) error {
+		if !forPrograms(a.output.value) {
+			noteDataFile(rep)
+		}
+		return runGuest(rep, o)
+	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := o.window.check(cmd); err != nil {
 			return err
@@ -142,7 +149,23 @@ func runGuest(rep *report, o guestOptions) error {
 	if err := rep.Row(guestHeadRow(rep.img, g, opts.Snapshot)); err != nil {
 		return err
 	}
-	return listGuest(rep, guestSection(g, newAddressReach(rep.img, g, opts), o.each), opts)
+	s := guestSection(g, newAddressReach(rep.img, g, opts), o.each)
+	if o.window.at.given() {
+		s.Empty = "the disk ends before that address"
+	}
+	return listGuest(rep, s, opts)
+}
+
+// noteDataFile says where the host offsets are, if that is not the image file.
+func noteDataFile(rep *report) {
+	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
+		return
+	}
+	if name, ok := rep.img.DataFile(); ok {
+		rep.note(fmt.Errorf("host offsets are those of the external data file %q", name))
+	} else {
+		rep.note(errors.New("host offsets are those of the external data file"))
+	}
 }
 
 // listGuest pushes the rows of the guest section.
@@ -153,8 +176,8 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 		encrypted: rep.img.Header().CryptMethod != qcow2.CryptNone,
 		backing:   rep.img.Header().BackingFileOffset != 0 && rep.img.Header().BackingFileSize != 0,
 	}
-	var damaged damagedEntries
-	size := rep.img.Header().Size
+	damaged := damagedPlaces{one: "damaged entry", many: "damaged entries"}
+	total := guestTotal(rep.img, opts)
 	for m, err := range rep.img.Guest(rep.ctx, opts) {
 		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
@@ -164,7 +187,7 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 		if err != nil || rep.interrupted() != nil {
 			break
 		}
-		rep.progress.report(m.Start, size)
+		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
 		damaged.add(m.Start>>s.ClusterBits, m.Problems)
 		if err := rep.Row(row.of(m)); err != nil {
 			return err
@@ -174,17 +197,27 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 	return nil
 }
 
+// guestTotal returns how many guest bytes a listing goes through. What lies past
+// the end of the disk is little, and not counted.
+func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
+	size := img.Header().Size
+	if o.Snapshot != nil {
+		size = o.Snapshot.DiskSize
+	}
+	total := size - min(o.Offset, size)
+	if o.Length > 0 {
+		total = min(total, o.Length)
+	}
+	return total
+}
+
 // resolve turns the flags into what the library wants.
 func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOptions, error) {
-	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all}
-	if o.snapshot != "" {
-		s, err := img.FindSnapshot(o.snapshot)
-		if err != nil {
-			return opts, err
-		}
-		opts.Snapshot = &s
-	}
+	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all && !o.window.at.given()}
 	var err error
+	if opts.Snapshot, err = o.snapshot.find(img); err != nil {
+		return opts, err
+	}
 	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return opts, err
 	}

@@ -214,8 +214,9 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the header is damaged.`,
 		Example: `  $ qinspect header disk.qcow2
   $ qinspect header -o json disk.qcow2 | jq '."virtual-size"'
   $ qinspect header -o ndjson *.qcow2 | jq -r '[.filename, ."backing-filename"] | @tsv'`,
-		Args: images,
-		RunE: a.load(runHeader),
+		SuggestFor: []string{"info"},
+		Args:       images,
+		RunE:       a.load(runHeader),
 
 		ValidArgsFunction: completeImages,
 	}

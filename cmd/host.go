@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -149,7 +150,11 @@ func runHost(rep *report, o hostOptions) error {
 	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
 		return err
 	}
-	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts)
+	s := hostSection(rep.img, hostLines{g: g, owners: opts.Owners})
+	if o.window.at.given() && len(o.kinds) == 0 {
+		s.Empty = "the file ends before that address"
+	}
+	return listHost(rep, s, opts)
 }
 
 // listHost pushes the rows of the host section.
@@ -157,21 +162,27 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
 	opts.Progress = rep.progress.report
 	rep.Section(s)
 	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
-	damaged := damagedEntries{}
+	limited := false
+	damaged := damagedPlaces{one: "cluster with damaged references", many: "clusters with damaged references"}
 	for r, err := range rep.img.Host(rep.ctx, opts) {
 		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
+			s.Empty = "" // nobody knows
 			continue
 		}
 		if err != nil || rep.interrupted() != nil {
 			break
 		}
 		damaged.add(r.Offset, r.Problems)
+		limited = limited || opts.Limit > 0 && r.References > uint64(opts.Limit)
 		if err := rep.Row(row.of(r)); err != nil {
 			return err
 		}
 	}
 	damaged.report(rep)
+	if limited {
+		rep.note(&hintError{fmt.Errorf("more references to a cluster than %d are left out", opts.Limit), "--limit 0 lists all"})
+	}
 	return nil
 }
 

@@ -64,7 +64,7 @@ func (l *hostLines) append(dst []byte, row []render.Value) []byte {
 			dst = strconv.AppendUint(append(dst, '-'), index+clusters-1, 10)
 		}
 	}
-	if kind == qcow2.HostL1Table || kind == qcow2.HostL2Table || l.owners && !row[hostOwner].IsNull() {
+	if kind == qcow2.HostL1Table || kind == qcow2.HostL2Table || l.owners && !row[hostOwner].IsNull() || !l.inDump && !row[hostSnapshotIndex].IsNull() {
 		dst = l.appendOwner(dst, row)
 	}
 	dst = l.appendGuest(dst, row, kind, clusters)
@@ -86,10 +86,11 @@ func (l *hostLines) appendOwner(dst []byte, row []render.Value) []byte {
 	return append(append(dst, render.Escape(row[hostSnapshot].Str())...), ']')
 }
 
-// appendGuest appends the guest addresses of data, where the script has them:
-// not of compressed clusters, and only those of the mapping that is shown.
+// appendGuest appends the guest addresses of data, where the script has them: not
+// of compressed clusters, and in its report only those of the mapping that is
+// shown.
 func (l *hostLines) appendGuest(dst []byte, row []render.Value, kind qcow2.HostKind, clusters uint64) []byte {
-	if row[hostGuest].IsNull() || !l.owners && (kind == qcow2.HostCompressed || !l.isSelected(row)) {
+	if row[hostGuest].IsNull() || !l.owners && (kind == qcow2.HostCompressed || l.inDump && !l.isSelected(row)) {
 		return dst
 	}
 	guest := row[hostGuest].Num()

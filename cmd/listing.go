@@ -32,22 +32,23 @@ func (rep *report) mappable() (qcow2.Geometry, error) {
 	return rep.img.Geometry()
 }
 
-// damagedEntries counts the rows with problems, those of one place once.
-type damagedEntries struct {
-	n    int
-	last uint64 // the place of the last one, + 1
+// damagedPlaces counts the rows with problems, those of one place once.
+type damagedPlaces struct {
+	one, many string // what the places are called
+	n         int
+	last      uint64 // the last one, + 1
 }
 
-func (d *damagedEntries) add(place uint64, problems qcow2.Problems) {
+func (d *damagedPlaces) add(place uint64, problems qcow2.Problems) {
 	if problems != 0 && d.last != place+1 {
 		d.n, d.last = d.n+1, place+1
 	}
 }
 
 // report makes them an error of the image.
-func (d *damagedEntries) report(rep *report) {
+func (d *damagedPlaces) report(rep *report) {
 	if d.n > 0 {
-		rep.damaged(errors.New(counted(uint64(d.n), "damaged entry", "damaged entries")))
+		rep.damaged(errors.New(counted(uint64(d.n), d.one, d.many)))
 	}
 }
 
@@ -58,6 +59,9 @@ type window struct{ offset, length, at address }
 func (w *window) check(cmd *cobra.Command) error {
 	if w.at.given() && (w.offset.given() || w.length.given()) {
 		return usageError(cmd, errors.New("--at goes without --offset and --length"))
+	}
+	if w.length.given() && w.length.n == 0 {
+		return usageError(cmd, errors.New("--length must be more than 0"))
 	}
 	return nil
 }
@@ -72,9 +76,6 @@ func (w *window) bytes(clusterBits uint) (first, n uint64, err error) {
 	n, err2 := w.length.bytes(clusterBits)
 	if err := cmp.Or(err1, err2); err != nil {
 		return 0, 0, err
-	}
-	if w.length.given() && n == 0 {
-		return 0, 0, errors.New("--length must be more than 0")
 	}
 	return first, min(n, math.MaxUint64-first), nil
 }

@@ -62,7 +62,8 @@ func (p *progress) update(done, total uint64) {
 	if p.bars == nil {
 		p.show()
 	}
-	p.bar.SetCurrent(int64(float64(done) / float64(max(total, 1)) * progressSteps))
+	// A bar that has come to its end cannot be removed any more.
+	p.bar.SetCurrent(min(int64(float64(done)/float64(max(total, 1))*progressSteps), progressSteps-1))
 }
 
 // show draws the bar for the first time.

@@ -161,9 +161,9 @@ func checkValue(flag *pflag.Flag, value any) error {
 	case string:
 		typed = flag.Value.Type() == "string"
 	case int, int64, uint64: // of YAML and TOML
-		typed = flag.Value.Type() == "uint"
+		typed = isNumber(flag)
 	case float64: // of JSON
-		typed = flag.Value.Type() == "uint" && n == math.Trunc(n)
+		typed = isNumber(flag) && n == math.Trunc(n)
 		value = strconv.FormatFloat(n, 'f', -1, 64)
 	}
 	if !typed {
@@ -182,13 +182,19 @@ func allowed(flag *pflag.Flag) string {
 	if v, ok := flag.Value.(interface{ allowed() string }); ok {
 		return v.allowed()
 	}
-	switch flag.Value.Type() {
-	case "bool":
+	switch {
+	case flag.Value.Type() == "bool":
 		return "true or false"
-	case "uint":
+	case isNumber(flag):
 		return "a number, 0 or more"
 	}
 	return "a text"
+}
+
+// isNumber reports whether a flag takes a number.
+func isNumber(flag *pflag.Flag) bool {
+	kind := flag.Value.Type()
+	return kind == "uint" || kind == "uint64"
 }
 
 // quoted returns a value as a message shows it. It escapes nothing: what
