@@ -105,7 +105,8 @@ Use it to learn what of the disk is allocated here and what comes from the
 backing file, where in the file a sector that cannot be read lies, and what a
 snapshot has in another place.
 
-Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
+Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3'). A range shows
+whole clusters, and of subclusters those runs that it touches.
 
 Entries that are damaged are listed with their problem.
 
@@ -259,7 +260,7 @@ type guestRow struct {
 // offsets alone.
 func (r *guestRow) of(m *qcow2.Mapping) []render.Value {
 	if m.Kind == qcow2.MappingData && r.last.Kind == m.Kind && m.HasHost && r.last.HasHost &&
-		!m.HasBitmap && !r.last.HasBitmap && m.Problems|r.last.Problems == 0 {
+		!m.HasSubclusterBitmap && !r.last.HasSubclusterBitmap && m.Problems|r.last.Problems == 0 {
 		r.cells[guestStart].SetNum(m.Start)
 		r.cells[guestLength].SetNum(m.Length)
 		r.cells[guestOffset].SetNum(m.HostOffset)
@@ -288,8 +289,8 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	if compressed {
 		sectors = render.Uint(m.Sectors)
 	}
-	if m.HasBitmap {
-		allocated, zeros = render.Hex(m.Bitmap&math.MaxUint32), render.Hex(m.Bitmap>>32)
+	if m.HasSubclusterBitmap {
+		allocated, zeros = render.Hex(m.SubclusterBitmap&math.MaxUint32), render.Hex(m.SubclusterBitmap>>32)
 	}
 	return append(r.cells[:0],
 		render.Addr(m.Start),

@@ -284,7 +284,7 @@ func checkMapping(t *testing.T, m *qcow2.Mapping, bitmap bool) {
 	switch {
 	case int(m.Kind) >= len(qcow2.MappingKindNames()), int(m.Problems)>>len(qcow2.ProblemNames()) != 0,
 		needsHost && !m.HasHost, m.HasHost && !needsHost && !unallocated,
-		compressed != (m.Sectors > 0), m.HasBitmap && (compressed || !bitmap):
+		compressed != (m.Sectors > 0), m.HasSubclusterBitmap && (compressed || !bitmap):
 		t.Fatalf("mapping %+v", m)
 	}
 }
@@ -321,12 +321,12 @@ func sameMappings(t *testing.T, runs, each walked, subcluster uint64) {
 // subclusters returns the subclusters of a cluster that has some, else the
 // cluster.
 func subclusters(m qcow2.Mapping, size uint64) []qcow2.Mapping {
-	if !m.HasBitmap {
+	if !m.HasSubclusterBitmap {
 		return []qcow2.Mapping{m}
 	}
 	var all []qcow2.Mapping
 	for i := uint64(0); i*size < m.Length; i++ {
-		allocated, zero := m.Bitmap>>i&1 != 0, m.Bitmap>>(i+32)&1 != 0
+		allocated, zero := m.SubclusterBitmap>>i&1 != 0, m.SubclusterBitmap>>(i+32)&1 != 0
 		s := m
 		s.Start, s.Length, s.HostOffset = m.Start+i*size, min(size, m.Length-i*size), m.HostOffset+i*size
 		s.Kind = subclusterKind(allocated, zero, m.HasHost)

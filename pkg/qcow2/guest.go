@@ -41,12 +41,13 @@ type Mapping struct {
 	// Sectors is the number of sectors of 512 bytes that compressed data
 	// touch; 0 for other kinds.
 	Sectors uint64
-	// Bitmap is the second word of an extended L2 entry: allocated subclusters
-	// in bits 0 to 31, those that read as zeros in bits 32 to 63; meaningful
-	// when HasBitmap is true, as it can be when every cluster is by itself.
-	Bitmap    uint64
-	HasBitmap bool
-	Problems  Problems
+	// SubclusterBitmap is the second word of an extended L2 entry: allocated
+	// subclusters in bits 0 to 31, those that read as zeros in bits 32 to 63;
+	// meaningful when HasSubclusterBitmap is true, as it can be when every cluster
+	// is by itself.
+	SubclusterBitmap    uint64
+	HasSubclusterBitmap bool
+	Problems            Problems
 }
 
 // GuestOptions selects what [Image.Guest] yields.
@@ -54,7 +55,8 @@ type GuestOptions struct {
 	// Snapshot is the snapshot whose mapping is wanted; nil: the active image.
 	Snapshot *Snapshot
 	// Offset and Length narrow the guest addresses, in bytes, to the clusters
-	// that the range touches. A Length of 0 goes to the end.
+	// that the range touches, and where the subclusters of one differ, to the
+	// mappings of them that it touches. None is cut. A Length of 0 goes to the end.
 	Offset, Length uint64
 	// PerCluster yields every cluster by itself: without Mapped as many as the L1
 	// table covers, whatever there is of them in the file.

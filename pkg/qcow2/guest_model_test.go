@@ -54,10 +54,35 @@ func (m *model) mappings(o qcow2.GuestOptions) []qcow2.Mapping {
 			continue
 		}
 		if word, bitmap, table, ok := m.entry(c); ok {
-			all = append(all, m.pieces(first, word, bitmap, table)...)
+			pieces := m.pieces(first, word, bitmap, table)
+			if !m.each && m.g.L2EntrySize == 16 && word&(1<<62) == 0 {
+				pieces = m.touched(pieces, first, bitmap, o)
+			}
+			all = append(all, pieces...)
 		}
 	}
 	return all
+}
+
+// touched returns the subclusters of the cluster at start that the options
+// select: those that are alike are one range, and a cluster of one is whole.
+func (m *model) touched(all []qcow2.Mapping, start, bitmap uint64, o qcow2.GuestOptions) []qcow2.Mapping {
+	alike := func(i, j uint64) bool { return bitmap>>i&1 == bitmap>>j&1 && bitmap>>(i+32)&1 == bitmap>>(j+32)&1 }
+	var kept []qcow2.Mapping
+	for i, p := range all {
+		first, end := uint64(i), uint64(i)+1
+		for first > 0 && alike(first-1, uint64(i)) {
+			first--
+		}
+		for end < 32 && alike(end, uint64(i)) {
+			end++
+		}
+		last := start + end*m.g.SubclusterSize - 1
+		if last >= o.Offset && (o.Length == 0 || start+first*m.g.SubclusterSize <= o.Offset+(o.Length-1)) {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }
 
 // entry reads the entry of a guest cluster: its words, whether there is an L2
@@ -91,7 +116,7 @@ func (m *model) pieces(start, word, bitmap uint64, table bool) []qcow2.Mapping {
 		zero := m.h.Version == 3 && word&1 != 0
 		all = append(all, m.standard(whole, word, !zero && m.hasHost(word), zero, false))
 	case m.each:
-		whole.Bitmap, whole.HasBitmap = bitmap, table
+		whole.SubclusterBitmap, whole.HasSubclusterBitmap = bitmap, table
 		both := bitmap>>32&bitmap != 0
 		all = append(all, m.standard(whole, word, uint32(bitmap) != 0, bitmap>>32 != 0, both))
 	default:
@@ -190,8 +215,8 @@ func (m *model) inMetadata(first, end uint64) bool {
 // split cuts a mapping that Guest yields into what the model has: clusters or,
 // with extended L2 entries, subclusters.
 func split(p qcow2.Mapping, unit uint64) []qcow2.Mapping {
-	if !p.HasBitmap {
-		p.Bitmap = 0 // has no meaning
+	if !p.HasSubclusterBitmap {
+		p.SubclusterBitmap = 0 // has no meaning
 	}
 	if p.Kind == qcow2.MappingCompressed {
 		return []qcow2.Mapping{p}
@@ -321,7 +346,7 @@ func damage(r *rand.Rand, b *qcow2test.Built) {
 func randomOptions(r *rand.Rand, img *qcow2.Image) qcow2.GuestOptions {
 	o := qcow2.GuestOptions{PerCluster: r.UintN(2) == 0, VMState: r.UintN(2) == 0}
 	if r.UintN(2) == 0 {
-		o.Offset, o.Length = r.Uint64N(1<<17), r.Uint64N(1<<16)
+		o.Offset, o.Length = r.Uint64N(1<<17), r.Uint64N(1<<r.UintN(17))
 	}
 	for s, err := range img.Snapshots() {
 		if err == nil && len(s.Damage) == 0 && r.UintN(3) == 0 {

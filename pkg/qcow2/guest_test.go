@@ -48,8 +48,8 @@ func row(m *qcow2.Mapping) string {
 	if m.Sectors > 0 {
 		words = append(words, fmt.Sprintf("%d sectors", m.Sectors))
 	}
-	if m.HasBitmap {
-		words = append(words, fmt.Sprintf("bitmap %#x", m.Bitmap))
+	if m.HasSubclusterBitmap {
+		words = append(words, fmt.Sprintf("bitmap %#x", m.SubclusterBitmap))
 	}
 	for i, name := range qcow2.ProblemNames() {
 		if m.Problems&(1<<i) != 0 {

@@ -11,6 +11,7 @@ type mapper struct {
 	walk    *tableWalk
 	diskEnd uint64 // bytes: the last cluster of the disk is cut here
 	vmState uint64 // the first cluster past the end of the disk
+	wanted  span   // guest bytes
 	each    bool   // every cluster by itself
 	mapped  bool   // without what is unallocated
 	yield   func(*Mapping, error) bool
@@ -42,39 +43,43 @@ func newMapper(ctx context.Context, img *Image, o GuestOptions, yield func(*Mapp
 // run maps the guest clusters that the options want.
 func (m *mapper) run(o GuestOptions) {
 	g := &m.img.geometry
-	size := g.ClusterSize
-	from, to := o.Offset/size, m.vmState
+	m.wanted = span{o.Offset, maxGuestOffset}
+	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset {
+		m.wanted.to = end
+	}
+	from, to := o.Offset/g.ClusterSize, m.vmState
 	if o.VMState { // as far as there are addresses
 		to = max(to, min(m.walk.l1.entries*g.L2Entries, 1<<(64-g.ClusterBits)))
 	}
-	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset {
-		to = min(to, ceilDiv(end, size))
-	}
-	if from >= to {
+	if to = min(to, ceilDiv(m.wanted.to, g.ClusterSize)); from >= to {
 		return
 	}
-	ok := m.walk.walk(from, to, func(r *l2Run, err error) bool {
-		if err != nil {
-			return m.flush() && m.yield(nil, err)
-		}
-		if r.guest == m.vmState && !m.flush() { // what is past the end of the disk begins anew
-			return false
-		}
-		if k := m.vmState - r.guest; r.guest < m.vmState && r.n > k { // the disk ends inside the run
-			disk, rest := *r, *r
-			disk.n, rest.n = k, r.n-k
-			rest.guest += k
-			if rest.at != 0 { // there is an L2 table
-				rest.at += k * g.L2EntrySize
-			}
-			rest.entry += L2Entry(k * m.img.step(r.entry))
-			return m.mapRun(&disk) && m.flush() && m.mapRun(&rest)
-		}
-		return m.mapRun(r)
-	})
-	if ok {
+	if m.walk.walk(from, to, m.mapTableRun) {
 		m.flush()
 	}
+}
+
+// mapTableRun adds what the walk yields: a run of L2 entries, which is two where
+// the disk ends inside it, or an error.
+func (m *mapper) mapTableRun(r *l2Run, err error) bool {
+	if err != nil {
+		return m.flush() && m.yield(nil, err)
+	}
+	if r.guest == m.vmState && !m.flush() { // what is past the end of the disk begins anew
+		return false
+	}
+	k := m.vmState - r.guest
+	if r.guest >= m.vmState || r.n <= k {
+		return m.mapRun(r)
+	}
+	disk, rest := *r, *r
+	disk.n, rest.n = k, r.n-k
+	rest.guest += k
+	if rest.at != 0 { // there is an L2 table
+		rest.at += k * m.img.geometry.L2EntrySize
+	}
+	rest.entry += L2Entry(k * m.img.step(r.entry))
+	return m.mapRun(&disk) && m.flush() && m.mapRun(&rest)
 }
 
 // mapRun adds a run of L2 entries to the mapping.
@@ -89,7 +94,7 @@ func (m *mapper) mapRun(r *l2Run) bool {
 		return m.mapEach(r)
 	case m.each:
 		return m.mapHealthy(&p, r.n)
-	case p.HasBitmap && !p.uniform():
+	case p.HasSubclusterBitmap && !p.uniform():
 		return m.mapSubclusters(r, p)
 	}
 	p.Length = r.n * m.img.geometry.ClusterSize
@@ -159,7 +164,7 @@ func (m *mapper) mapEach(r *l2Run) bool {
 	for range r.n {
 		p := m.img.mappingOf(&one)
 		p.Problems = m.problems(&one, &p)
-		if p.HasBitmap && !m.each && !p.uniform() {
+		if p.HasSubclusterBitmap && !m.each && !p.uniform() {
 			if !m.mapSubclusters(&one, p) {
 				return false
 			}
@@ -185,7 +190,7 @@ func (img *Image) mappingOf(r *l2Run) Mapping {
 	p.HostOffset = r.entry.HostOffset()
 	p.HasHost = img.hasHost(r.entry)
 	if g.L2EntrySize == 16 && r.at != 0 {
-		p.Bitmap, p.HasBitmap = r.bitmap, true
+		p.SubclusterBitmap, p.HasSubclusterBitmap = r.bitmap, true
 		p.Kind = subclusterKind(uint32(r.bitmap), uint32(r.bitmap>>32), p.HasHost)
 		return p
 	}
@@ -217,12 +222,12 @@ func subclusterKind(allocated, zero uint32, host bool) MappingKind {
 
 // uniform reports whether all subclusters of the cluster are alike.
 func (p *Mapping) uniform() bool {
-	allocated, zero := uint32(p.Bitmap), uint32(p.Bitmap>>32)
+	allocated, zero := uint32(p.SubclusterBitmap), uint32(p.SubclusterBitmap>>32)
 	return (allocated == 0 || ^allocated == 0) && (zero == 0 || ^zero == 0)
 }
 
 // mapSubclusters adds the subclusters of each cluster of a run, alike ones in
-// one piece.
+// one piece, as far as they are wanted.
 func (m *mapper) mapSubclusters(r *l2Run, p Mapping) bool {
 	size := m.img.geometry.SubclusterSize
 	allocated, zero := uint32(r.bitmap), uint32(r.bitmap>>32)
@@ -242,13 +247,18 @@ func (m *mapper) mapSubclusters(r *l2Run, p Mapping) bool {
 			if a&1 != 0 && (z&1 != 0 || !p.HasHost) {
 				p.Problems |= InvalidSubclusters
 			}
-			if !m.add(&p) {
+			i += n
+			if m.touches(&p) && !m.add(&p) {
 				return false
 			}
-			i += n
 		}
 	}
 	return true
+}
+
+// touches reports whether some of a mapping is wanted.
+func (m *mapper) touches(p *Mapping) bool {
+	return p.Start < m.wanted.to && p.Start+(p.Length-1) >= m.wanted.from
 }
 
 // alike returns how many bits from the lowest on are equal.
@@ -284,7 +294,7 @@ func (m *mapper) add(p *Mapping) bool {
 	if m.cut(p); p.Length == 0 || m.skips(p) { // none: subclusters past the end of the disk
 		return true
 	}
-	p.HasBitmap = p.HasBitmap && m.each
+	p.HasSubclusterBitmap = p.HasSubclusterBitmap && m.each
 	if m.each || !m.joins(p) {
 		ok := m.flush()
 		m.cur = *p

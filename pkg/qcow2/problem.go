@@ -64,7 +64,7 @@ func (img *Image) entryProblems(r *l2Run, p *Mapping) Problems {
 	if reserved != 0 {
 		bad |= ReservedBits
 	}
-	allocated, zero := uint32(p.Bitmap), uint32(p.Bitmap>>32)
+	allocated, zero := uint32(p.SubclusterBitmap), uint32(p.SubclusterBitmap>>32)
 	if allocated&zero != 0 || allocated != 0 && !p.HasHost {
 		bad |= InvalidSubclusters
 	}

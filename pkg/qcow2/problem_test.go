@@ -273,7 +273,7 @@ func wantProblems(t *testing.T, img *qcow2.Image, rows []string) {
 			t.Fatal(err)
 		}
 		if m.Problems != 0 {
-			m.HasBitmap = false
+			m.HasSubclusterBitmap = false
 			got = append(got, row(m))
 		}
 	}

@@ -31,8 +31,29 @@ func TestGuestSubclusters(t *testing.T) {
 		"0xc000+0x4000 zero bitmap 0xffffffff00000000", "0x10000+0x4000 zero bitmap 0xffff00000000",
 		"0x14000+0x4000 data 0x18000 bitmap 0xff00000000ff", "0x18000+0x4000 unallocated bitmap 0x0",
 		"0x1c000+0x4000 unallocated 0x1c000 bitmap 0x0", "0x20000+0xa00 data 0x20000 bitmap 0x13")
-	wantRows(t, img, qcow2.GuestOptions{Offset: 0x15000, Length: 1},
-		"0x14000+0x1000 data 0x18000", "0x15000+0x1000 zero-allocated 0x19000", "0x16000+0x2000 unallocated 0x1a000")
+}
+
+// TestGuestSubclusterWindow: of a cluster whose subclusters differ those mappings
+// are yielded that the range touches; clusters that are all alike are whole.
+func TestGuestSubclusterWindow(t *testing.T) {
+	img := open(t, subclusterImage().Build())
+	data, zero, rest := "0x14000+0x1000 data 0x18000", "0x15000+0x1000 zero-allocated 0x19000", "0x16000+0x2000 unallocated 0x1a000"
+	for _, test := range []struct {
+		offset, length uint64
+		want           []string
+	}{
+		{0x14000, 0x4000, []string{data, zero, rest}},
+		{0x15000, 1, []string{zero}},
+		{0x15fff, 1, []string{zero}},
+		{0x14fff, 2, []string{data, zero}},
+		{0x15fff, 2, []string{zero, rest}},
+		{0x17fff, 2, []string{rest, "0x18000+0x4000 unallocated"}},
+		{0x13fff, 2, []string{"0x12000+0x2000 unallocated", data}},
+		{0x4001, 1, []string{"0x4000+0x4000 data 0x10000"}},
+		{0x20700, 0, []string{"0x20400+0x400 unallocated 0x20400", "0x20800+0x200 data 0x20800"}},
+	} {
+		wantRows(t, img, qcow2.GuestOptions{Offset: test.offset, Length: test.length}, test.want...)
+	}
 }
 
 // TestGuestSubclusterBitmaps gives two clusters that follow each other in guest
