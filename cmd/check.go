@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,7 @@ const (
 	checkL1Index
 	checkEntry
 	checkMessage
+	checkWords
 )
 
 // problemsSection declares what is wrong with an image.
@@ -47,19 +49,20 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 			checkKind:           {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
 			checkOffset:         {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
 			checkCluster:        {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
-			checkLength:         {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 8},
+			checkLength:         {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
 			checkRefcount:       {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 1},
 			checkRefcountOffset: {Key: "refcount-offset", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
 			checkReferences:     {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 2},
-			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 5, Colors: hostColors()},
-			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 6},
-			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 7},
+			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 6, Colors: hostColors()},
+			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 7},
+			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 8},
 			checkSnapshotIndex:  {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
-			checkGuest:          {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 4},
+			checkGuest:          {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 5},
 			checkIndex:          {Key: "index", Kind: render.KindUint, Show: render.InJSON},
 			checkL1Index:        {Key: "l1-index", Kind: render.KindUint, Show: render.InJSON},
 			checkEntry:          {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: g.HostClusters << g.ClusterBits, Drop: 3},
-			checkMessage:        {Key: "message", Title: "MESSAGE", Kind: render.KindText},
+			checkMessage:        {Key: "message", Kind: render.KindText, Show: render.InJSON | render.InPlain},
+			checkWords:          {Key: "message", Title: "MESSAGE", Kind: render.KindText, Show: render.InTable},
 		},
 	}
 }
@@ -111,11 +114,11 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 		ValidArgsFunction: completeImages,
 	}
 	cmd.RunE = a.lasting(a.load(func(rep *report) error {
-		all := limit == 0 || forPrograms(a.output.value) && !cmd.Flag("limit").Changed
-		if all {
-			return runCheck(rep, math.MaxUint64)
+		list := problemList{limit: limit, words: a.output.value == render.FormatTable}
+		if limit == 0 || forPrograms(a.output.value) && !cmd.Flag("limit").Changed {
+			list.limit = math.MaxUint64
 		}
-		return runCheck(rep, limit)
+		return runCheck(rep, &list)
 	}))
 	cmd.Flags().Uint64Var(&limit, "limit", defaultProblems, "problems listed, 0: all; JSON: all by default")
 	return cmd
@@ -125,7 +128,7 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 // wants as the default is not for them.
 func forPrograms(f render.Format) bool { return f == render.FormatJSON || f == render.FormatNDJSON }
 
-func runCheck(rep *report, limit uint64) error {
+func runCheck(rep *report, list *problemList) error {
 	g, err := rep.mappable()
 	if err != nil {
 		return err
@@ -135,21 +138,10 @@ func runCheck(rep *report, limit uint64) error {
 		return err
 	}
 	rep.Section(s)
-	row := problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g}
-	var written error
-	omitted, shown, unread := uint64(0), uint64(0), false
-	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
-		unread = unread || f.Severity == qcow2.SeverityError && f.Kind >= qcow2.FindingHeader && f.Kind <= qcow2.FindingEncryptionHeader
-		if shown == limit {
-			omitted++
-			return true
-		}
-		shown++
-		written = rep.Row(row.of(f))
-		return written == nil
-	}})
-	if written != nil || err != nil {
-		return cmp.Or(written, err)
+	list.rep, list.row = rep, problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
+	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: list.add})
+	if list.err != nil || err != nil {
+		return cmp.Or(list.err, err)
 	}
 	switch {
 	case result.Corruptions > 0:
@@ -157,13 +149,44 @@ func runCheck(rep *report, limit uint64) error {
 	case result.Leaks > 0:
 		rep.failures.verdict(exitLeaks)
 	}
-	if unread && result.Leaks > 0 {
+	if list.hides && result.Leaks > 0 {
 		rep.note(errLooksLeaked)
 	}
 	return rep.single(checkSummary(&result),
-		render.Text(checkVerdict(&result)), render.Uint(omitted), render.Uint(result.CheckErrors),
+		render.Text(checkVerdict(&result, list.warnings)), render.Uint(list.omitted), render.Uint(result.CheckErrors),
 		render.Uint(result.Corruptions), render.Uint(result.Leaks), render.Size(result.ImageEndOffset), render.Uint(result.TotalClusters),
 		render.Uint(result.AllocatedClusters), render.Uint(result.FragmentedClusters), render.Uint(result.CompressedClusters))
+}
+
+// A problemList takes findings and makes rows of the first.
+type problemList struct {
+	limit uint64 // rows at most
+	words bool   // for a table: see problemRow.words
+
+	rep      *report
+	row      problemRow
+	shown    uint64
+	omitted  uint64
+	warnings uint64
+	hides    bool  // a structure is damaged: what it points to is unknown
+	err      error // writing a row
+}
+
+// add takes a finding. It returns false when it cannot be written.
+func (l *problemList) add(f *qcow2.Finding) bool {
+	switch {
+	case f.Severity == qcow2.SeverityWarning:
+		l.warnings++
+	case f.Severity == qcow2.SeverityError && f.Kind >= qcow2.FindingHeader && f.Kind <= qcow2.FindingEncryptionHeader:
+		l.hides = true
+	}
+	if l.shown == l.limit {
+		l.omitted++
+		return true
+	}
+	l.shown++
+	l.err = l.rep.Row(l.row.of(f))
+	return l.err == nil
 }
 
 // errLooksLeaked says that leaks may be none.
@@ -173,16 +196,21 @@ var errLooksLeaked = &hintError{
 }
 
 // checkVerdict returns the result in words.
-func checkVerdict(r *qcow2.CheckResult) string {
-	switch {
-	case r.Corruptions > 0 && r.Leaks > 0:
-		return counted(r.Corruptions, "error", "errors") + ", " + counted(r.Leaks, "leaked cluster", "leaked clusters")
-	case r.Corruptions > 0:
-		return counted(r.Corruptions, "error", "errors")
-	case r.Leaks > 0:
-		return counted(r.Leaks, "leaked cluster", "leaked clusters")
+func checkVerdict(r *qcow2.CheckResult, warnings uint64) string {
+	var words []string
+	if r.Corruptions > 0 {
+		words = append(words, counted(r.Corruptions, "error", "errors"))
 	}
-	return "consistent"
+	if r.Leaks > 0 {
+		words = append(words, counted(r.Leaks, "leaked cluster", "leaked clusters"))
+	}
+	if len(words) == 0 {
+		words = append(words, "consistent")
+	}
+	if warnings > 0 {
+		words = append(words, counted(warnings, "warning", "warnings"))
+	}
+	return strings.Join(words, ", ")
 }
 
 // verdictColors returns the colour of the result in words.
@@ -198,9 +226,10 @@ func verdictColors(r *qcow2.CheckResult) []render.Color {
 
 // A problemRow makes rows of findings.
 type problemRow struct {
-	cells []render.Value
-	ids   []string // of the snapshots
-	g     qcow2.Geometry
+	cells   []render.Value
+	ids     []string // of the snapshots
+	g       qcow2.Geometry
+	inWords bool // for a table
 }
 
 func (p *problemRow) of(f *qcow2.Finding) []render.Value {
@@ -228,10 +257,29 @@ func (p *problemRow) of(f *qcow2.Finding) []render.Value {
 	if f.Detail != "" {
 		c[checkMessage] = render.Text(f.Detail)
 	}
+	if p.inWords {
+		c[checkWords] = render.Text(cmp.Or(f.Detail, p.words(f)))
+	}
 	if f.HasReference {
 		p.reference(f)
 	}
 	return c
+}
+
+// words says what is wrong with clusters, for tables that have no room for all
+// columns.
+func (p *problemRow) words(f *qcow2.Finding) string {
+	var words []string
+	if f.HasRefcount {
+		words = append(words, fmt.Sprintf("refcount %d", f.Refcount))
+	}
+	if f.HasReferences {
+		words = append(words, counted(f.References, "reference", "references"))
+	}
+	if f.Length > p.g.ClusterSize {
+		words = append(words, fmt.Sprintf("%d clusters", (f.Length-1)>>p.g.ClusterBits+1))
+	}
+	return strings.Join(words, ", ")
 }
 
 // reference sets the cells that say who refers to the first cluster.
