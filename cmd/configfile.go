@@ -60,6 +60,9 @@ func readConfigFile(name string) (map[string]any, error) {
 	known := allSettings((&app{}).newRootCommand()) // flags to try values on
 	for _, key := range keysIn(file) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
+		if file.Get(key) == nil && slices.ContainsFunc(known, func(s setting) bool { return strings.HasPrefix(s.key, key+".") }) {
+			continue // a command without keys
+		}
 		if i < 0 {
 			return nil, unknownKey(key, known)
 		}

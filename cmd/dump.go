@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -45,6 +46,9 @@ Exit status: 0 fine, 1 nothing could be shown, 2 what is shown is damaged.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flag("output").Changed {
 			must(cmd.Flags().Set("output", string(render.FormatPlain)))
+		}
+		if o.snapshot.given && !o.host && !o.guest {
+			return usageError(cmd, errors.New("--snapshot goes with --host or --guest"))
 		}
 		return a.lasting(run)(cmd, args)
 	}

@@ -88,7 +88,7 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.vmState, "vm-state", false, "also show what is mapped past the end of the disk")
 	flags.Var(&o.window.offset, "offset", "begin at this guest address")
 	flags.Var(&o.window.length, "length", "end after so many bytes")
-	flags.Var(&o.window.at, "at", "the cluster of this guest address, unallocated too")
+	flags.Var(&o.window.at, "at", "only what lies at this guest address")
 	selects(flags, "snapshot", "offset", "length", "at")
 }
 

@@ -128,6 +128,9 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		if err := o.window.check(cmd); err != nil {
 			return err
 		}
+		if cmd.Flag("limit").Changed && !o.owners {
+			return usageError(cmd, errors.New("--limit goes with --owners"))
+		}
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
@@ -278,7 +281,7 @@ func (k *hostKinds) Set(s string) error {
 		return nil // as built in
 	}
 	for name := range strings.SplitSeq(s, ",") {
-		i := slices.Index(qcow2.HostKindNames(), name)
+		i := slices.Index(qcow2.HostKindNames(), strings.TrimSpace(name))
 		if i < 0 {
 			return errors.New("must be " + k.allowed())
 		}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -38,6 +40,9 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		}
 		if a.output.value == render.FormatJSON && len(names) > 1 {
 			return &hintError{errors.New("json holds one image, not several"), "use -o ndjson for one document per image"}
+		}
+		if slices.Contains(names, "") {
+			return usageError(cmd, errors.New("the name of an image is empty"))
 		}
 		out := &outputWriter{Writer: a.Stdout}
 		r := a.newRenderer(out)
@@ -75,6 +80,9 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 	rep := &report{Renderer: r, ctx: ctx, name: doc.Filename, progress: p}
 	defer p.hide()
 	img, err := qcow2.OpenFile(doc.Filename, a.options()...)
+	if errors.Is(err, fs.ErrNotExist) && doc.Filename == "-" {
+		err = &hintError{errors.New(reason(err)), "an image cannot come from a pipe: name a file or a block device"}
+	}
 	if err != nil {
 		doc.Heading = false // the error names the file
 		r.Begin(doc)

@@ -200,7 +200,10 @@ func isNumber(flag *pflag.Flag) bool {
 // quoted returns a value as a message shows it. It escapes nothing: what
 // prints the message does.
 func quoted(value any) string {
-	if s, ok := value.(string); ok {
+	switch s := value.(type) {
+	case nil:
+		return "an empty value"
+	case string:
 		return `"` + s + `"`
 	}
 	return fmt.Sprint(value)
