@@ -271,7 +271,7 @@ func (img *Image) decodeRun(p []byte, run *l2Run) {
 // hasHost reports whether a standard entry has a host cluster. Host offset 0 is
 // one only in an external data file, and not with the zero flag: so QEMU has it.
 func (img *Image) hasHost(e L2Entry) bool {
-	return e.HostOffset() != 0 || e.Copied() && img.hasDataFile() && !(e.Zero() && img.geometry.L2EntrySize == 8)
+	return e.HostOffset() != 0 || e.Copied() && img.hasDataFile() && (!e.Zero() || img.geometry.L2EntrySize == 16)
 }
 
 // step returns by how much the entry grows that goes on where e ends.
