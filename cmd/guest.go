@@ -150,11 +150,10 @@ func runGuest(rep *report, o guestOptions) error {
 	if err := rep.Row(guestHeadRow(rep.img, g, opts.Snapshot)); err != nil {
 		return err
 	}
-	s := guestSection(g, newAddressReach(rep.img, g, opts), o.each)
-	if o.window.at.given() {
-		s.Empty = "the disk ends before that address"
+	if size := diskSize(rep.img, opts); o.window.at.given() && !o.vmState && opts.Offset >= size {
+		rep.note(fmt.Errorf("the disk ends at %#x, before that address", size))
 	}
-	return listGuest(rep, s, opts)
+	return listGuest(rep, guestSection(g, newAddressReach(rep.img, g, opts), o.each), opts)
 }
 
 // noteDataFile says where the host offsets are, if that is not the image file.
@@ -201,15 +200,20 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 // guestTotal returns how many guest bytes a listing goes through. What lies past
 // the end of the disk is little, and not counted.
 func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
-	size := img.Header().Size
-	if o.Snapshot != nil {
-		size = o.Snapshot.DiskSize
-	}
+	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
 	if o.Length > 0 {
 		total = min(total, o.Length)
 	}
 	return total
+}
+
+// diskSize returns how large the disk is whose mapping is wanted, in bytes.
+func diskSize(img *qcow2.File, o qcow2.GuestOptions) uint64 {
+	if o.Snapshot != nil {
+		return o.Snapshot.DiskSize
+	}
+	return img.Header().VirtualSize()
 }
 
 // resolve turns the flags into what the library wants.

@@ -153,11 +153,10 @@ func runHost(rep *report, o hostOptions) error {
 	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
 		return err
 	}
-	s := hostSection(rep.img, hostLines{g: g, owners: opts.Owners})
-	if o.window.at.given() && len(o.kinds) == 0 {
-		s.Empty = "the file ends before that address"
+	if size := uint64(rep.img.Size()); o.window.at.given() && opts.Offset >= size {
+		rep.note(fmt.Errorf("the file ends at %#x, before that address", size))
 	}
-	return listHost(rep, s, opts)
+	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts)
 }
 
 // listHost pushes the rows of the host section.

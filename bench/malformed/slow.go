@@ -69,13 +69,19 @@ func l2Holes() *qcow2test.Built {
 func manySnapshots() *qcow2test.Built {
 	b := qcow2test.Image{Size: 1 << 40, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1 << 20: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "n"}}}.Build()
 	b.Set("snapshot[0].l1_table_offset", b.Get("l1_table_offset"))
+	repeatSnapshot(b, func(i uint64, entry []byte) { copy(entry[64:], fmt.Sprintf("%06x", i)) }) // id and name
+	return b
+}
+
+// repeatSnapshot gives an image with one snapshot as many as QEMU allows, each
+// changed in its entry of 72 bytes.
+func repeatSnapshot(b *qcow2test.Built, change func(i uint64, entry []byte)) {
 	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
 	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
-	for i := range 65536 {
+	for i := range uint64(65536) {
 		b.Bytes = append(b.Bytes, entry...)
-		copy(b.Bytes[len(b.Bytes)-8:], fmt.Sprintf("%06x", i)) // id and name
+		change(i, b.Bytes[len(b.Bytes)-72:])
 	}
-	return b
 }
 
 // oneL1Table has as many snapshots, all with one L1 table that is as large as
@@ -83,11 +89,7 @@ func manySnapshots() *qcow2test.Built {
 func oneL1Table() *qcow2test.Built {
 	b := qcow2test.Image{ClusterBits: 9, Size: 512, L1Size: l1Entries, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
 	b.Set("snapshot[0].l1_table_offset", b.Get("l1_table_offset")).Set("snapshot[0].l1_size", l1Entries)
-	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
-	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
-	for range 65536 {
-		b.Bytes = append(b.Bytes, entry...)
-	}
+	repeatSnapshot(b, func(uint64, []byte) {})
 	return b
 }
 
@@ -99,14 +101,11 @@ const l1Inside = 16 << 20
 func l1Tables(clusterBits uint, table func(i uint64) (offset, entries uint64)) *qcow2test.Built {
 	b := qcow2test.Image{ClusterBits: clusterBits, Size: 1 << 15, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
 	l2 := b.Get("l1[0]") &^ copied
-	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
-	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 65536)
-	for i := range uint64(65536) {
+	repeatSnapshot(b, func(i uint64, entry []byte) {
 		offset, entries := table(i)
 		binary.BigEndian.PutUint64(entry, offset)
 		binary.BigEndian.PutUint32(entry[8:], uint32(entries))
-		b.Bytes = append(b.Bytes, entry...)
-	}
+	})
 	b.Bytes = append(b.Bytes, make([]byte, l1Inside+l1Entries*8-len(b.Bytes))...)
 	b.Set("l1_table_offset", l1Inside).Set("l1_size", l1Entries)
 	for i := range uint64(l1Entries) {
