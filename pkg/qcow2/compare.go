@@ -43,6 +43,9 @@ func (c *checker) compareEach(first uint64, words []count, refcount refcount) bo
 
 // compareAlike compares clusters that have the same refcount, and the same count.
 func (c *checker) compareAlike(first, n uint64, w count, refcount refcount) bool {
+	if w == 0 { // nothing refers to them
+		return refcount.value == 0 || c.leak(first, n, refcount.value, 0)
+	}
 	for n > 0 {
 		k := c.overlaps.alike(first, c.more.alike(first, n))
 		if !c.compareRun(first, k, w, refcount) {
@@ -152,20 +155,25 @@ func (c *checker) grow(f *Finding) bool {
 // joins reports whether f goes on where the finding in hand ends: in clusters to
 // which nothing refers, or in one structure.
 func (c *checker) joins(f *Finding) bool {
-	w := c.wrong
-	if w.Length == 0 || w.Offset+w.Length != f.Offset || w.HasReference && !w.HostKind.structure() {
+	w := &c.wrong
+	if w.Length == 0 || w.Offset+w.Length != f.Offset || w.Kind != f.Kind || w.HasReference != f.HasReference ||
+		w.Refcount != f.Refcount || w.HasRefcount != f.HasRefcount || w.References != f.References {
 		return false
 	}
-	if w.HasReference {
-		w.Reference.Index += w.Length >> c.img.geometry.ClusterBits
+	if !w.HasReference {
+		return true
 	}
-	w.Offset, w.Length = f.Offset, f.Length
-	return w == *f
+	next := w.Reference
+	next.Index += w.Length >> c.img.geometry.ClusterBits
+	return w.HostKind == f.HostKind && w.HostKind.structure() && next == f.Reference
 }
 
 // flush reports the finding in hand.
 func (c *checker) flush() bool {
-	f := c.wrong
-	c.wrong = Finding{}
-	return f.Length == 0 || c.report(f)
+	if c.wrong.Length == 0 {
+		return true
+	}
+	ok := c.report(c.wrong)
+	c.wrong.Length = 0
+	return ok
 }
