@@ -143,9 +143,9 @@ func runHost(rep *report, o hostOptions) error {
 	if err != nil {
 		return err
 	}
-	opts := qcow2.HostOptions{Wanted: o.kinds.wants, PerCluster: o.each, Owners: o.owners || o.window.at.given(), Limit: int(o.limit)}
-	if o.window.at.given() {
-		opts.Limit = 0
+	opts := qcow2.HostOptions{Wanted: o.kinds.wants, PerCluster: o.each, Owners: o.owners || o.window.at.given()}
+	if o.owners && !o.window.at.given() {
+		opts.Limit = int(o.limit)
 	}
 	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return err

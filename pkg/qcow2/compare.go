@@ -8,12 +8,14 @@ func (c *checker) compare() {
 	r, clusters := newRefcounts(c.img), c.img.geometry.HostClusters
 	var scratch [pageClusters]count
 	for cluster := uint64(0); cluster < clusters; {
-		if c.ctx.Err() != nil {
-			return
-		}
-		c.walk.tick.cluster(cluster, clusters)
 		words, word, n := c.counts.view(cluster, clusters, &scratch)
-		for n > 0 {
+		for steps := 0; n > 0; steps++ {
+			if steps%aliveEvery == 0 {
+				c.walk.tick.cluster(cluster, clusters)
+				if c.ctx.Err() != nil {
+					return
+				}
+			}
 			refcount, k, err := r.run(cluster, n)
 			if err != nil && !c.fail(err) {
 				return

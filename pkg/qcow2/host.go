@@ -106,8 +106,8 @@ type HostOptions struct {
 	// PerCluster yields every cluster by itself.
 	PerCluster bool
 	// Wanted, if not nil, reports whether clusters (with Owners: references) of a
-	// kind are wanted. What is not takes no time of its own: a sparse file can
-	// have any number of free clusters.
+	// kind are wanted. What is not takes no time of its own, but for structures
+	// with Owners: a sparse file can have any number of free clusters.
 	Wanted func(HostKind) bool
 	// Owners yields every cluster once for each reference to it.
 	Owners bool

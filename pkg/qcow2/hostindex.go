@@ -27,6 +27,7 @@ func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(err
 		return nil
 	}
 	x.labels.words.seal()
+	x.labels.more.seal()
 	x.problems.seal()
 	if x.owners != nil {
 		x.owners.sort()

@@ -9,6 +9,7 @@ type hostListing struct {
 	refcounts *refcounts
 	yield     func(*HostRange, error) bool
 
+	to     uint64    // the end of the clusters that are wanted
 	next   HostRange // of the clusters that have their turn
 	cur    HostRange // what can still grow; empty when its length is 0
 	out    HostRange // what yield is given
@@ -29,12 +30,12 @@ func (img *Image) clusterRange(offset, length uint64) (from, to uint64) {
 func (l *hostListing) run() {
 	x := l.index
 	from, to := x.img.clusterRange(l.options.Offset, l.options.Length)
+	l.to = to
 	var scratch [pageClusters]label
 	for c := from; c < to; {
-		if !x.walk.alive() {
+		if !l.alive(c) {
 			return
 		}
-		x.walk.tick.cluster(c, to)
 		words, word, n := x.labels.words.view(c, to, &scratch)
 		if !l.list(c, n, words, word) {
 			return
@@ -44,10 +45,20 @@ func (l *hostListing) run() {
 	l.flush()
 }
 
+// alive tells that a cluster has its turn, and reports whether the context is not
+// done.
+func (l *hostListing) alive(c uint64) bool {
+	l.index.walk.tick.cluster(c, l.to)
+	return l.index.walk.alive()
+}
+
 // list lists n clusters from c on that have the given labels, or all the label
 // word if they are nil.
 func (l *hostListing) list(c, n uint64, words []label, word label) bool {
-	for n > 0 {
+	for steps := 1; n > 0; steps++ {
+		if steps%aliveEvery == 0 && !l.alive(c) {
+			return false
+		}
 		refcount, k, err := l.refcounts.run(c, n)
 		if err != nil && (!l.flush() || !l.yield(nil, err)) {
 			return false
@@ -110,12 +121,12 @@ func (l *hostListing) fill(r *HostRange, c, n uint64, words []label, word label)
 	if x.damaged {
 		r.Problems = x.problems.word(c)
 	}
-	if r.Kind == HostCompressed || r.Problems != 0 && !r.Kind.structure() || x.labels.count(word) == x.labels.full() {
-		return 1
-	}
 	n = min(n, room)
-	if words == nil { // clusters of structures
-		return x.problems.alike(c, n)
+	switch {
+	case words == nil: // clusters of structures
+		return x.problems.alike(c, x.labels.more.alike(c, n))
+	case r.Kind == HostCompressed, r.Problems != 0 && !r.Kind.structure(), x.labels.count(word) == x.labels.full():
+		return 1
 	}
 	k := uint64(1)
 	grow := label(l.step(r.Kind) << x.labels.countBits)
@@ -187,6 +198,9 @@ func (l *hostListing) emitOwners(r *HostRange, c, k uint64) bool {
 		return false
 	}
 	for i := range k {
+		if i%aliveEvery == aliveEvery-1 && !l.alive(c+i) {
+			return false
+		}
 		l.out = *r
 		l.out.Offset += i * size
 		l.out.Length = min(size, x.img.src.size-l.out.Offset)

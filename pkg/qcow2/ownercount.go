@@ -74,7 +74,7 @@ func (c *ownerCounter) ofStructures(r *reference) uint32 {
 		return 0
 	}
 	var ranges []ownerRange
-	c.walk.sharing(r, func(_ uint64, s *structure) bool {
+	c.walk.sharing(r.first, func(_ int, s *structure) bool {
 		if s.kind == HostL1Table {
 			i := c.walk.l1.indexOf(s.owner)
 			ranges = append(ranges, ownerRange{i, i + 1})

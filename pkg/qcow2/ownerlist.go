@@ -90,7 +90,7 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func(
 	}
 	overlaps := x.problems.word(cluster) & OverlapsMetadata // what they do together
 	r.Problems = overlaps
-	if l := x.labels.words.word(cluster); l.kind().structure() && !x.structuresOf(cluster, l, &r.Reference, one) {
+	if l := x.labels.words.word(cluster); l.kind().structure() && !x.structuresOf(cluster, &r.Reference, one) {
 		return ok
 	}
 	for _, e := range o.of(cluster) {
@@ -102,15 +102,12 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func(
 	return ok
 }
 
-// structuresOf calls yield for each structure in a cluster with a label, with r set
-// to its reference. It returns false if yield did.
-func (x *hostIndex) structuresOf(cluster uint64, l label, r *Reference, yield func(HostKind) bool) bool {
-	more := true
-	x.walk.sharing(&reference{first: cluster, place: x.labels.place(l), weight: x.labels.references(cluster, l)}, func(i uint64, s *structure) bool {
-		more = yield(x.imageReference(r, cluster, x.labels.label(s.kind, i, 0)))
-		return more
+// structuresOf calls yield for each structure in a cluster that has some, with r
+// set to its reference. It returns false if yield did.
+func (x *hostIndex) structuresOf(cluster uint64, r *Reference, yield func(HostKind) bool) bool {
+	return x.walk.sharing(cluster, func(i int, s *structure) bool {
+		return yield(x.imageReference(r, cluster, x.labels.label(s.kind, uint64(i), 0)))
 	})
-	return more
 }
 
 // referencesOf calls yield for the references that an entry is, one for each

@@ -44,6 +44,7 @@ type referenceWalk struct {
 	clusters uint64 // of the file
 
 	structures []structure
+	shared     *spans // the clusters of the structures
 	bitmaps    *spans // the bitmap tables
 	l1         *l1Tables
 	tables     *labelMap     // of the L2 tables: the first L1 entry, and how many there are
@@ -115,7 +116,8 @@ func (w *referenceWalk) addStructures() bool {
 		n := min((s.length-1)>>shift+1, w.clusters-first)
 		all[i] = span{first << shift, (first + n) << shift}
 	}
-	for _, g := range segments(all) {
+	w.shared = newSpans(all)
+	for _, g := range w.shared.byOffset {
 		w.ref = reference{kind: w.structures[g.first].kind, first: g.from >> shift, n: (g.to - g.from) >> shift, place: uint64(g.first), weight: g.spans}
 		if g.spans > 1 {
 			w.ref.problems = OverlapsMetadata
@@ -127,19 +129,10 @@ func (w *referenceWalk) addStructures() bool {
 	return true
 }
 
-// sharing calls yield for the structures in the clusters of a reference to
-// structures, with their index: as many as its weight says, or there are.
-func (w *referenceWalk) sharing(r *reference, yield func(i uint64, s *structure) bool) {
-	at := r.first << w.img.geometry.ClusterBits
-	for i, left := r.place, r.weight; left > 0 && i < uint64(len(w.structures)); i++ {
-		s := &w.structures[i]
-		if at < s.offset || at-s.offset >= s.length {
-			continue
-		}
-		if left--; !yield(i, s) {
-			return
-		}
-	}
+// sharing calls yield for the structures in a cluster that has some, with their
+// index. It returns false if yield did.
+func (w *referenceWalk) sharing(cluster uint64, yield func(i int, s *structure) bool) bool {
+	return w.shared.each(cluster<<w.img.geometry.ClusterBits, func(i int) bool { return yield(i, &w.structures[i]) })
 }
 
 // addRefcountBlocks adds the references of the refcount table.
@@ -283,6 +276,10 @@ func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, fail func(err
 // told takes what cannot be read of a table that is read again: the sink has it
 // already.
 func (w *referenceWalk) told(error) bool { return w.alive() }
+
+// aliveEvery is how many steps of a loop there are between two looks at the
+// context, where a step is short.
+const aliveEvery = 1 << 12
 
 // alive reports whether the context is not done. If it is, the sink takes its
 // error.
