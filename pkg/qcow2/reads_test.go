@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -165,40 +163,12 @@ func TestL1TablesInHoles(t *testing.T) {
 		b.Set(fmt.Sprintf("snapshot[%d].l1_table_offset", i), hole+i*entries*8).Set(fmt.Sprintf("snapshot[%d].l1_size", i), entries)
 	}
 	b.Set("bitmap[0].table_offset", hole+4*entries*8).Set("bitmap[0].table_size", 1<<12)
-	file := filepath.Join(t.TempDir(), "image.qcow2")
-	if err := os.WriteFile(file, b.Bytes, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := f.Truncate(hole + 5*entries*8); err != nil {
-		t.Fatal(err)
-	}
 	// The second snapshot has the L2 table of the active image, far in its table.
-	if _, err := f.WriteAt(binary.BigEndian.AppendUint64(nil, b.Get("l1[0]")), hole+entries*8+40000*8); err != nil {
-		t.Fatal(err)
-	}
-	inFile, err := qcow2.OpenFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer inFile.Close()
-	p, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	inMemory := open(t, &qcow2test.Built{Bytes: p})
+	inFile, inMemory := openSparse(t, b, hole+5*entries*8, hole+entries*8+40000*8, b.Get("l1[0]"))
 	s, err := inFile.FindSnapshot("@1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	wantRows(t, inFile.Image, qcow2.GuestOptions{Snapshot: &s, Mapped: true, VMState: true}, fmt.Sprintf("%#x+0x200 data %#x", 40000<<15+3*512, b.Get("l2[0][3]")&^copied))
-	want, wantResult := check(t, inMemory)
-	got, result := check(t, inFile.Image)
-	if diff := cmp.Diff(want, got); diff != "" || result != wantResult {
-		t.Errorf("%+v and %+v (-in memory +in the file):\n%s", wantResult, result, diff)
-	}
+	sameCheck(t, inMemory, inFile.Image)
 }

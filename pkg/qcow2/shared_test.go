@@ -3,8 +3,6 @@ package qcow2_test
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"testing"
 
@@ -138,15 +136,8 @@ func TestStructuresInHoles(t *testing.T) {
 		for i := range uint64(n) {
 			b.Set(fmt.Sprintf("snapshot[%d].l1_table_offset", i), start+i*distance).Set(fmt.Sprintf("snapshot[%d].l1_size", i), entries)
 		}
-		file := filepath.Join(t.TempDir(), "image.qcow2")
-		if err := os.WriteFile(file, b.Bytes, 0o600); err != nil {
-			t.Fatal(err)
-		}
 		size := start + (n-1)*distance + entries*8
-		if err := os.Truncate(file, int64(size)); err != nil {
-			t.Fatal(err)
-		}
-		img, err := qcow2.OpenFile(file)
+		img, err := qcow2.OpenFile(sparseFile(t, b, int64(size)))
 		if err != nil {
 			t.Fatal(err)
 		}
