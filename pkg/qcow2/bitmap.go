@@ -54,8 +54,7 @@ func (t BitmapType) String() string {
 }
 
 const (
-	bitmapEntryLength    = 24 // bytes of a directory entry before extra data and name
-	bitmapTableEntrySize = 8  // bytes
+	bitmapEntryLength = 24 // bytes of a directory entry before extra data and name
 	// bitmapEntryOnes is a bitmap table entry without an offset for a cluster
 	// of ones.
 	bitmapEntryOnes = 1

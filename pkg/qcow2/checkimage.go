@@ -201,10 +201,10 @@ func (c *checker) checkVMStates() {
 func (c *checker) maps(t *ownedTable, segments []segment, next []int) bool {
 	behind := t.vmState >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries
 	end := t.span(c.img.src.size).to
-	if behind >= t.entries || t.offset+behind*l1EntrySize >= end {
+	if behind >= t.entries || t.offset+behind*entrySize >= end {
 		return false
 	}
-	from := t.offset + behind*l1EntrySize
+	from := t.offset + behind*entrySize
 	i, found := slices.BinarySearchFunc(segments, from, func(g segment, from uint64) int {
 		if g.to <= from {
 			return -1

@@ -48,7 +48,7 @@ func (w *referenceWalk) isChosen(cluster uint64) bool {
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
 	return w.eachL1Entry(w.told, func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
-		at := t.l1.offset + i*l1EntrySize
+		at := t.l1.offset + i*entrySize
 		w.tick.table(g, at)
 		table := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset()
 		cluster := table >> w.img.geometry.ClusterBits

@@ -269,7 +269,7 @@ func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 	case kind == HostBitmapData:
 		g := x.walk.bitmaps.at(entry)
 		r.Kind = x.bitmapReference(&r.Reference, g.first, entry)
-		return (g.to - entry) / bitmapTableEntrySize
+		return (g.to - entry) / entrySize
 	case kind < HostBitmapData:
 		r.Kind = x.imageReference(&r.Reference, c, word)
 		return ^uint64(0)
@@ -277,7 +277,7 @@ func (l *hostListing) resolve(r *HostRange, c uint64, word label) uint64 {
 		g := x.walk.l1.at(entry)
 		t := &x.walk.l1.tables[g.first]
 		r.Kind = x.guestReference(&r.Reference, kind, t, t.indexOf(entry), entry)
-		return (g.to - entry) / l1EntrySize
+		return (g.to - entry) / entrySize
 	}
 	t := l.tables.find(x, entry>>x.img.geometry.ClusterBits)
 	r.Kind = x.guestReference(&r.Reference, kind, t.owner, t.l1Index, entry)
@@ -297,14 +297,14 @@ func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind 
 		return kind
 	}
 	*r = Reference{Owner: OwnerImage, Entry: place * 8}
-	r.Index = (r.Entry - x.img.header.RefcountTableOffset) / refcountEntrySize
+	r.Index = (r.Entry - x.img.header.RefcountTableOffset) / entrySize
 	return kind
 }
 
 // bitmapReference sets r to the reference of the entry at a file offset, which
 // the i-th bitmap table has. It returns the kind.
 func (x *hostIndex) bitmapReference(r *Reference, i int, entry uint64) HostKind {
-	*r = Reference{Owner: OwnerImage, Entry: entry, Index: (entry - x.walk.bitmaps.spans[i].from) / bitmapTableEntrySize}
+	*r = Reference{Owner: OwnerImage, Entry: entry, Index: (entry - x.walk.bitmaps.spans[i].from) / entrySize}
 	return HostBitmapData
 }
 

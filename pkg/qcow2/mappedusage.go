@@ -55,7 +55,7 @@ func newSharedTables(ctx context.Context, img *Image, whole uint64) *sharedTable
 	t := &sharedTables{img: img, whole: min(whole, uint64(img.header.L1Size)), first: newScatteredMap[uint32](), again: map[uint64]uint64{}}
 	w := newTableWalk(ctx, img, l1Table{img.header.L1TableOffset, uint64(img.header.L1Size)}, img.geometry.VirtualSize)
 	w.pieces(0, t.whole, nil, func(i uint64, entries []byte, _ error) bool {
-		for ; len(entries) > 0; i, entries = i+1, entries[l1EntrySize:] {
+		for ; len(entries) > 0; i, entries = i+1, entries[entrySize:] {
 			cluster, ok := t.img.tableCluster(L1Entry(binary.BigEndian.Uint64(entries)))
 			if !ok {
 				continue

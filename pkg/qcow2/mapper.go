@@ -30,7 +30,7 @@ func newMapper(ctx context.Context, img *Image, o GuestOptions, yield func(*Mapp
 		end = o.Snapshot.DiskSize &^ 511
 	}
 	m := &mapper{img: img, walk: newTableWalk(ctx, img, l1, end), diskEnd: end, vmState: ceilDiv(end, g.ClusterSize), each: o.PerCluster, mapped: o.Mapped, yield: yield}
-	m.metadata = [4][2]uint64{{0, g.ClusterSize}, {l1.offset, l1.offset + l1.entries*l1EntrySize}}
+	m.metadata = [4][2]uint64{{0, g.ClusterSize}, {l1.offset, l1.offset + l1.entries*entrySize}}
 	if n := uint64(h.RefcountTableClusters) * g.ClusterSize; n <= img.limits.RefcountTableBytes {
 		m.metadata[2] = [2]uint64{h.RefcountTableOffset, h.RefcountTableOffset + n}
 	}

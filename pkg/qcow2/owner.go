@@ -71,4 +71,4 @@ func (s *l1Tables) ownersOf(offset uint64, yield func(*ownedTable) bool) bool {
 }
 
 // indexOf returns the index of the L1 entry at a file offset.
-func (t *ownedTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / l1EntrySize }
+func (t *ownedTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / entrySize }

@@ -112,8 +112,8 @@ func (c *ownerCounter) cut() {
 	for i := range tables {
 		t := tables[i].span(c.img.src.size)
 		behind := t.to
-		if n := tables[i].vmState / (g.ClusterSize * g.L2Entries); n < (t.to-t.from)/l1EntrySize {
-			behind = t.from + n*l1EntrySize
+		if n := tables[i].vmState / (g.ClusterSize * g.L2Entries); n < (t.to-t.from)/entrySize {
+			behind = t.from + n*entrySize
 		}
 		pieces[i], pieces[len(tables)+i] = span{t.from, behind}, span{behind, t.to}
 	}

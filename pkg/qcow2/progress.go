@@ -30,7 +30,7 @@ func (p *progress) table(g *segment, at uint64) {
 		p.skip()
 	}
 	p.at = at
-	p.report(p.before+(at-g.from)/l1EntrySize, 2*p.all)
+	p.report(p.before+(at-g.from)/entrySize, 2*p.all)
 }
 
 // skip goes on with the next segment, after the last with the first.

@@ -5,13 +5,8 @@ import (
 	"encoding/binary"
 )
 
-const (
-	refcountEntrySize = 8 // bytes of an entry of the refcount table
-
-	// refcountMask is the offset in an entry of the refcount table: bits 9 to
-	// 63.
-	refcountMask = ^uint64(1<<9 - 1)
-)
+// refcountMask is the offset in an entry of the refcount table: bits 9 to 63.
+const refcountMask = ^uint64(1<<9 - 1)
 
 // refcountTableError returns why the refcount table is not read, as an [*Error].
 func (img *Image) refcountTableError() error {
@@ -31,8 +26,8 @@ func (img *Image) refcountTable() (offset, entries uint64, err error) {
 		return 0, 0, err
 	}
 	offset, entries = img.header.RefcountTableOffset, img.geometry.RefcountTableEntries
-	if there := (img.src.size - min(offset, img.src.size)) / refcountEntrySize; there < entries {
-		return offset, there, errorf(SectionRefcountTable, offset+there*refcountEntrySize, ErrTruncated,
+	if there := (img.src.size - min(offset, img.src.size)) / entrySize; there < entries {
+		return offset, there, errorf(SectionRefcountTable, offset+there*entrySize, ErrTruncated,
 			"the file ends at %#x, before entry %d of %d", img.src.size, there, entries)
 	}
 	return offset, entries, nil
@@ -65,14 +60,14 @@ func newRefcounts(img *Image) *refcounts {
 // its index and the offset of the block that it points to. The error is what is
 // wrong with the entry, or hides entries from the index on.
 func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err error) bool) bool {
-	return r.table.pieces(ctx, r.offset, r.offset+r.entries*refcountEntrySize, nil, func(at uint64, p []byte, err error) bool {
-		i := (at - r.offset) / refcountEntrySize
+	return r.table.pieces(ctx, r.offset, r.offset+r.entries*entrySize, nil, func(at uint64, p []byte, err error) bool {
+		i := (at - r.offset) / entrySize
 		if err != nil {
 			return yield(i, 0, err)
 		}
-		for ; len(p) > 0; p = p[refcountEntrySize:] {
+		for ; len(p) > 0; p = p[entrySize:] {
 			if n := runLength(p, 0, 0); n > 0 {
-				i, p = i+uint64(n), p[(n-1)*refcountEntrySize:]
+				i, p = i+uint64(n), p[(n-1)*entrySize:]
 				continue
 			}
 			if !yield(i, binary.BigEndian.Uint64(p)&refcountMask, r.entryError(i, binary.BigEndian.Uint64(p))) {
@@ -86,13 +81,13 @@ func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err
 
 // pieceAt returns entries of the refcount table, from the i-th on.
 func (r *refcounts) pieceAt(i uint64) ([]byte, error) {
-	return r.table.at(r.offset+i*refcountEntrySize, r.offset+r.entries*refcountEntrySize)
+	return r.table.at(r.offset+i*entrySize, r.offset+r.entries*entrySize)
 }
 
 // entryError returns what is wrong with the i-th entry of the refcount table.
 // But for reserved bits, its block cannot be read.
 func (r *refcounts) entryError(i, entry uint64) error {
-	at, block := r.offset+i*refcountEntrySize, entry&refcountMask
+	at, block := r.offset+i*entrySize, entry&refcountMask
 	switch {
 	case block%r.img.geometry.ClusterSize != 0:
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d points to a refcount block at %#x, not a multiple of the cluster size %#x",
@@ -132,7 +127,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	switch block := entry & refcountMask; {
 	case block == 0:
 		wanted := ceilDiv(j+min(limit, uint64(len(p))*per), per) // no more, or short steps would count it all again and again
-		n := uint64(runLength(p[:min(wanted*refcountEntrySize, uint64(len(p)))], entry, 0))
+		n := uint64(runLength(p[:min(wanted*entrySize, uint64(len(p)))], entry, 0))
 		return refcount{known: true}, min(limit, n*per-j), nil
 	case block%r.img.geometry.ClusterSize != 0 || block >= r.img.src.size:
 		return refcount{}, min(limit, per-j), nil

@@ -34,6 +34,7 @@ type spans struct {
 	spans    []span
 	segments []segment // those of the first span first, then as they lie in the file
 	byOffset []segment // the same as they lie in the file
+	tree     spanTree
 
 	// members are the numbers of the spans that the segment asked for last is in:
 	// entries that follow each other are mostly in the same, and few of many spans
@@ -43,7 +44,7 @@ type spans struct {
 }
 
 func newSpans(all []span) *spans {
-	s := &spans{spans: all, byOffset: segments(all)}
+	s := &spans{spans: all, byOffset: segments(all), tree: newSpanTree(all)}
 	s.segments = slices.Clone(s.byOffset)
 	slices.SortStableFunc(s.segments, func(a, b segment) int { return cmp.Compare(a.first, b.first) })
 	return s
@@ -64,12 +65,8 @@ func (s *spans) at(offset uint64) *segment {
 // offset, in their order. It returns false if yield did.
 func (s *spans) each(offset uint64, yield func(i int) bool) bool {
 	if g := s.at(offset); g != s.last {
-		s.last, s.members = g, s.members[:0]
-		for i := g.first; uint64(len(s.members)) < g.spans; i++ {
-			if p := s.spans[i]; p.from <= offset && offset < p.to {
-				s.members = append(s.members, i)
-			}
-		}
+		s.last, s.members = g, s.tree.holding(offset, s.members[:0])
+		slices.Sort(s.members)
 	}
 	for _, i := range s.members {
 		if !yield(i) {

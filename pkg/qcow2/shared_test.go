@@ -3,6 +3,7 @@ package qcow2_test
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 
@@ -54,6 +55,51 @@ func TestSharedStructures(t *testing.T) {
 	for i, want := range [][2]uint64{{4, 1}, {2, 0}, {2, 0}, {2, 2}} { // the image itself owns nothing
 		if o := usage.Owners[i]; o.Referenced != want[0]*c || o.Exclusive != want[1]*c {
 			t.Errorf("%+v, want %d clusters, %d of them exclusive", o, want[0], want[1])
+		}
+	}
+}
+
+// TestOverlappingL1Tables: each cluster of L1 tables that overlap at random is
+// listed for the tables that it is in, and counted for their owners.
+func TestOverlappingL1Tables(t *testing.T) {
+	const c, n, clusters = 512, 40, 64
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, L1Size: clusters * c / 8, Snapshots: make([]qcow2test.Snapshot, n)}.Build()
+		l1 := b.Get("l1_table_offset")
+		var want [clusters][]qcow2.Owner
+		referenced := make([]uint64, n)
+		for cluster := range want {
+			want[cluster] = []qcow2.Owner{qcow2.OwnerActive}
+		}
+		for i := range n {
+			entries := 1 + r.Uint64N(clusters*c/8>>r.Uint64N(6))
+			first := r.Uint64N(clusters - (entries*8-1)/c)
+			b.Set(fmt.Sprintf("snapshot[%d].l1_table_offset", i), l1+first*c).Set(fmt.Sprintf("snapshot[%d].l1_size", i), entries)
+			for k := range (entries*8-1)/c + 1 {
+				want[first+k] = append(want[first+k], qcow2.Owner(i))
+				referenced[i] += c
+			}
+		}
+		img := open(t, b)
+		var got [clusters][]qcow2.Owner
+		for r := range img.Host(t.Context(), qcow2.HostOptions{Offset: l1, Length: clusters * c, Owners: true}) {
+			if r != nil {
+				cluster := (r.Offset - l1) / c
+				got[cluster] = append(got[cluster], r.Reference.Owner)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("seed %d: owners (-want +got):\n%s", seed, diff)
+		}
+		usage, err := img.Usage(t.Context(), qcow2.UsageOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, o := range usage.Owners[1:] {
+			if o.Referenced != referenced[i] {
+				t.Errorf("seed %d: %+v, want %d bytes", seed, o, referenced[i])
+			}
 		}
 	}
 }

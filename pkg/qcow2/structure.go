@@ -38,7 +38,7 @@ func newStructures(img *Image, yield func(error) bool) *structures {
 	if _, _, err := img.refcountTable(); err != nil {
 		s.fail(err)
 	}
-	if offset, length := h.RefcountTableOffset, g.RefcountTableEntries*refcountEntrySize; img.refcountTableError() == nil {
+	if offset, length := h.RefcountTableOffset, g.RefcountTableEntries*entrySize; img.refcountTableError() == nil {
 		s.all = append(s.all, structure{HostRefcountTable, OwnerImage, offset, length, fieldOffset("refcount_table_offset")})
 	}
 	if err := img.l1Error(nil); err != nil {
@@ -70,7 +70,7 @@ func (s *structures) add(t structure) {
 
 // addL1Table adds an L1 table, that of a disk of so many bytes.
 func (s *structures) addL1Table(offset, entries uint64, owner Owner, entry, diskSize uint64) {
-	s.add(structure{HostL1Table, owner, offset, entries * l1EntrySize, entry})
+	s.add(structure{HostL1Table, owner, offset, entries * entrySize, entry})
 	s.tables = append(s.tables, ownedTable{l1Table{offset, entries}, owner, diskSize, s.img.geometry.VMStateOffsetOf(diskSize)})
 }
 
@@ -123,7 +123,7 @@ func (s *structures) addBitmaps() {
 			s.fail(e)
 		}
 		if s.readable(&b) {
-			s.add(structure{HostBitmapTable, OwnerImage, b.TableOffset, uint64(b.TableSize) * bitmapTableEntrySize, b.Offset})
+			s.add(structure{HostBitmapTable, OwnerImage, b.TableOffset, uint64(b.TableSize) * entrySize, b.Offset})
 		}
 		if !s.ok {
 			return

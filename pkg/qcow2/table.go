@@ -5,13 +5,9 @@ import (
 	"encoding/binary"
 )
 
-const (
-	l1EntrySize = 8 // bytes
-
-	// tableWindow is how much of tables is read at once, in bytes: whole L2
-	// tables that follow each other, or a piece of an L1 table.
-	tableWindow = 1 << 20
-)
+// tableWindow is how much of tables is read at once, in bytes: whole L2 tables
+// that follow each other, or a piece of an L1 table.
+const tableWindow = 1 << 20
 
 // A window holds a piece of the file, which the next read replaces.
 type window struct {
@@ -88,7 +84,7 @@ func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
 	size := w.img.geometry.ClusterSize
 	first := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset()
 	n := size
-	for p := entries[l1EntrySize:]; len(p) > 0 && n < tableWindow; p = p[l1EntrySize:] {
+	for p := entries[entrySize:]; len(p) > 0 && n < tableWindow; p = p[entrySize:] {
 		if L1Entry(binary.BigEndian.Uint64(p)).L2Offset() != first+n {
 			break
 		}
@@ -122,11 +118,11 @@ type l2Run struct {
 // yield or zeros did.
 func (w *tableWalk) pieces(from, to uint64, zeros func(i, n uint64) bool, yield func(i uint64, entries []byte, err error) bool) bool {
 	offset, size := w.l1.offset, w.img.src.size
-	index := func(at uint64) uint64 { return (at - offset) / l1EntrySize }
+	index := func(at uint64) uint64 { return (at - offset) / entrySize }
 	there := index(newSpan(offset, w.l1.entries, size).to)
 	if from < there {
-		hole := func(at, n uint64) bool { return zeros == nil || zeros(index(at), n/l1EntrySize) }
-		if !w.l1Reader.pieces(w.ctx, offset+from*l1EntrySize, offset+min(to, there)*l1EntrySize, hole, func(at uint64, entries []byte, err error) bool {
+		hole := func(at, n uint64) bool { return zeros == nil || zeros(index(at), n/entrySize) }
+		if !w.l1Reader.pieces(w.ctx, offset+from*entrySize, offset+min(to, there)*entrySize, hole, func(at uint64, entries []byte, err error) bool {
 			return yield(index(at), entries, err)
 		}) {
 			return false
@@ -137,7 +133,7 @@ func (w *tableWalk) pieces(from, to uint64, zeros func(i, n uint64) bool, yield 
 	case to <= there:
 		return true
 	case i < w.l1.entries:
-		return yield(i, nil, errorf(SectionL1Table, offset+i*l1EntrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, i, w.l1.entries))
+		return yield(i, nil, errorf(SectionL1Table, offset+i*entrySize, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, i, w.l1.entries))
 	}
 	return yield(i, nil, errorf(SectionL1Table, offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need))
 }
@@ -156,7 +152,7 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 		if err != nil {
 			return yield(nil, err)
 		}
-		for ; len(entries) > 0; entries = entries[l1EntrySize:] {
+		for ; len(entries) > 0; entries = entries[entrySize:] {
 			if err := w.ctx.Err(); err != nil {
 				yield(nil, err)
 				return false
@@ -165,7 +161,7 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 				if !unallocated(i, n) {
 					return false
 				}
-				i, entries = i+n, entries[(n-1)*l1EntrySize:]
+				i, entries = i+n, entries[(n-1)*entrySize:]
 				continue
 			}
 			if !w.walkTable(i, entries, max(from, i*per), min(to, (i+1)*per), yield) {
@@ -180,7 +176,7 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 // entryError returns what keeps the L2 table of the i-th L1 entry from being
 // read.
 func (w *tableWalk) entryError(i uint64, entry L1Entry) error {
-	table, at := entry.L2Offset(), w.l1.offset+i*l1EntrySize
+	table, at := entry.L2Offset(), w.l1.offset+i*entrySize
 	switch {
 	case table%w.img.geometry.ClusterSize != 0:
 		return errorf(SectionL1Table, at, ErrCorrupt, "entry %d points to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, w.img.geometry.ClusterSize)
@@ -199,7 +195,7 @@ func (img *Image) tableCluster(e L1Entry) (cluster uint64, ok bool) {
 
 // reservedError returns that the i-th L1 entry has reserved bits.
 func (w *tableWalk) reservedError(i uint64, entry L1Entry) error {
-	return errorf(SectionL1Table, w.l1.offset+i*l1EntrySize, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
+	return errorf(SectionL1Table, w.l1.offset+i*entrySize, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
 }
 
 // walkTable walks the L2 table of the first of the given L1 entries, the i-th

@@ -139,7 +139,7 @@ func (w *referenceWalk) sharing(cluster uint64, yield func(i int, s *structure) 
 func (w *referenceWalk) addRefcountBlocks() bool {
 	r := newRefcounts(w.img)
 	return r.blocks(w.ctx, func(i, offset uint64, err error) bool {
-		return w.addTableEntry(HostRefcountBlock, r.offset+i*refcountEntrySize, offset, 1, err)
+		return w.addTableEntry(HostRefcountBlock, r.offset+i*entrySize, offset, 1, err)
 	})
 }
 
@@ -162,7 +162,7 @@ func (w *referenceWalk) addBitmapData() bool {
 	var tables []span
 	for _, s := range w.structures {
 		if s.kind == HostBitmapTable {
-			tables = append(tables, newSpan(s.offset, s.length/bitmapTableEntrySize, w.img.src.size))
+			tables = append(tables, newSpan(s.offset, s.length/entrySize, w.img.src.size))
 		}
 	}
 	w.bitmaps = newSpans(tables)
@@ -209,7 +209,7 @@ func (w *referenceWalk) bitmapEntryError(at, entry uint64) error {
 // addL2Tables adds the references of the L1 tables.
 func (w *referenceWalk) addL2Tables() bool {
 	return w.eachL1Entry(w.sink.fail, func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
-		entry, at := L1Entry(binary.BigEndian.Uint64(entries)), t.l1.offset+i*l1EntrySize
+		entry, at := L1Entry(binary.BigEndian.Uint64(entries)), t.l1.offset+i*entrySize
 		if w.entry != nil && !w.entry(g, at, entry) {
 			return false
 		}
@@ -259,9 +259,9 @@ func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, fail func(err
 		if err != nil {
 			return fail(err)
 		}
-		for ; len(entries) > 0; entries = entries[l1EntrySize:] {
+		for ; len(entries) > 0; entries = entries[entrySize:] {
 			n := uint64(runLength(entries, 0, 0))
-			if i, entries = i+n, entries[n*l1EntrySize:]; len(entries) == 0 {
+			if i, entries = i+n, entries[n*entrySize:]; len(entries) == 0 {
 				break
 			}
 			if !yield(i, entries) {
