@@ -188,7 +188,7 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 			break
 		}
 		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
-		damaged.add(m.Start>>s.ClusterBits, m.Problems)
+		damaged.add(m.Start>>s.ClusterBits, 1, m.Problems)
 		if err := rep.Row(row.of(m)); err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func tableFacts() []headerFact {
 		{render.Column{Key: "refcount-table.entries", Title: "Refcount table entries", Kind: render.KindUint},
 			ifKnown(func(f *headerFacts) render.Value { return render.Uint(f.geometry.RefcountTableEntries) })},
 		{render.Column{Key: "snapshot-table.offset", Title: "Snapshot table", Kind: render.KindAddr},
-			func(f *headerFacts) render.Value { return render.Addr(f.SnapshotsOffset) }},
+			ifAny(func(f *headerFacts) render.Value { return render.Addr(f.SnapshotsOffset) })},
 		{render.Column{Key: "snapshot-table.count", Title: "Snapshots", Kind: render.KindUint},
 			func(f *headerFacts) render.Value { return render.Uint(uint64(f.NbSnapshots)) }},
 		{render.Column{Key: "l2-cache-size", Title: "L2 cache for all tables", Kind: render.KindSize},
@@ -169,6 +169,17 @@ func ifThere(field string, value func(*headerFacts) render.Value) func(*headerFa
 func ifKnown(value func(*headerFacts) render.Value) func(*headerFacts) render.Value {
 	return func(f *headerFacts) render.Value {
 		if !f.known {
+			return render.Null
+		}
+		return value(f)
+	}
+}
+
+// ifAny is for where snapshots lie: null where there are none. The header can
+// have the offset of a table that is no more.
+func ifAny(value func(*headerFacts) render.Value) func(*headerFacts) render.Value {
+	return func(f *headerFacts) render.Value {
+		if f.NbSnapshots == 0 {
 			return render.Null
 		}
 		return value(f)

@@ -165,7 +165,7 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
 	rep.Section(s)
 	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
 	limited := false
-	damaged := damagedPlaces{one: "cluster with damaged references", many: "clusters with damaged references"}
+	damaged := damagedClusters()
 	for r, err := range rep.img.Host(rep.ctx, opts) {
 		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
@@ -175,7 +175,7 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
 		if err != nil || rep.interrupted() != nil {
 			break
 		}
-		damaged.add(r.Offset, r.Problems)
+		damaged.add(r.Offset>>s.ClusterBits, clustersOf(r.Length, s.ClusterBits), r.Problems)
 		limited = limited || opts.Limit > 0 && r.References > uint64(opts.Limit)
 		if err := rep.Row(row.of(r)); err != nil {
 			return err
@@ -186,6 +186,11 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
 		rep.note(&hintError{fmt.Errorf("more references to a cluster than %d are left out", opts.Limit), "--limit 0 lists all"})
 	}
 	return nil
+}
+
+// clustersOf returns how many clusters a length in bytes touches that begins one.
+func clustersOf(length uint64, clusterBits uint) uint64 {
+	return (length-1)>>clusterBits + 1
 }
 
 // hostHead declares what stands before the clusters in JSON.

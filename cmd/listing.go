@@ -32,23 +32,29 @@ func (rep *report) mappable() (qcow2.Geometry, error) {
 	return rep.img.Geometry()
 }
 
-// damagedPlaces counts the rows with problems, those of one place once.
+// damagedPlaces counts places with problems. Several rows can be about one.
 type damagedPlaces struct {
 	one, many string // what the places are called
-	n         int
+	n         uint64
 	last      uint64 // the last one, + 1
 }
 
-func (d *damagedPlaces) add(place uint64, problems qcow2.Problems) {
-	if problems != 0 && d.last != place+1 {
-		d.n, d.last = d.n+1, place+1
+// damagedClusters counts host clusters.
+func damagedClusters() damagedPlaces {
+	return damagedPlaces{one: "cluster with damaged references", many: "clusters with damaged references"}
+}
+
+// add counts n places from one on, unless that is the last again.
+func (d *damagedPlaces) add(place, n uint64, problems qcow2.Problems) {
+	if problems != 0 && d.last != place+n {
+		d.n, d.last = d.n+n, place+n
 	}
 }
 
 // report makes them an error of the image.
 func (d *damagedPlaces) report(rep *report) {
 	if d.n > 0 {
-		rep.damaged(errors.New(counted(uint64(d.n), d.one, d.many)))
+		rep.damaged(errors.New(counted(d.n, d.one, d.many)))
 	}
 }
 

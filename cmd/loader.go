@@ -92,15 +92,19 @@ func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Documen
 		r.Begin(doc)
 		err = show(rep)
 	}
+	_, unwritten := errors.AsType[*outputError](err)
 	switch {
 	case ctx.Err() != nil:
 		rep.failures.add(exitInterrupted, errors.New("interrupted"))
-	case err != nil:
+	case err != nil && !unwritten:
 		rep.failures.add(exitFailed, err)
 	}
 	p.hide()
-	// Rows that the renderer held back are pulled here: the image is still open.
-	if err := rep.failures.render(r); err != nil {
+	if !unwritten {
+		// Rows that the renderer held back are pulled here: the image is still open.
+		err = rep.failures.render(r)
+	}
+	if err != nil {
 		if e, ok := errors.AsType[*outputError](err); ok && e.closedPipe() {
 			return exitOK, &exitError{exitFailed}
 		}

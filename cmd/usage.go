@@ -120,8 +120,8 @@ form.
 Use it when a file is larger than it should be: whether the guest's data, the
 snapshots, preallocation, or gaps that are free again make it so.
 
-Exit status: 0 fine, 1 nothing could be shown, 2 a table is damaged: what it
-points to is missing.`,
+Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged:
+what it should point to may be missing.`,
 		Example: `  $ qinspect usage disk.qcow2
   $ qinspect usage -o json disk.qcow2 | jq -c '.owners[] | {name, exclusive}'`,
 		Args: images,
@@ -139,6 +139,9 @@ func runUsage(rep *report) error {
 	if err != nil {
 		return err
 	}
+	damaged := damagedClusters()
+	damaged.n = u.DamagedClusters
+	damaged.report(rep)
 	remark := usageRemark(u)
 	if rep.failures.code != exitOK {
 		remark = render.Text("what could be reclaimed cannot be told: tables are damaged")

@@ -14,7 +14,7 @@ func (a *app) newVersionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version of qinspect",
 		Long: `Print the version of qinspect, and the version of Go and the system that it was
-built for. Include that line in bug reports.
+built for: one line, whatever --output says. Include it in bug reports.
 
 Exit status: 0 fine, 1 the output could not be written.`,
 		Example: "  $ qinspect version",

@@ -5,9 +5,11 @@ import (
 )
 
 // CheckResult is what [Image.Check] counts. The last five mean what they mean
-// in qemu-img check.
+// in qemu-img check, except that an L2 table is counted once, however many L1
+// entries point to it.
 type CheckResult struct {
-	// CheckErrors is how many parts of the file could not be read.
+	// CheckErrors is how many parts of the file the system failed to read. What
+	// lies past the end of the file is not one of them, but an error that was found.
 	CheckErrors uint64
 	// Corruptions is the number of errors found. One about several clusters
 	// counts once for each of them.
@@ -15,8 +17,8 @@ type CheckResult struct {
 	// Leaks is the number of clusters with a refcount higher than the number of
 	// references.
 	Leaks uint64
-	// ImageEndOffset is the end of the last cluster that has a refcount or a
-	// reference, in bytes.
+	// ImageEndOffset is the end of the last cluster of the file that has a refcount
+	// or a reference, in bytes.
 	ImageEndOffset uint64
 	// TotalClusters is the number of guest clusters of the disk.
 	TotalClusters uint64

@@ -8,11 +8,14 @@ import (
 // Usage is where the bytes of an image file went.
 type Usage struct {
 	FileSize uint64 // bytes
-	// ImageEndOffset is the end of the last cluster that has a refcount or a
-	// reference, or may have, as its refcount cannot be read, in bytes; Tail is
+	// ImageEndOffset is the end of the last cluster of the file that has a refcount
+	// or a reference, or may have, as its refcount cannot be read, in bytes; Tail is
 	// what lies after it, also part of Free.
 	ImageEndOffset, Tail uint64
-	Mapped               MappedUsage
+	// DamagedClusters is how many clusters have references with problems; see
+	// [HostRange]. What those entries should point to may be missing from the sums.
+	DamagedClusters uint64
+	Mapped          MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
 	// to FileSize.
 	Kinds []KindUsage
@@ -106,6 +109,9 @@ func (u *Usage) addHost(ctx context.Context, img *Image, o UsageOptions) error {
 		n := ceilDiv(r.Length, size)
 		u.Kinds[r.Kind].Clusters += n
 		u.Kinds[r.Kind].Bytes += r.Length
+		if r.Problems != 0 {
+			u.DamagedClusters += n
+		}
 		if r.Kind != HostFree {
 			u.ImageEndOffset = r.Offset + n*size
 			continue

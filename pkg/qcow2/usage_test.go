@@ -47,6 +47,9 @@ func usageModel(m *hostModel) qcow2.Usage {
 	for _, r := range m.ranges() {
 		u.Kinds[r.Kind].Clusters++
 		u.Kinds[r.Kind].Bytes += r.Length
+		if r.Problems != 0 {
+			u.DamagedClusters++
+		}
 		if r.Kind == qcow2.HostFree {
 			run++
 			largest += r.Length
