@@ -126,6 +126,9 @@ func (c *extensionContent) row() []render.Value {
 // last tells whether it is the last of its type.
 func newExtensionContent(rep *report, x qcow2.Extension, last bool) *extensionContent {
 	c := &extensionContent{Extension: x}
+	if err := rep.img.ExtensionError(x); err != nil {
+		rep.damaged(err)
+	}
 	switch x.Type {
 	case qcow2.ExtBackingFormat, qcow2.ExtDataFile:
 		c.text = render.ImageText(x.Text())
@@ -182,8 +185,7 @@ func (c *extensionContent) decodeFeatureNames() {
 func (c *extensionContent) decodeBitmaps(rep *report) {
 	d, err := c.BitmapDirectory()
 	if err != nil {
-		rep.damaged(err)
-		return
+		return // newExtensionContent has said it
 	}
 	g, _ := rep.img.Geometry() // there is one: extensions were read
 	consistent := rep.img.Header().AutoclearFeatures&qcow2.BitmapsConsistent != 0
@@ -262,8 +264,7 @@ func bitmapRow(b *qcow2.Bitmap) []render.Value {
 func (c *extensionContent) decodeEncryption(rep *report) {
 	e, err := c.EncryptionHeader()
 	if err != nil {
-		rep.damaged(err)
-		return
+		return // newExtensionContent has said it
 	}
 	g, _ := rep.img.Geometry() // there is one: extensions were read
 	c.location = oneRow(&render.Section{

@@ -32,7 +32,8 @@ func slowImages() map[string]slowImage {
 		"l1-tables-hole":    {l1Tables(16, func(i uint64) (offset, entries uint64) { return 1<<30 + i*l1Entries*8, l1Entries }), 1<<30 + 65536*l1Entries*8},
 		"l1-tables-inside":  {l1Tables(9, func(i uint64) (offset, entries uint64) { return l1Inside + i*512, 64 }), 0},
 		"one-block":         {oneBlock(), 1 << 43},
-		"block-of-ones":     {blockOfOnes(), 1 << 41},
+		"block-of-ones":     {blockOf(0xff, 16384), 1 << 41}, // 8 MiB of refcount table
+		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},
 		"65535-bitmaps":     {manyBitmaps(), 0},
 		"terabytes-of-hole": {qcow2test.Image{Size: 1 << 50, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build(), 1 << 43},
 	}
@@ -114,14 +115,13 @@ func l1Tables(clusterBits uint, table func(i uint64) (offset, entries uint64)) *
 	return b
 }
 
-// blockOfOnes has a refcount table whose entries all point to one block, which
-// says of 4096 clusters that each has one reference.
-func blockOfOnes() *qcow2test.Built {
-	const clusters = 16384 // of the refcount table: 8 MiB
+// blockOf has a refcount table of so many clusters whose entries all point to one
+// block: the refcounts, of a bit each, of 4096 clusters.
+func blockOf(bits byte, clusters uint64) *qcow2test.Built {
 	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, RefcountBits: 1}.Build()
 	block := b.Get("refcount_table[0]")
 	for i := range uint64(512) {
-		b.Bytes[block+i] = 0xff
+		b.Bytes[block+i] = bits
 	}
 	b.Set("refcount_table_offset", uint64(len(b.Bytes))).Set("refcount_table_clusters", clusters)
 	for range clusters * 512 / 8 {

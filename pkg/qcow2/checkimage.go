@@ -13,6 +13,7 @@ func (c *checker) checkImage() {
 		c.fail(e)
 	}
 	c.checkHeader()
+	c.checkExtensions()
 	c.checkFeatureNames()
 	c.checkEncryption()
 	c.checkBitmaps()
@@ -42,6 +43,18 @@ func (c *checker) checkHeader() {
 	}
 	if h.BackingFileOffset > 0 && h.BackingFileOffset < uint64(h.HeaderLength) {
 		c.remark(SeverityWarning, FindingBackingNameInHeader, "backing_file_offset", "backing_file_offset %#x lies in the header: no header extension is read", h.BackingFileOffset)
+	}
+}
+
+// checkExtensions judges each header extension by itself.
+func (c *checker) checkExtensions() {
+	for x, err := range c.img.Extensions() {
+		if err != nil || c.stopped {
+			return // the walk says it
+		}
+		if err := c.img.ExtensionError(x); err != nil {
+			c.fail(err)
+		}
 	}
 }
 
@@ -77,17 +90,20 @@ func (c *checker) checkEncryption() {
 	}
 	e, err := x.EncryptionHeader()
 	if err != nil {
-		c.fail(err)
-		return
+		return // checkExtensions has said it
 	}
 	l, err := c.img.LUKS(e)
 	if err != nil {
 		c.fail(err)
 	}
-	if l != nil {
-		for _, e := range l.Damage {
-			c.fail(e)
-		}
+	if l == nil {
+		return
+	}
+	for _, e := range l.Damage {
+		c.fail(e)
+	}
+	if l.Version == 2 {
+		c.remarkAt(SeverityError, FindingEncryptionHeader, e.Offset+uint64(len(luksMagic)), "LUKS version 2: QEMU opens version 1 only, and qinspect looks no further")
 	}
 }
 

@@ -173,6 +173,31 @@ func (img *Image) DataFile() (string, bool) {
 	return x.Text(), ok
 }
 
+// ExtensionError returns what makes QEMU refuse the image for an extension by
+// itself, as an [*Error], also for one that a later one of its type replaces, or
+// nil. What the last one leads to, [Image.Bitmaps] and [Image.LUKS] judge.
+func (img *Image) ExtensionError(x Extension) error {
+	switch x.Type {
+	case ExtBitmaps:
+		d, err := x.BitmapDirectory()
+		if err != nil || img.header.AutoclearFeatures&BitmapsConsistent == 0 {
+			return err
+		}
+		return img.bitmapDirectoryError(d)
+	case ExtEncryption:
+		e, err := x.EncryptionHeader()
+		if err != nil {
+			return err
+		}
+		return img.encryptionHeaderError(e)
+	case ExtBackingFormat:
+		if n := uint64(len(x.Data)); n > img.limits.BackingFormatBytes {
+			return errorf(SectionExtensions, x.Offset, ErrLimit, "a backing file format of %d bytes is above the limit of %d (BackingFormatBytes)", n, img.limits.BackingFormatBytes)
+		}
+	}
+	return nil
+}
+
 func (x Extension) wantLength(n int) error {
 	if len(x.Data) == n {
 		return nil

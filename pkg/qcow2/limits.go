@@ -7,7 +7,8 @@ import "math"
 // returns an [Error] of kind [ErrLimit] that names the limit and the value.
 //
 // Limits are not what keeps memory bounded (nothing is ever allocated on a
-// claim alone); they are the point at which QEMU refuses an image.
+// claim alone); they are the point at which QEMU refuses an image. The exception
+// is Snapshots: a table of them in a hole of the file takes no space there.
 type Limits struct {
 	// L1Bytes bounds each L1 table, in bytes.
 	L1Bytes uint64

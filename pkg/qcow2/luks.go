@@ -9,11 +9,12 @@ import (
 )
 
 const (
-	luksHeaderLength  = 592 // bytes of a LUKS version 1 header
-	luksPreludeLength = 8   // bytes: magic and version, in every version
-	luksKeySlots      = 8
-	luksKeySlotLength = 48  // bytes
-	luksSector        = 512 // bytes: the unit of LUKS offsets
+	luksHeaderLength   = 592 // bytes of a LUKS version 1 header
+	luksPreludeLength  = 8   // bytes: magic and version, in every version
+	luksKeySlots       = 8
+	luksKeySlotsOffset = 208 // bytes from the start of the header
+	luksKeySlotLength  = 48  // bytes
+	luksSector         = 512 // bytes: the unit of LUKS offsets
 
 	luksKeyEnabled  = 0x00ac71f3
 	luksKeyDisabled = 0x0000dead
@@ -118,16 +119,24 @@ func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
 	}, nil
 }
 
+// encryptionHeaderError returns why there can be no LUKS header at e.
+func (img *Image) encryptionHeaderError(e EncryptionHeader) error {
+	if img.geometryErr != nil {
+		return img.geometryErr
+	}
+	if c := img.geometry.ClusterSize; e.Offset%c != 0 {
+		return errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "the offset %#x is not a multiple of the cluster size %#x", e.Offset, c)
+	}
+	return nil
+}
+
 // LUKS decodes the LUKS header at e, which [Extension.EncryptionHeader] of the
 // extension of type [ExtEncryption] returns. The error is an [*Error]; with one
 // of kind [ErrUnsupported], about a version other than 1, there is a LUKS as
 // well.
 func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
-	if img.geometryErr != nil {
-		return nil, img.geometryErr
-	}
-	if c := img.geometry.ClusterSize; e.Offset%c != 0 {
-		return nil, errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "the offset %#x is not a multiple of the cluster size %#x", e.Offset, c)
+	if err := img.encryptionHeaderError(e); err != nil {
+		return nil, err
 	}
 	p, err := img.src.read(SectionEncryptionHeader, e.Offset, luksPreludeLength, "the LUKS magic")
 	if err != nil {
@@ -161,7 +170,7 @@ func (l *LUKS) decode(p []byte) {
 	l.KeyIterations = binary.BigEndian.Uint32(p[164:])
 	l.UUID = luksText(p[168:208])
 	for i := range luksKeySlots {
-		s := p[208+i*luksKeySlotLength:]
+		s := p[luksKeySlotsOffset+i*luksKeySlotLength:]
 		l.KeySlots = append(l.KeySlots, LUKSKeySlot{
 			State:              binary.BigEndian.Uint32(s),
 			Iterations:         binary.BigEndian.Uint32(s[4:]),
@@ -179,9 +188,30 @@ func (l *LUKS) judge(e EncryptionHeader) {
 	if e.Length < luksHeaderLength {
 		bad(0, "the header extension gives it %d bytes, fewer than the %d of a LUKS header", e.Length, luksHeaderLength)
 	}
+	if l.Version != 1 {
+		return
+	}
+	if l.PayloadOffset() < luksHeaderLength {
+		bad(104, "the payload offset of %d sectors lies in the header", l.PayloadSectors)
+	}
+	if l.KeyBytes == 0 {
+		bad(108, "the master key has 0 bytes")
+	}
+	if l.KeyIterations == 0 {
+		bad(164, "the digest of the master key has 0 iterations")
+	}
 	for i, s := range l.KeySlots {
-		if s.State != luksKeyEnabled && s.State != luksKeyDisabled {
-			bad(uint64(208+i*luksKeySlotLength), "key slot %d is neither enabled nor disabled: 0x%08x", i, s.State)
+		at := uint64(luksKeySlotsOffset + i*luksKeySlotLength)
+		switch length := uint64(l.KeyBytes) * uint64(s.Stripes); {
+		case s.State == luksKeyDisabled:
+		case s.State != luksKeyEnabled:
+			bad(at, "key slot %d is neither enabled nor disabled: 0x%08x", i, s.State)
+		case s.Iterations == 0:
+			bad(at+4, "key slot %d has 0 iterations", i)
+		case s.KeyOffset() < luksHeaderLength:
+			bad(at+40, "the key material of key slot %d, at sector %d, lies in the header", i, s.KeyMaterialSectors)
+		case length > l.PayloadOffset() || s.KeyOffset() > l.PayloadOffset()-length:
+			bad(at+40, "the key material of key slot %d, %d bytes at sector %d, reaches beyond the payload offset of %d sectors", i, length, s.KeyMaterialSectors, l.PayloadSectors)
 		}
 	}
 }

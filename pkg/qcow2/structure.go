@@ -148,12 +148,11 @@ func (s *structures) addEncryptionHeader() {
 		return
 	}
 	e, err := x.EncryptionHeader()
+	if err == nil {
+		err = s.img.encryptionHeaderError(e)
+	}
 	if err != nil {
 		s.fail(err)
-		return
-	}
-	if e.Offset%s.img.geometry.ClusterSize != 0 {
-		s.fail(errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "the offset is not a multiple of the cluster size %#x", s.img.geometry.ClusterSize))
 		return
 	}
 	s.add(structure{HostEncryptionHeader, OwnerImage, e.Offset, e.Length, x.Offset + extensionHeaderLength})

@@ -141,8 +141,9 @@ func (v *validity) encryption() {
 }
 
 func (v *validity) backingFormat() {
-	if x, ok := v.img.Extension(ExtBackingFormat); ok && uint64(len(x.Data)) > v.img.limits.BackingFormatBytes {
-		v.errs = append(v.errs, errorf(SectionExtensions, x.Offset, ErrLimit,
-			"a backing file format of %d bytes is above the limit of %d (BackingFormatBytes)", len(x.Data), v.img.limits.BackingFormatBytes))
+	if x, ok := v.img.Extension(ExtBackingFormat); ok {
+		if e, ok := errors.AsType[*Error](v.img.ExtensionError(x)); ok {
+			v.errs = append(v.errs, e)
+		}
 	}
 }

@@ -17,7 +17,7 @@ func LUKSHeader(cipher, mode string, keyBytes uint32) []byte {
 	for i := range 8 {
 		slot := p[208+48*i:]
 		binary.BigEndian.PutUint32(slot, 0x0000dead)
-		binary.BigEndian.PutUint32(slot[40:], uint32(8+i))
+		binary.BigEndian.PutUint32(slot[40:], uint32(8+i*504)) // sectors, of which 4000 stripes of 64 bytes take 500
 		binary.BigEndian.PutUint32(slot[44:], 4000)
 	}
 	binary.BigEndian.PutUint32(p[208+48:], 0x00ac71f3)

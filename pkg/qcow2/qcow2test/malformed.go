@@ -194,11 +194,25 @@ func malformedPatches() map[string]func(*Built) {
 		},
 		"luks magic":          func(b *Built) { b.Bytes[b.Get("extension[0].data[0]")] ^= 1 },
 		"luks version":        func(b *Built) { b.Bytes[b.Get("extension[0].data[0]")+7] = 9 },
-		"luks key-material":   func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+248:][:4], 0xff) },
+		"luks version-2":      func(b *Built) { b.Bytes[b.Get("extension[0].data[0]")+7] = 2 },
 		"luks payload-offset": func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+104:][:4], 0xff) },
+		"luks payload-0":      func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+104:][:4], 0) },
+		"luks key-bytes":      func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+108:][:4], 0xff) },
+		"luks key-bytes-0":    func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+108:][:4], 0) },
+		"luks iterations-0":   func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+164:][:4], 0) },
+		"luks key-material":   func(b *Built) { fill(b.Bytes[b.Get("extension[0].data[0]")+296:][:4], 0xff) },
 		"luks cut":            func(b *Built) { b.Truncate(int(b.Get("extension[0].data[0]") + 100)) },
 		"luks twice": func(b *Built) {
 			copy(b.Bytes[136:160], b.Bytes[112:136])
+		},
+		// A header extension that another of its type replaces.
+		"luks short-extension-first": func(b *Built) {
+			copy(b.Bytes[128:152], b.Bytes[112:136])
+			b.Bytes[119] = 8
+		},
+		"bitmap short-extension-first": func(b *Built) {
+			copy(b.Bytes[128:160], b.Bytes[112:144])
+			b.Bytes[119] = 8
 		},
 		"bitmap same-name":     func(b *Built) { copy(b.Bytes[bytesIndex(b, "two"):], "one") },
 		"bitmap same-table":    func(b *Built) { b.Set("bitmap[1].table_offset", b.Get("bitmap[0].table_offset")) },
