@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
 // A fakeTerminal keeps what is written to it.
@@ -112,6 +114,37 @@ func TestMayBeSeen(t *testing.T) {
 	}{{"a pipe", pipe, true}, {"a file", file, false}, {"no file", &bytes.Buffer{}, false}} {
 		if got := mayBeSeen(tt.w); got != tt.want {
 			t.Errorf("%s may be seen: %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestGuestTotal: the whole of a bar for guest is what is listed, of the disk of
+// the snapshot.
+func TestGuestTotal(t *testing.T) {
+	img, err := qcow2.OpenFile("../testdata/images/snapshots.qcow2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	snapshot, err := img.FindSnapshot("@0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const disk, old = 2 << 20, 1 << 20
+	for _, tt := range []struct {
+		options qcow2.GuestOptions
+		want    uint64
+	}{
+		{qcow2.GuestOptions{}, disk},
+		{qcow2.GuestOptions{Offset: 512}, disk - 512},
+		{qcow2.GuestOptions{Offset: 512, Length: 1024}, 1024},
+		{qcow2.GuestOptions{Offset: disk - 512, Length: 1024}, 512},
+		{qcow2.GuestOptions{Offset: disk + 512}, 0},
+		{qcow2.GuestOptions{Snapshot: &snapshot}, old},
+		{qcow2.GuestOptions{Snapshot: &snapshot, Offset: old - 512, Length: 1024}, 512},
+	} {
+		if got := guestTotal(img, tt.options); got != tt.want {
+			t.Errorf("%+v: %d bytes, want %d", tt.options, got, tt.want)
 		}
 	}
 }
