@@ -188,7 +188,7 @@ func (c *extensionContent) decodeBitmaps(rep *report) {
 		return // newExtensionContent has said it
 	}
 	g, _ := rep.img.Geometry() // there is one: extensions were read
-	consistent := rep.img.Header().AutoclearFeatures&qcow2.BitmapsConsistent != 0
+	consistent := rep.img.BitmapsConsistent()
 	c.directory = oneRow(&render.Section{
 		Title:       fmt.Sprintf("Bitmap directory (extension at %#x)", c.Offset),
 		ClusterBits: g.ClusterBits,
@@ -199,7 +199,7 @@ func (c *extensionContent) decodeBitmaps(rep *report) {
 			{Key: "consistent", Title: "Consistent (autoclear bit 0)", Kind: render.KindBool},
 		},
 	}, render.Addr(d.Offset), render.Size(d.Size), render.Uint(uint64(d.NbBitmaps)), render.Bool(consistent))
-	c.bitmaps = render.Rows(bitmapsSection(g.ClusterBits), bitmapRows(rep, d, consistent))
+	c.bitmaps = render.Rows(bitmapsSection(g.ClusterBits), bitmapRows(rep, consistent))
 	c.summary = render.Text(counted(uint64(d.NbBitmaps), "bitmap", "bitmaps"))
 }
 
@@ -223,13 +223,13 @@ func bitmapsSection(clusterBits uint) *render.Section {
 
 // bitmapRows yields the rows of the bitmaps. What is wrong with those that are
 // not consistent is no damage: they mean nothing, and QEMU does not read them.
-func bitmapRows(rep *report, d qcow2.BitmapDirectory, consistent bool) iter.Seq[[]render.Value] {
+func bitmapRows(rep *report, consistent bool) iter.Seq[[]render.Value] {
 	damaged := rep.damaged
 	if !consistent {
 		damaged = func(error) {}
 	}
 	return func(yield func([]render.Value) bool) {
-		for b, err := range rep.img.Bitmaps(d) {
+		for b, err := range rep.img.Bitmaps() {
 			if err != nil {
 				damaged(err)
 				return
@@ -275,11 +275,9 @@ func (c *extensionContent) decodeEncryption(rep *report) {
 			{Key: "length", Title: "Length", Kind: render.KindSize},
 		},
 	}, render.Addr(e.Offset), render.Size(e.Length))
-	l, err := rep.img.LUKS(e)
+	l, _, err := rep.img.LUKS()
 	if err != nil {
 		rep.damaged(err)
-	}
-	if l == nil {
 		return
 	}
 	for _, e := range l.Damage {

@@ -1,7 +1,7 @@
 package qcow2
 
 import (
-	"encoding/binary"
+	"context"
 	"fmt"
 	"hash/maphash"
 	"iter"
@@ -53,14 +53,10 @@ func (t BitmapType) String() string {
 	return fmt.Sprintf("unknown-%d", uint8(t))
 }
 
+// QEMU's bounds for granularity_bits.
 const (
-	bitmapEntryLength = 24 // bytes of a directory entry before extra data and name
-	// bitmapEntryOnes is a bitmap table entry without an offset for a cluster
-	// of ones.
-	bitmapEntryOnes = 1
-
-	minGranularity = 9 // QEMU's bounds for granularity_bits
-	maxGranularity = 31
+	minGranularityBits = 9
+	maxGranularityBits = 31
 )
 
 // A Bitmap is one entry of the bitmap directory (specification, section
@@ -93,6 +89,9 @@ func (b *Bitmap) Granularity() (uint64, bool) {
 // A BitmapDirectory is the data of the bitmaps extension (specification,
 // section "Bitmaps extension"): where the directory of the bitmaps lies.
 type BitmapDirectory struct {
+	// Extension is where the header extension lies, in bytes from the start of the
+	// file.
+	Extension uint64
 	NbBitmaps uint32
 	Reserved  uint32 // 0
 	Size      uint64 // bytes
@@ -101,52 +100,86 @@ type BitmapDirectory struct {
 
 // BitmapDirectory decodes the data of an extension of type [ExtBitmaps].
 func (x Extension) BitmapDirectory() (BitmapDirectory, error) {
-	if err := x.wantLength(bitmapsExtLength); err != nil {
+	if err := x.wantLength(bitmapsRecordLength); err != nil {
 		return BitmapDirectory{}, err
 	}
+	r := bitmapsRecord(x.Data)
 	return BitmapDirectory{
-		NbBitmaps: binary.BigEndian.Uint32(x.Data),
-		Reserved:  binary.BigEndian.Uint32(x.Data[4:]),
-		Size:      binary.BigEndian.Uint64(x.Data[8:]),
-		Offset:    binary.BigEndian.Uint64(x.Data[16:]),
+		Extension: x.Offset,
+		NbBitmaps: r.count(),
+		Reserved:  r.reserved(),
+		Size:      r.directorySize(),
+		Offset:    r.directoryOffset(),
 	}, nil
 }
 
-// Bitmaps yields the entries of the bitmap directory d in its order, which
-// [Extension.BitmapDirectory] of the extension of type [ExtBitmaps] returns. An
-// error ends the sequence: what follows a broken entry cannot be found. It is an
-// [*Error], with the zero Bitmap. The entries mean nothing while the autoclear
-// feature bit [BitmapsConsistent] is clear.
-func (img *Image) Bitmaps(d BitmapDirectory) iter.Seq2[Bitmap, error] {
+// BitmapDirectory returns where the bitmap directory lies, and whether the image
+// has a bitmaps extension. The error, an [*Error], is why the directory cannot be
+// read, or that of [Image.Geometry].
+func (img *Image) BitmapDirectory() (d BitmapDirectory, ok bool, err error) {
+	x, ok := img.Extension(ExtBitmaps)
+	if !ok {
+		return d, false, img.geometryErr
+	}
+	if d, err = x.BitmapDirectory(); err == nil {
+		err = img.bitmapDirectoryError(d)
+	}
+	return d, true, err
+}
+
+// BitmapsConsistent reports whether the bitmaps can be trusted and count as
+// references: autoclear feature bit 0 is set. While it is clear, QEMU ignores
+// them, and their clusters are leaks.
+func (img *Image) BitmapsConsistent() bool {
+	return img.header.AutoclearFeatures&BitmapsConsistent != 0
+}
+
+// Bitmaps yields the entries of the bitmap directory in its order, none if there
+// is no bitmaps extension. An error ends the sequence: what follows a broken entry
+// cannot be found. It is an [*Error], with the zero Bitmap. The entries mean
+// nothing while [Image.BitmapsConsistent] is false.
+func (img *Image) Bitmaps() iter.Seq2[Bitmap, error] {
 	return func(yield func(Bitmap, error) bool) {
-		if err := img.bitmapDirectoryError(d); err != nil {
+		d, ok, err := img.BitmapDirectory()
+		if err != nil {
 			yield(Bitmap{}, err)
+		}
+		if !ok || err != nil {
 			return
 		}
 		c := newCursor(&img.src, SectionBitmapDirectory, d.Offset, d.Offset+d.Size)
-		seen, seed := map[uint64]bool{}, maphash.MakeSeed()
-		for i := range d.NbBitmaps {
-			b, err := img.bitmapAt(c)
-			if err != nil {
-				yield(Bitmap{}, inEntry(err, int(i)))
-				return
-			}
-			if hash := maphash.String(seed, b.Name); seen[hash] {
-				b.Damage = append(b.Damage, errorf(SectionBitmapDirectory, b.Offset+bitmapEntryLength, ErrCorrupt, "another bitmap has the same name"))
-			} else {
-				seen[hash] = true
-			}
-			if !yield(b, nil) {
-				return
-			}
+		if !img.bitmapsAt(c, d.NbBitmaps, yield) {
+			return
 		}
 		if n := c.left(); n > 0 {
 			yield(Bitmap{}, errorf(SectionBitmapDirectory, c.off, ErrCorrupt,
 				"%d bytes are left of the directory after its %d entries", n, d.NbBitmaps))
-		} else if x, ok := img.Extension(ExtBitmaps); ok && d.Reserved != 0 {
-			yield(Bitmap{}, errorf(SectionExtensions, x.Offset+extensionHeaderLength+4, ErrCorrupt, "the reserved field of the bitmaps extension is %#x", d.Reserved))
+		} else if d.Reserved != 0 {
+			yield(Bitmap{}, errorf(SectionExtensions, d.Extension+extensionHeaderLength+bitmapsReservedField, ErrCorrupt, "the reserved field of the bitmaps extension is %#x", d.Reserved))
 		}
 	}
+}
+
+// bitmapsAt calls yield for n entries from the cursor on. It returns false if
+// yield did, or an entry cannot be read.
+func (img *Image) bitmapsAt(c *cursor, n uint32, yield func(Bitmap, error) bool) bool {
+	seen, seed := map[uint64]bool{}, maphash.MakeSeed()
+	for i := range n {
+		b, err := img.bitmapAt(c)
+		if err != nil {
+			yield(Bitmap{}, inEntry(err, int(i)))
+			return false
+		}
+		if hash := maphash.String(seed, b.Name); seen[hash] {
+			b.Damage = append(b.Damage, errorf(SectionBitmapDirectory, b.Offset+bitmapRecordLength, ErrCorrupt, "another bitmap has the same name"))
+		} else {
+			seen[hash] = true
+		}
+		if !yield(b, nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // bitmapDirectoryError returns why the directory cannot be read.
@@ -177,17 +210,18 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 // bitmapAt decodes the entry at the cursor, padded to a multiple of 8 bytes.
 func (img *Image) bitmapAt(c *cursor) (Bitmap, error) {
 	b := Bitmap{Offset: c.off}
-	p, err := c.next(bitmapEntryLength, "fixed part")
+	p, err := c.next(bitmapRecordLength, "fixed part")
 	if err != nil {
 		return b, err
 	}
-	b.TableOffset = binary.BigEndian.Uint64(p)
-	b.TableSize = binary.BigEndian.Uint32(p[8:])
-	b.Flags = BitmapFlags(binary.BigEndian.Uint32(p[12:]))
-	b.Type = BitmapType(p[16])
-	b.GranularityBits = p[17]
-	nameSize := uint64(binary.BigEndian.Uint16(p[18:]))
-	b.ExtraSize = binary.BigEndian.Uint32(p[20:])
+	r := bitmapRecord(p)
+	b.TableOffset = r.tableOffset()
+	b.TableSize = r.tableSize()
+	b.Flags = BitmapFlags(r.flags())
+	b.Type = BitmapType(r.kind())
+	b.GranularityBits = r.granularityBits()
+	b.ExtraSize = r.extraSize()
+	nameSize := uint64(r.nameSize())
 	if err := c.skip(uint64(b.ExtraSize), "extra data"); err != nil {
 		return b, err
 	}
@@ -206,53 +240,84 @@ func (img *Image) bitmapAt(c *cursor) (Bitmap, error) {
 	return b, nil
 }
 
-// bitmapSizeDamage judges the size of the bitmap that the table points to.
-func (img *Image) bitmapSizeDamage(b *Bitmap, bad func(at uint64, kind error, format string, args ...any)) {
-	n := uint64(b.TableSize) * img.geometry.ClusterSize
-	granularity, ok := b.Granularity()
-	switch {
-	case n > img.limits.BitmapBytes:
-		bad(8, ErrLimit, "a bitmap of %d bytes is above the limit of %d (BitmapBytes)", n, img.limits.BitmapBytes)
-	case ok && b.Flags&BitmapInUse == 0: // one in use is not loaded
-		bytes := ceilDiv(ceilDiv(img.geometry.VirtualSize, granularity), 8)
-		if need := ceilDiv(bytes, img.geometry.ClusterSize); uint64(b.TableSize) != need {
-			bad(8, ErrCorrupt, "the bitmap table has %d entries, but a disk of %d bytes at this granularity needs %d", b.TableSize, img.geometry.VirtualSize, need)
-		}
-	}
-}
-
 // bitmapDamage judges one entry as QEMU does when it opens the image.
 func (img *Image) bitmapDamage(b *Bitmap) []*Error {
-	var errs []*Error
+	errs := img.bitmapTableErrors(b)
 	bad := func(at uint64, kind error, format string, args ...any) {
 		errs = append(errs, errorf(SectionBitmapDirectory, b.Offset+at, kind, format, args...))
 	}
-	if b.TableOffset == 0 || b.TableOffset%img.geometry.ClusterSize != 0 {
-		bad(0, ErrCorrupt, "the bitmap table offset %#x is not that of a cluster after the header", b.TableOffset)
-	}
-	if n := uint64(b.TableSize); n > img.limits.BitmapTableEntries {
-		bad(8, ErrLimit, "a bitmap table of %d entries is above the limit of %d (BitmapTableEntries)", n, img.limits.BitmapTableEntries)
-	} else if n == 0 {
-		bad(8, ErrCorrupt, "the bitmap table has no entries")
-	} else {
-		img.bitmapSizeDamage(b, bad)
+	need, ok := img.bitmapTableSize(b)
+	switch n := uint64(b.TableSize); {
+	case n == 0:
+		bad(bitmapTableSizeField, ErrCorrupt, "the bitmap table has no entries")
+	case ok && n != need && b.Flags&BitmapInUse == 0 && img.bitmapSizeError(b) == nil: // one in use is not loaded
+		bad(bitmapTableSizeField, ErrCorrupt, "the bitmap table has %d entries, but a disk of %d bytes at this granularity needs %d", n, img.geometry.VirtualSize, need)
 	}
 	if unknown := b.Flags &^ (BitmapInUse | BitmapAuto); unknown != 0 {
-		bad(12, ErrUnsupported, "the flags %s are not supported", unknown)
+		bad(bitmapFlagsField, ErrUnsupported, "the flags %s are not supported", unknown)
 	}
 	if b.Type != BitmapDirtyTracking {
-		bad(16, ErrUnsupported, "the type %d is not 1 (dirty tracking)", uint8(b.Type))
+		bad(bitmapTypeField, ErrUnsupported, "the type %d is not 1 (dirty tracking)", uint8(b.Type))
 	}
-	if b.GranularityBits < minGranularity || b.GranularityBits > maxGranularity {
-		bad(17, ErrCorrupt, "granularity_bits %d is outside %d to %d", b.GranularityBits, minGranularity, maxGranularity)
+	if b.GranularityBits < minGranularityBits || b.GranularityBits > maxGranularityBits {
+		bad(bitmapGranularityField, ErrCorrupt, "granularity_bits %d is outside %d to %d", b.GranularityBits, minGranularityBits, maxGranularityBits)
 	}
 	if n := uint64(len(b.Name)); n > img.limits.BitmapNameBytes {
-		bad(18, ErrLimit, "a name of %d bytes is above the limit of %d (BitmapNameBytes)", n, img.limits.BitmapNameBytes)
+		bad(bitmapNameSizeField, ErrLimit, "a name of %d bytes is above the limit of %d (BitmapNameBytes)", n, img.limits.BitmapNameBytes)
 	} else if n == 0 {
-		bad(18, ErrCorrupt, "the name is empty")
+		bad(bitmapNameSizeField, ErrCorrupt, "the name is empty")
 	}
 	if b.ExtraSize > 0 {
-		bad(20, ErrUnsupported, "%d bytes of extra data are not known", b.ExtraSize)
+		bad(bitmapExtraSizeField, ErrUnsupported, "%d bytes of extra data are not known", b.ExtraSize)
 	}
 	return errs
+}
+
+// bitmapTableSize returns how many entries the table of a bitmap of the whole
+// disk has, and whether its granularity is a number.
+func (img *Image) bitmapTableSize(b *Bitmap) (entries uint64, ok bool) {
+	granularity, ok := b.Granularity()
+	if !ok {
+		return 0, false
+	}
+	bytes := ceilDiv(ceilDiv(img.geometry.VirtualSize, granularity), 8)
+	return ceilDiv(bytes, img.geometry.ClusterSize), true
+}
+
+// bitmapEntryError returns what is wrong with an entry of a bitmap table at a
+// file offset.
+func (img *Image) bitmapEntryError(at uint64, e bitmapEntry) error {
+	switch offset := e.offset(); {
+	case e.reserved():
+		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry %#x has reserved bits", uint64(e))
+	case offset%img.geometry.ClusterSize != 0:
+		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry points to %#x, not a multiple of the cluster size %#x", offset, img.geometry.ClusterSize)
+	case offset >= img.src.size:
+		return errorf(SectionBitmapTable, at, ErrTruncated, "the entry points to %#x, but the file ends at %#x", offset, img.src.size)
+	}
+	return nil
+}
+
+// eachBitmapEntry calls yield with the entries of bitmap tables between two file
+// offsets: with one that points to bitmap data by itself, with others as often as
+// they repeat. What cannot be read it yields as an error, and goes on after it.
+// It returns false if yield did or the context is done.
+func (img *Image) eachBitmapEntry(ctx context.Context, from, to uint64, yield func(at uint64, e bitmapEntry, n uint64, err error) bool) bool {
+	r := newEntryReader(&img.src, SectionBitmapTable)
+	return r.pieces(ctx, from, to, func(p *piece) bool {
+		if p.bytes == nil {
+			return yield(p.offset, 0, p.n, p.err)
+		}
+		for at, rest := p.offset, p.bytes; len(rest) > 0; {
+			e, n := bitmapEntry(be64(rest)), uint64(1)
+			if !e.stored() {
+				n = uint64(runLength(rest, uint64(e), 0))
+			}
+			if !yield(at, e, n, nil) {
+				return false
+			}
+			at, rest = at+n*entrySize, rest[n*entrySize:]
+		}
+		return true
+	})
 }

@@ -15,15 +15,7 @@ import (
 // bitmaps returns the bitmaps of img and the error at the end.
 func bitmaps(t *testing.T, img *qcow2.Image) ([]qcow2.Bitmap, error) {
 	t.Helper()
-	x, ok := img.Extension(qcow2.ExtBitmaps)
-	if !ok {
-		t.Fatal("no bitmaps extension")
-	}
-	d, err := x.BitmapDirectory()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return collect(img.Bitmaps(d))
+	return collect(img.Bitmaps())
 }
 
 func twoBitmaps() qcow2test.Image {

@@ -8,12 +8,11 @@ func (c *checker) checkRun(t *ownedTable, r *l2Run) bool {
 	if active {
 		c.countEntries(r)
 	}
-	if c.isPlain(r) {
+	if _, ok := c.img.plainHost(r); ok || r.entry&^copiedBit == 0 && r.bitmap == 0 && !c.img.hasDataFile() {
 		return !active || c.checkCopiedRun(r)
 	}
-	one := *r
-	one.n = 1
-	for left := r.n; left > 0; left-- {
+	for rest := *r; rest.n > 0; c.img.advance(&rest, 1) {
+		one := rest.head(1)
 		m := c.img.mappingOf(&one)
 		switch p := c.img.entryProblems(&one, &m); {
 		case p != 0:
@@ -21,27 +20,12 @@ func (c *checker) checkRun(t *ownedTable, r *l2Run) bool {
 				return false
 			}
 		case !m.HasHost: // the rest is the same
-			one.n = left
-			return !active || c.checkCopiedRun(&one)
+			return !active || c.checkCopiedRun(&rest)
 		case active && !one.entry.Compressed() && !c.checkCopiedRun(&one):
 			return false
 		}
-		one.guest++
-		one.at += c.img.geometry.L2EntrySize
-		one.entry += L2Entry(c.img.step(r.entry))
 	}
 	return true
-}
-
-// isPlain reports whether a run is one of data clusters of the file, or of
-// nothing, without any problem.
-func (c *checker) isPlain(r *l2Run) bool {
-	shift := c.img.geometry.ClusterBits
-	host := r.entry.HostOffset()
-	if uint64(r.entry)&^copiedBit != host>>shift<<shift || r.bitmap != 0 || c.img.hasDataFile() {
-		return false
-	}
-	return host == 0 || host+(r.n-1)<<shift < c.img.src.size
 }
 
 // reportEntry reports what is wrong with an L2 entry: a finding for each
@@ -81,7 +65,7 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 		want = countOne
 	}
 	for i := uint64(0); i < r.n; {
-		words := c.counts.run(host>>shift+i, r.n-i)
+		words := c.counts.Run(host>>shift+i, r.n-i)
 		for k, w := range words {
 			if at := i + uint64(k); w&countOne != want && !c.checkCopied(host+at<<shift, copied, r.at+at*c.img.geometry.L2EntrySize) {
 				return false
@@ -152,7 +136,7 @@ func (c *checker) countEntries(r *l2Run) {
 func (c *checker) countData(d *dataBatch) {
 	r := l2Run{n: 1}
 	for _, e := range d.entries {
-		r.entry, r.at = e.entry, e.place*8
+		r.entry, r.at = e.entry, e.place.offset()
 		c.countEntries(&r)
 	}
 }

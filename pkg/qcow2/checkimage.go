@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 )
 
 // checkImage judges what is not a reference: header, encryption header, bitmaps,
@@ -84,26 +86,18 @@ func (c *checker) remarkAt(severity Severity, kind FindingKind, at uint64, forma
 
 // checkEncryption judges the LUKS header.
 func (c *checker) checkEncryption() {
-	x, ok := c.img.Extension(ExtEncryption)
-	if !ok {
-		return
-	}
-	e, err := x.EncryptionHeader()
-	if err != nil {
-		return // checkExtensions has said it
-	}
-	l, err := c.img.LUKS(e)
+	l, ok, err := c.img.LUKS()
 	if err != nil {
 		c.fail(err)
 	}
-	if l == nil {
+	if !ok || err != nil {
 		return
 	}
 	for _, e := range l.Damage {
 		c.fail(e)
 	}
 	if l.Version == 2 {
-		c.remarkAt(SeverityError, FindingEncryptionHeader, e.Offset+uint64(len(luksMagic)), "LUKS version 2: QEMU opens version 1 only, and qinspect looks no further")
+		c.remarkAt(SeverityError, FindingEncryptionHeader, l.Offset+luksVersionField, "LUKS version 2: QEMU opens version 1 only, and qinspect looks no further")
 	}
 }
 
@@ -111,23 +105,19 @@ func (c *checker) checkEncryption() {
 // directory.
 func (c *checker) checkBitmaps() {
 	x, ok := c.img.Extension(ExtBitmaps)
-	consistent := c.img.header.AutoclearFeatures&BitmapsConsistent != 0
+	consistent := c.img.BitmapsConsistent()
 	switch {
 	case ok && !consistent:
 		c.remarkAt(SeverityWarning, FindingBitmapsInconsistent, x.Offset, "autoclear feature bit 0 is clear: the bitmaps are stale, and their clusters leak")
 	case !ok && consistent:
 		c.remark(SeverityWarning, FindingBitmapsInconsistent, "autoclear_features", "bit 0 is set, but there is no bitmaps extension")
 	}
-	if !ok || !consistent {
+	if !consistent {
 		return
 	}
-	d, err := x.BitmapDirectory()
-	if err != nil {
-		return // the walk says it
-	}
-	for b, err := range c.img.Bitmaps(d) {
+	for b, err := range c.img.Bitmaps() {
 		if err != nil || c.stopped {
-			return
+			return // the walk reports it
 		}
 		if b.Flags&BitmapInUse != 0 {
 			c.remarkAt(SeverityWarning, FindingBitmapInUse, b.Offset, "bitmap %q is in use: it was not closed, and is stale", b.Name)
@@ -187,12 +177,12 @@ func (c *checker) checkStructures() {
 // checkVMStates reports snapshots that claim a VM state where their L1 tables
 // map nothing past the end of the disk.
 func (c *checker) checkVMStates() {
-	segments := c.walk.l1.byOffset
+	segments := c.walk.l1.ByOffset
 	next := make([]int, len(segments)+1) // the next segment that maps something
 	next[len(segments)] = len(segments)
 	for i := len(segments) - 1; i >= 0; i-- {
 		next[i] = next[i+1]
-		if _, ok := c.mapped[segments[i].from]; ok {
+		if _, ok := c.mapped[segments[i].From]; ok {
 			next[i] = i
 		}
 	}
@@ -214,27 +204,27 @@ func (c *checker) checkVMStates() {
 
 // maps reports whether an L1 table maps anything past the end of the disk. Next
 // is, for each segment, the first from it on that maps something.
-func (c *checker) maps(t *ownedTable, segments []segment, next []int) bool {
-	behind := t.vmState >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries
-	end := t.span(c.img.src.size).to
-	if behind >= t.entries || t.offset+behind*entrySize >= end {
+func (c *checker) maps(t *ownedTable, segments []interval.Segment, next []int) bool {
+	past := t.vmStateOffset >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries // the first entry past the disk
+	end := t.span(c.img.src.size).To
+	if past >= t.entries || t.entryOffset(past) >= end {
 		return false
 	}
-	from := t.offset + behind*entrySize
-	i, found := slices.BinarySearchFunc(segments, from, func(g segment, from uint64) int {
-		if g.to <= from {
+	from := t.entryOffset(past)
+	i, found := slices.BinarySearchFunc(segments, from, func(g interval.Segment, from uint64) int {
+		if g.To <= from {
 			return -1
 		}
-		if g.from > from {
+		if g.From > from {
 			return 1
 		}
 		return 0
 	})
 	if found {
-		if last, ok := c.mapped[segments[i].from]; ok && last >= from {
+		if last, ok := c.mapped[segments[i].From]; ok && last >= from {
 			return true
 		}
 		i++
 	}
-	return next[i] < len(segments) && segments[next[i]].from < end
+	return next[i] < len(segments) && segments[next[i]].From < end
 }

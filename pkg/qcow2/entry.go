@@ -1,5 +1,9 @@
 package qcow2
 
+// entrySize is the size of an entry of an L1 table, the refcount table or a
+// bitmap table, in bytes.
+const entrySize = 8
+
 // offsetMask is the offset in an L1 or L2 entry: bits 9 to 55.
 const offsetMask = 1<<56 - 1<<9
 
@@ -62,3 +66,54 @@ func CompressedEnd(offset, sectors uint64) uint64 { return offset&^511 + sectors
 
 // compressedReserved is the part of a descriptor's offset that must be 0.
 const compressedReserved = ^uint64(1<<56 - 1)
+
+// A bitmapEntry is an entry of a bitmap table (specification, section "Bitmap
+// table").
+type bitmapEntry uint64
+
+// bitmapOnes is the entry of a cluster of ones that is not stored.
+const bitmapOnes bitmapEntry = 1
+
+// offset returns where the cluster of bitmap data lies, in bytes; 0: it is not
+// stored.
+func (e bitmapEntry) offset() uint64 { return uint64(e) & offsetMask }
+
+// stored reports whether there is more to an entry than that all bits of the
+// cluster are zeros, or ones.
+func (e bitmapEntry) stored() bool { return e > bitmapOnes }
+
+// reserved reports whether bits are set that the specification reserves.
+func (e bitmapEntry) reserved() bool {
+	return uint64(e)&^(offsetMask|uint64(bitmapOnes)) != 0 || e.offset() != 0 && e&bitmapOnes != 0
+}
+
+// A refcountEntry is an entry of the refcount table (specification, section
+// "Host cluster management").
+type refcountEntry uint64
+
+// refcountReserved are bits 0 to 8.
+const refcountReserved refcountEntry = 1<<9 - 1
+
+// block returns the offset of the refcount block in bytes; 0: there is none, and
+// all its refcounts are 0.
+func (e refcountEntry) block() uint64 { return uint64(e &^ refcountReserved) }
+
+// runLength returns how many words p begins with that are word, word+step, …
+func runLength(p []byte, word, step uint64) int {
+	n := 0
+	for ; len(p) >= 8 && be64(p) == word; p = p[8:] {
+		word += step
+		n++
+	}
+	return n
+}
+
+// runLength16 is runLength for entries of two words, the second always bitmap.
+func runLength16(p []byte, word, bitmap, step uint64) int {
+	n := 0
+	for ; len(p) >= 16 && be64(p) == word && be64(p[8:]) == bitmap; p = p[16:] {
+		word += step
+		n++
+	}
+	return n
+}

@@ -77,6 +77,16 @@ func (e *Error) Error() string {
 // Unwrap returns e.Kind.
 func (e *Error) Unwrap() error { return e.Kind }
 
+// isRead reports whether the error is that of the file, not of what is in it.
+func (e *Error) isRead() bool {
+	for _, kind := range []error{ErrNotQcow2, ErrUnsupported, ErrTruncated, ErrCorrupt, ErrLimit} {
+		if errors.Is(e.Kind, kind) {
+			return false
+		}
+	}
+	return true
+}
+
 // inEntry says in which entry of a table an error is.
 func inEntry(err error, index int) error {
 	if e, ok := errors.AsType[*Error](err); ok {

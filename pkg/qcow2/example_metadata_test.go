@@ -135,15 +135,7 @@ func ExampleImage_Bitmaps() {
 	}
 	defer img.Close()
 
-	x, ok := img.Extension(qcow2.ExtBitmaps)
-	if !ok {
-		log.Fatal("no bitmaps")
-	}
-	directory, err := x.BitmapDirectory()
-	if err != nil {
-		log.Fatal(err)
-	}
-	for b, err := range img.Bitmaps(directory) {
+	for b, err := range img.Bitmaps() {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -163,17 +155,12 @@ func ExampleImage_LUKS() {
 	}
 	defer img.Close()
 
-	x, ok := img.Extension(qcow2.ExtEncryption)
+	luks, ok, err := img.LUKS()
+	if err != nil {
+		log.Fatal(err)
+	}
 	if !ok {
 		log.Fatal("not encrypted with LUKS")
-	}
-	where, err := x.EncryptionHeader()
-	if err != nil {
-		log.Fatal(err)
-	}
-	luks, err := img.LUKS(where)
-	if err != nil {
-		log.Fatal(err)
 	}
 	fmt.Println(luks.CipherAlg(), luks.CipherModeAlg(), luks.HashSpec)
 	for i, slot := range luks.KeySlots {

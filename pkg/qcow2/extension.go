@@ -42,8 +42,6 @@ func (t ExtensionType) String() string {
 const (
 	extensionHeaderLength = 8  // bytes: u32 type, u32 length
 	featureNameLength     = 48 // bytes: u8 kind, u8 bit, 46 bytes of name
-	bitmapsExtLength      = 24 // bytes
-	encryptionExtLength   = 16 // bytes
 )
 
 // An Extension is one header extension.

@@ -30,12 +30,11 @@ func OpenFile(name string, opts ...Option) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	img, err := Open(f, size, opts...)
-	if err != nil {
+	file := &File{f: f, opened: info}
+	if file.Image, err = Open(f, size, append([]Option{WithHoles(file.DataRange)}, opts...)...); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	img.src.nextData = nextData(f)
-	return &File{Image: img, f: f, opened: info}, nil
+	return file, nil
 }
 
 // openSeekable opens what can be read at any offset. It looks before it opens:
@@ -79,6 +78,16 @@ func unseekable(mode fs.FileMode) string {
 
 // Close closes the file.
 func (f *File) Close() error { return f.f.Close() }
+
+// ReadAt reads bytes of the image file, as [io.ReaderAt] says.
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+// DataRange returns the first range of the file from offset on that is no hole,
+// from start up to end, in bytes. Without one both are the end of the file. The
+// error is [errors.ErrUnsupported], or that of the system, where holes are not
+// known: on systems other than Linux, macOS and FreeBSD, and on file systems that
+// do not tell.
+func (f *File) DataRange(offset uint64) (start, end uint64, err error) { return dataRange(f.f, offset) }
 
 // Changed reports whether the size of the file or the time of its last change is
 // not what it was when it was opened: what was read of it since, such as of the

@@ -2,7 +2,6 @@ package qcow2
 
 import (
 	"context"
-	"errors"
 	"iter"
 )
 
@@ -77,51 +76,19 @@ type GuestOptions struct {
 // see [Image.Supported].
 func (img *Image) Guest(ctx context.Context, o GuestOptions) iter.Seq2[*Mapping, error] {
 	return func(yield func(*Mapping, error) bool) {
-		if err := img.Supported(); err != nil {
+		m, err := img.Mapper(ctx, o)
+		if err != nil {
 			yield(nil, err)
 			return
 		}
-		m := newMapper(ctx, img, o, yield)
-		if err := img.l1Error(o.Snapshot); err != nil {
-			yield(nil, err)
-			return
-		}
-		m.run(o)
+		m.Map(o.Offset, o.end(), yield)
 	}
 }
 
-// Supported returns an [*Error] of kind [ErrUnsupported] when the image has
-// incompatible features that this package does not know, the error of
-// [Image.Geometry] when there is no geometry, and else nil. With an error nothing
-// beyond the header, the extensions and the snapshot table can be trusted.
-func (img *Image) Supported() error {
-	if img.geometryErr != nil {
-		return img.geometryErr
+// end returns the guest address after the last that is wanted, in bytes.
+func (o *GuestOptions) end() uint64 {
+	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset {
+		return end
 	}
-	if unknown := img.header.IncompatibleFeatures.Unknown(); unknown != 0 {
-		return errorf(SectionHeader, fieldOffset("incompatible_features"), ErrUnsupported,
-			"the image has incompatible features that are not known: %s", quotedList(unknown.Names(img.FeatureNames())))
-	}
-	return nil
-}
-
-// l1Error returns why the L1 table of a snapshot, or the active one, cannot be
-// read.
-func (img *Image) l1Error(s *Snapshot) error {
-	if s != nil {
-		for _, e := range s.Damage {
-			if at := e.Offset - s.Offset; at == 0 || at == 8 { // where the L1 table is
-				return e
-			}
-		}
-		return nil
-	}
-	v := validity{img: img}
-	v.l1Table()
-	for _, e := range v.errs { // one that is too small is read as far as it goes
-		if e.Offset == fieldOffset("l1_table_offset") || e.Offset == fieldOffset("l1_size") && errors.Is(e, ErrLimit) {
-			return e
-		}
-	}
-	return nil
+	return maxGuestOffset
 }

@@ -1,9 +1,12 @@
 package qcow2
 
+import "github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+
 // A holeFinder knows where the file has holes, as far as it was asked.
 type holeFinder struct {
 	src        *source
-	hole, data span // around the places that it was asked about last
+	hole, data interval.Span // around the places that it was asked about last
+	unknown    bool          // the system does not tell
 }
 
 // in reports whether the n bytes at off lie in a hole, and so are zeros.
@@ -12,16 +15,25 @@ func (h *holeFinder) in(off, n uint64) bool { return n <= h.length(off, off+n) }
 // length returns how many bytes from off on, at most up to end, lie in a hole of
 // the file.
 func (h *holeFinder) length(off, end uint64) uint64 {
-	if h.src.nextData == nil || off >= h.src.size || h.data.from <= off && off < h.data.to {
+	if h.src.dataRange == nil || h.unknown || off >= h.src.size || h.data.From <= off && off < h.data.To {
 		return 0
 	}
-	if off < h.hole.from || off >= h.hole.to {
-		data, hole := h.src.nextData(off)
-		if data <= off {
-			h.data = span{off, hole}
-			return 0
-		}
-		h.hole = span{off, min(data, h.src.size)}
+	if off < h.hole.From || off >= h.hole.To {
+		h.find(off)
 	}
-	return min(end, h.hole.to) - off
+	if off < h.hole.From || off >= h.hole.To {
+		return 0
+	}
+	return min(end, h.hole.To) - off
+}
+
+// find asks for the data after off.
+func (h *holeFinder) find(off uint64) {
+	start, stop, err := h.src.dataRange(off)
+	if err != nil {
+		h.unknown = true
+		return
+	}
+	h.data = interval.Span{From: start, To: stop}
+	h.hole = interval.Span{From: off, To: min(start, h.src.size)}
 }

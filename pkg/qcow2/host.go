@@ -5,60 +5,9 @@ import (
 	"iter"
 )
 
-// HostKind is what a host cluster holds.
-type HostKind uint8
-
-// The kinds of host clusters. Where references to one cluster differ in kind,
-// it has the first of them in this order; among the kinds of guest data that of
-// the owner that comes first.
-const (
-	HostHeader HostKind = iota
-	HostRefcountTable
-	HostL1Table
-	HostSnapshotTable
-	HostBitmapDirectory
-	HostBitmapTable
-	HostEncryptionHeader
-	HostRefcountBlock
-	HostBitmapData
-	HostL2Table
-	HostData
-	HostZeroAllocated // reads as zeros
-	HostCompressed    // data of one compressed cluster or of several
-	HostVMState       // guest data past the end of the disk
-	HostLeaked        // nothing refers to it, but its refcount is not 0
-	HostFree          // nothing refers to it, and its refcount is 0
-	HostUnknown       // nothing refers to it, and its refcount cannot be read
-)
-
-// HostKindNames returns the names of the kinds in their order.
-func HostKindNames() []string {
-	return []string{
-		"header", "refcount-table", "l1-table", "snapshot-table", "bitmap-directory", "bitmap-table", "encryption-header",
-		"refcount-block", "bitmap-data", "l2-table", "data", "zero-allocated", "compressed", "vm-state", "leaked", "free", "unknown",
-	}
-}
-
-// String returns the name of the kind.
-func (k HostKind) String() string { return nameOf(HostKindNames(), k, "unknown-") }
-
-// metadata reports whether the kind is that of metadata.
-func (k HostKind) metadata() bool { return k <= HostL2Table }
-
-// structure reports whether the kind is that of a structure in one piece.
-func (k HostKind) structure() bool { return k <= HostEncryptionHeader }
-
-// section returns the section that errors of a structure are about.
-func (k HostKind) section() Section {
-	return [...]Section{
-		SectionHeader, SectionRefcountTable, SectionL1Table, SectionSnapshotTable,
-		SectionBitmapDirectory, SectionBitmapTable, SectionEncryptionHeader,
-	}[k]
-}
-
 // A Reference says from where something refers to a host cluster.
 type Reference struct {
-	// Owner is to what the reference belongs.
+	// Owner is what the reference belongs to.
 	Owner Owner
 	// Entry is the file offset in bytes of what refers: a table entry, or the
 	// header field or entry that points to a structure.
@@ -140,9 +89,20 @@ func (img *Image) Host(ctx context.Context, o HostOptions) iter.Seq2[*HostRange,
 			yield(nil, err)
 			return
 		}
-		if x := newHostIndex(ctx, img, o, func(err error) bool { return yield(nil, err) }); x != nil {
+		if x := indexHost(ctx, img, o, func(err error) bool { return yield(nil, err) }); x != nil {
 			l := &hostListing{index: x, options: o, refcounts: newRefcounts(img), yield: yield}
 			l.run()
 		}
 	}
+}
+
+// clusters returns the host clusters that the options want, from one up to
+// another.
+func (o *HostOptions) clusters(img *Image) (from, to uint64) {
+	size := img.geometry.ClusterSize
+	to = img.geometry.HostClusters
+	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset {
+		to = min(to, ceilDiv(end, size))
+	}
+	return o.Offset / size, to
 }

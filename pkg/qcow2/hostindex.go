@@ -1,24 +1,28 @@
 package qcow2
 
-import "context"
+import (
+	"context"
 
-// A hostIndex knows the references to each host cluster: the first in a label,
-// and the number of them all. It is the sink of a walk.
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
+
+// A hostIndex knows the references to each host cluster: the first by its label,
+// and how many there are.
 type hostIndex struct {
-	img     *Image
-	walk    *referenceWalk
-	labels  *labelMap
-	yield   func(error) bool // takes errors
-	owners  *ownerList       // every reference; nil: not wanted
-	damaged bool             // there are problems
-
-	problems *clusterMap[Problems]
+	img      *Image
+	walk     *referenceWalk
+	labels   *labels
+	owners   *ownerList // every reference; nil: not wanted
+	damaged  bool       // there are problems
+	problems *sparse.Map[Problems]
+	tables   tableCache
 }
 
-// newHostIndex walks all references. It returns nil when yield, which takes
-// errors, returned false or the context is done.
-func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(error) bool) *hostIndex {
-	x := &hostIndex{img: img, labels: newLabelMap(img, newClusterMap[label](img.geometry.HostClusters)), yield: yield, problems: newClusterMap[Problems](img.geometry.HostClusters)}
+// indexHost walks all references. It returns nil when yield, which takes errors,
+// returned false or the context is done.
+func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error) bool) *hostIndex {
+	clusters := img.geometry.HostClusters
+	x := &hostIndexer{img: img, labels: newLabelMap(img, sparse.NewBuilder[label](clusters)), yield: yield, problems: sparse.NewBuilder[Problems](clusters)}
 	if o.Owners {
 		x.owners = newOwnerList(img, o)
 	}
@@ -26,30 +30,38 @@ func newHostIndex(ctx context.Context, img *Image, o HostOptions, yield func(err
 	if !x.walk.walk(o.Snapshot, o.Progress) {
 		return nil
 	}
-	x.labels.words.seal()
-	x.labels.more.seal()
-	x.problems.seal()
 	if x.owners != nil {
 		x.owners.sort()
 	}
-	return x
+	return &hostIndex{img: img, walk: x.walk, labels: x.labels.seal(), owners: x.owners, damaged: x.damaged, problems: x.problems.Seal()}
+}
+
+// A hostIndexer is the sink of the walk that a hostIndex is made of.
+type hostIndexer struct {
+	img      *Image
+	walk     *referenceWalk
+	labels   *labelMap
+	yield    func(error) bool // takes errors
+	owners   *ownerList       // nil: not wanted
+	damaged  bool
+	problems *sparse.Builder[Problems]
 }
 
 // fail implements referenceSink.
-func (x *hostIndex) fail(err error) bool { return x.yield(err) }
+func (x *hostIndexer) fail(err error) bool { return x.yield(err) }
 
 // addStructures implements referenceSink.
-func (x *hostIndex) addStructures(r *reference) bool {
+func (x *hostIndexer) addStructures(r *reference) bool {
 	x.labels.addStructures(r)
 	if r.problems != 0 {
-		x.problems.fill(r.first, r.n, r.problems)
+		x.problems.Fill(r.first, r.n, r.problems)
 		x.damaged = true
 	}
 	return true
 }
 
 // add implements referenceSink.
-func (x *hostIndex) add(r *reference) bool {
+func (x *hostIndexer) add(r *reference) bool {
 	if r.problems&(BeyondEOF|NotAllowed) != 0 && !x.yield(r.error()) {
 		return false
 	}
@@ -66,7 +78,7 @@ func (x *hostIndex) add(r *reference) bool {
 }
 
 // addData implements referenceSink.
-func (x *hostIndex) addData(d *dataBatch) bool {
+func (x *hostIndexer) addData(d *dataBatch) bool {
 	shift := x.img.geometry.ClusterBits
 	if x.owners == nil {
 		x.labels.addData(d, shift, x.overlap)
@@ -82,14 +94,14 @@ func (x *hostIndex) addData(d *dataBatch) bool {
 
 // error returns what is wrong with an L2 entry.
 func (r *reference) error() error {
-	return errorf(SectionL2Table, r.place*8, ErrCorrupt, "the entry of guest offset %#x points to %#x: %s", r.guest, r.offset, r.problems)
+	return errorf(SectionL2Table, r.place.offset(), ErrCorrupt, "the entry of guest offset %#x points to %#x: %s", r.guest, r.offset, r.problems)
 }
 
 // overlap records that a cluster has metadata and something else.
-func (x *hostIndex) overlap(cluster uint64) { x.problem(cluster, OverlapsMetadata) }
+func (x *hostIndexer) overlap(cluster uint64) { x.problem(cluster, OverlapsMetadata) }
 
 // problem records what is wrong with a reference to a cluster.
-func (x *hostIndex) problem(cluster uint64, p Problems) {
-	*x.problems.at(cluster) |= p
+func (x *hostIndexer) problem(cluster uint64, p Problems) {
+	*x.problems.At(cluster) |= p
 	x.damaged = true
 }

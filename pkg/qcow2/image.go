@@ -1,8 +1,6 @@
 package qcow2
 
-import (
-	"io"
-)
+import "io"
 
 // An Image is an open qcow2 image. Its header, geometry and first cluster have
 // been read; everything else is read when it is asked for. An Image is safe
@@ -24,6 +22,12 @@ type Option func(*Image)
 
 // WithLimits replaces the default limits, those of QEMU.
 func WithLimits(l Limits) Option { return func(img *Image) { img.limits = l } }
+
+// WithHoles says where the file has data, as [File.DataRange] does: what lies in
+// holes is then known to be zeros without being read. [OpenFile] sets it.
+func WithHoles(dataRange func(offset uint64) (start, end uint64, err error)) Option {
+	return func(img *Image) { img.src.dataRange = dataRange }
+}
 
 // Open reads the header of the image in r, a file of size bytes.
 //
@@ -82,3 +86,23 @@ func (img *Image) Size() int64 { return int64(img.src.size) }
 // on the field that keeps them from being known: cluster_bits, refcount_order
 // or header_length is out of range, or the file ends before it.
 func (img *Image) Geometry() (Geometry, error) { return img.geometry, img.geometryErr }
+
+// Supported returns an [*Error] of kind [ErrUnsupported] when the image has
+// incompatible features that this package does not know, the error of
+// [Image.Geometry] when there is no geometry, and else nil. With an error nothing
+// beyond the header, the extensions and the snapshot table can be trusted.
+func (img *Image) Supported() error {
+	if img.geometryErr != nil {
+		return img.geometryErr
+	}
+	if unknown := img.header.IncompatibleFeatures.Unknown(); unknown != 0 {
+		return errorf(SectionHeader, fieldOffset("incompatible_features"), ErrUnsupported,
+			"the image has incompatible features that are not known: %s", quotedList(unknown.Names(img.FeatureNames())))
+	}
+	return nil
+}
+
+// hasDataFile reports whether guest data lie in an external data file.
+func (img *Image) hasDataFile() bool {
+	return img.header.IncompatibleFeatures&ExternalDataFile != 0
+}

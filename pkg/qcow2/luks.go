@@ -2,19 +2,13 @@ package qcow2
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 )
 
 const (
-	luksHeaderLength   = 592 // bytes of a LUKS version 1 header
-	luksPreludeLength  = 8   // bytes: magic and version, in every version
-	luksKeySlots       = 8
-	luksKeySlotsOffset = 208 // bytes from the start of the header
-	luksKeySlotLength  = 48  // bytes
-	luksSector         = 512 // bytes: the unit of LUKS offsets
+	luksSector = 512 // bytes: the unit of LUKS offsets
 
 	luksKeyEnabled  = 0x00ac71f3
 	luksKeyDisabled = 0x0000dead
@@ -26,7 +20,7 @@ var luksMagic = []byte("LUKS\xba\xbe")
 // other than 1 only Version and Offset are known.
 type LUKS struct {
 	Offset  uint64 // bytes from the start of the image file
-	Version uint16 // 1 or 2
+	Version uint16 // as stored; QEMU knows 1
 
 	CipherName     string // as stored: "aes"
 	CipherMode     string // as stored: "xts-plain64"
@@ -104,19 +98,20 @@ func (l *LUKS) IVGenHashAlg() string {
 // An EncryptionHeader is the data of the full disk encryption extension
 // (specification, section "Full disk encryption header pointer").
 type EncryptionHeader struct {
-	Offset uint64 // of the LUKS header, in bytes from the start of the file
-	Length uint64 // bytes
+	// Extension is where the header extension lies, in bytes from the start of the
+	// file.
+	Extension uint64
+	Offset    uint64 // of the LUKS header, in bytes from the start of the file
+	Length    uint64 // bytes
 }
 
 // EncryptionHeader decodes the data of an extension of type [ExtEncryption].
 func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
-	if err := x.wantLength(encryptionExtLength); err != nil {
+	if err := x.wantLength(encryptionRecordLength); err != nil {
 		return EncryptionHeader{}, err
 	}
-	return EncryptionHeader{
-		Offset: binary.BigEndian.Uint64(x.Data),
-		Length: binary.BigEndian.Uint64(x.Data[8:]),
-	}, nil
+	r := encryptionRecord(x.Data)
+	return EncryptionHeader{Extension: x.Offset, Offset: r.offset(), Length: r.length()}, nil
 }
 
 // encryptionHeaderError returns why there can be no LUKS header at e.
@@ -130,52 +125,73 @@ func (img *Image) encryptionHeaderError(e EncryptionHeader) error {
 	return nil
 }
 
-// LUKS decodes the LUKS header at e, which [Extension.EncryptionHeader] of the
-// extension of type [ExtEncryption] returns. The error is an [*Error]; with one
-// of kind [ErrUnsupported], about a version other than 1, there is a LUKS as
-// well.
-func (img *Image) LUKS(e EncryptionHeader) (*LUKS, error) {
-	if err := img.encryptionHeaderError(e); err != nil {
-		return nil, err
+// EncryptionHeader returns where the LUKS header lies, and whether the image has a
+// full disk encryption extension. The error, an [*Error], is why there can be no
+// LUKS header, or that of [Image.Geometry].
+func (img *Image) EncryptionHeader() (e EncryptionHeader, ok bool, err error) {
+	x, ok := img.Extension(ExtEncryption)
+	if !ok {
+		return e, false, img.geometryErr
 	}
+	if e, err = x.EncryptionHeader(); err == nil {
+		err = img.encryptionHeaderError(e)
+	}
+	return e, true, err
+}
+
+// LUKS decodes the LUKS header, and returns whether the image has a full disk
+// encryption extension, which points to it. The error, an [*Error], is why there
+// is nothing to decode; l is nil then, as it is where ok is false.
+func (img *Image) LUKS() (l *LUKS, ok bool, err error) {
+	e, ok, err := img.EncryptionHeader()
+	if ok && err == nil {
+		l, err = img.luksAt(e)
+	}
+	return l, ok, err
+}
+
+// luksAt decodes the LUKS header at e.
+func (img *Image) luksAt(e EncryptionHeader) (*LUKS, error) {
 	p, err := img.src.read(SectionEncryptionHeader, e.Offset, luksPreludeLength, "the LUKS magic")
 	if err != nil {
 		return nil, err
 	}
-	if !bytes.HasPrefix(p, luksMagic) {
-		return nil, errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "it begins with %x, not with the LUKS magic %x", p[:len(luksMagic)], luksMagic)
+	r := luksRecord(p)
+	if !bytes.Equal(r.magic(), luksMagic) {
+		return nil, errorf(SectionEncryptionHeader, e.Offset, ErrCorrupt, "it begins with %x, not with the LUKS magic %x", r.magic(), luksMagic)
 	}
-	l := &LUKS{Offset: e.Offset, Version: binary.BigEndian.Uint16(p[len(luksMagic):])}
+	l := &LUKS{Offset: e.Offset, Version: r.version()}
 	switch l.Version {
 	case 1:
-		if p, err = img.src.read(SectionEncryptionHeader, e.Offset, luksHeaderLength, "the LUKS header"); err != nil {
+		if r, err = img.src.read(SectionEncryptionHeader, e.Offset, luksHeaderLength, "the LUKS header"); err != nil {
 			return nil, err
 		}
-		l.decode(p)
+		l.decode(r)
 	case 2: // recognised; QEMU reads no further either
 	default:
-		return l, errorf(SectionEncryptionHeader, e.Offset+uint64(len(luksMagic)), ErrUnsupported, "LUKS version %d is not known", l.Version)
+		l.Damage = append(l.Damage, errorf(SectionEncryptionHeader, e.Offset+luksVersionField, ErrUnsupported, "LUKS version %d is not known", l.Version))
+		return l, nil
 	}
 	l.judge(e)
 	return l, nil
 }
 
-// decode reads a LUKS version 1 header from its 592 bytes.
-func (l *LUKS) decode(p []byte) {
-	l.CipherName = luksText(p[8:40])
-	l.CipherMode = luksText(p[40:72])
-	l.HashSpec = luksText(p[72:104])
-	l.PayloadSectors = binary.BigEndian.Uint32(p[104:])
-	l.KeyBytes = binary.BigEndian.Uint32(p[108:])
-	l.KeyIterations = binary.BigEndian.Uint32(p[164:])
-	l.UUID = luksText(p[168:208])
+// decode sets what a LUKS version 1 header has.
+func (l *LUKS) decode(r luksRecord) {
+	l.CipherName = r.cipherName()
+	l.CipherMode = r.cipherMode()
+	l.HashSpec = r.hashSpec()
+	l.PayloadSectors = r.payloadSectors()
+	l.KeyBytes = r.keyBytes()
+	l.KeyIterations = r.keyIterations()
+	l.UUID = r.uuid()
 	for i := range luksKeySlots {
-		s := p[luksKeySlotsOffset+i*luksKeySlotLength:]
+		s := r.keySlot(i)
 		l.KeySlots = append(l.KeySlots, LUKSKeySlot{
-			State:              binary.BigEndian.Uint32(s),
-			Iterations:         binary.BigEndian.Uint32(s[4:]),
-			KeyMaterialSectors: binary.BigEndian.Uint32(s[40:]),
-			Stripes:            binary.BigEndian.Uint32(s[44:]),
+			State:              s.state(),
+			Iterations:         s.iterations(),
+			KeyMaterialSectors: s.keyMaterialSectors(),
+			Stripes:            s.stripes(),
 		})
 	}
 }
@@ -192,32 +208,26 @@ func (l *LUKS) judge(e EncryptionHeader) {
 		return
 	}
 	if l.PayloadOffset() < luksHeaderLength {
-		bad(104, "the payload offset of %d sectors lies in the header", l.PayloadSectors)
+		bad(luksPayloadField, "the payload offset of %d sectors lies in the header", l.PayloadSectors)
 	}
 	if l.KeyBytes == 0 {
-		bad(108, "the master key has 0 bytes")
+		bad(luksKeyBytesField, "the master key has 0 bytes")
 	}
 	if l.KeyIterations == 0 {
-		bad(164, "the digest of the master key has 0 iterations")
+		bad(luksKeyIterationsField, "the digest of the master key has 0 iterations")
 	}
 	for i, s := range l.KeySlots {
-		at := uint64(luksKeySlotsOffset + i*luksKeySlotLength)
+		at := uint64(luksKeySlotsField + i*luksKeySlotRecordLength)
 		switch length := uint64(l.KeyBytes) * uint64(s.Stripes); {
 		case s.State == luksKeyDisabled:
 		case s.State != luksKeyEnabled:
 			bad(at, "key slot %d is neither enabled nor disabled: 0x%08x", i, s.State)
 		case s.Iterations == 0:
-			bad(at+4, "key slot %d has 0 iterations", i)
+			bad(at+luksSlotIterationsField, "key slot %d has 0 iterations", i)
 		case s.KeyOffset() < luksHeaderLength:
-			bad(at+40, "the key material of key slot %d, at sector %d, lies in the header", i, s.KeyMaterialSectors)
+			bad(at+luksSlotKeyField, "the key material of key slot %d, at sector %d, lies in the header", i, s.KeyMaterialSectors)
 		case length > l.PayloadOffset() || s.KeyOffset() > l.PayloadOffset()-length:
-			bad(at+40, "the key material of key slot %d, %d bytes at sector %d, reaches beyond the payload offset of %d sectors", i, length, s.KeyMaterialSectors, l.PayloadSectors)
+			bad(at+luksSlotKeyField, "the key material of key slot %d, %d bytes at sector %d, reaches beyond the payload offset of %d sectors", i, length, s.KeyMaterialSectors, l.PayloadSectors)
 		}
 	}
-}
-
-// luksText returns the text of a zero-padded field: arbitrary bytes.
-func luksText(p []byte) string {
-	text, _, _ := bytes.Cut(p, []byte{0})
-	return string(text)
 }

@@ -1,47 +1,15 @@
 package qcow2
 
-import (
-	"context"
-	"encoding/binary"
-)
-
-// refcountMask is the offset in an entry of the refcount table: bits 9 to 63.
-const refcountMask = ^uint64(1<<9 - 1)
-
-// refcountTableError returns why the refcount table is not read, as an [*Error].
-func (img *Image) refcountTableError() error {
-	v := validity{img: img}
-	v.refcountTable()
-	for _, e := range v.errs {
-		return errorf(SectionRefcountTable, e.Offset, e.Kind, "%s", e.Detail)
-	}
-	return nil
-}
-
-// refcountTable returns where the refcount table lies: its offset in bytes, and
-// its entries as far as the file reaches. The error is an [*Error]: the table is
-// not read, or the file ends inside it.
-func (img *Image) refcountTable() (offset, entries uint64, err error) {
-	if err := img.refcountTableError(); err != nil {
-		return 0, 0, err
-	}
-	offset, entries = img.header.RefcountTableOffset, img.geometry.RefcountTableEntries
-	if there := (img.src.size - min(offset, img.src.size)) / entrySize; there < entries {
-		return offset, there, errorf(SectionRefcountTable, offset+there*entrySize, ErrTruncated,
-			"the file ends at %#x, before entry %d of %d", img.src.size, there, entries)
-	}
-	return offset, entries, nil
-}
+import "context"
 
 // A refcounts reads refcounts in the order of the clusters.
 type refcounts struct {
-	img     *Image
-	table   entryReader
-	block   window
-	offset  uint64 // of the refcount table, in bytes
-	entries uint64 // of the refcount table
-	known   bool   // the table was read to its end
-	failed  uint64 // the block whose error was returned last, + 1
+	img    *Image
+	table  entryTable
+	reader entryReader // of the table
+	block  window
+	known  bool   // the table was read to its end
+	failed uint64 // the block whose error was returned last, + 1
 
 	cur   []byte // the block in hand
 	at    uint64 // its offset, in bytes
@@ -52,25 +20,26 @@ type refcounts struct {
 // newRefcounts returns a reader. Refcounts of a table that refcountTable has an
 // error for are unknown as far as the error reaches.
 func newRefcounts(img *Image) *refcounts {
-	offset, entries, err := img.refcountTable()
-	return &refcounts{img: img, table: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, offset: offset, entries: entries, known: err == nil}
+	table, err := img.refcountTable()
+	return &refcounts{img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, known: err == nil}
 }
 
 // blocks calls yield for every entry of the refcount table that is not 0, with
 // its index and the offset of the block that it points to. The error is what is
 // wrong with the entry, or hides entries from the index on.
 func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err error) bool) bool {
-	return r.table.pieces(ctx, r.offset, r.offset+r.entries*entrySize, nil, func(at uint64, p []byte, err error) bool {
-		i := (at - r.offset) / entrySize
-		if err != nil {
-			return yield(i, 0, err)
+	return r.reader.pieces(ctx, r.table.offset, r.table.entryOffset(r.table.entries), func(p *piece) bool {
+		i := r.table.indexOf(p.offset)
+		if p.err != nil {
+			return yield(i, 0, p.err)
 		}
-		for ; len(p) > 0; p = p[entrySize:] {
-			if n := runLength(p, 0, 0); n > 0 {
-				i, p = i+uint64(n), p[(n-1)*entrySize:]
+		for rest := p.bytes; len(rest) > 0; rest = rest[entrySize:] {
+			if n := runLength(rest, 0, 0); n > 0 {
+				i, rest = i+uint64(n), rest[(n-1)*entrySize:]
 				continue
 			}
-			if !yield(i, binary.BigEndian.Uint64(p)&refcountMask, r.entryError(i, binary.BigEndian.Uint64(p))) {
+			e := refcountEntry(be64(rest))
+			if !yield(i, e.block(), r.entryError(i, e)) {
 				return false
 			}
 			i++
@@ -79,23 +48,28 @@ func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err
 	})
 }
 
-// pieceAt returns entries of the refcount table, from the i-th on.
-func (r *refcounts) pieceAt(i uint64) ([]byte, error) {
-	return r.table.at(r.offset+i*entrySize, r.offset+r.entries*entrySize)
+// entriesFrom returns entries of the refcount table, from the i-th on.
+func (r *refcounts) entriesFrom(i uint64) ([]byte, error) {
+	return r.reader.at(r.table.entryOffset(i), r.table.entryOffset(r.table.entries))
+}
+
+// isBlock reports whether a refcount block can be read at an offset.
+func (img *Image) isBlock(offset uint64) bool {
+	return offset%img.geometry.ClusterSize == 0 && offset < img.src.size
 }
 
 // entryError returns what is wrong with the i-th entry of the refcount table.
 // But for reserved bits, its block cannot be read.
-func (r *refcounts) entryError(i, entry uint64) error {
-	at, block := r.offset+i*entrySize, entry&refcountMask
+func (r *refcounts) entryError(i uint64, e refcountEntry) error {
+	at, block := r.table.entryOffset(i), e.block()
 	switch {
 	case block%r.img.geometry.ClusterSize != 0:
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d points to a refcount block at %#x, not a multiple of the cluster size %#x",
 			i, block, r.img.geometry.ClusterSize)
 	case block >= r.img.src.size:
 		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d points to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
-	case entry&^refcountMask != 0:
-		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d has reserved bits %#x", i, entry&^refcountMask)
+	case e&refcountReserved != 0:
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(e&refcountReserved))
 	}
 	return nil
 }
@@ -107,8 +81,8 @@ type refcount struct {
 }
 
 // run returns the refcount of a cluster, and how many clusters from it on have
-// the same, up to limit. The error, an [*Error] once for every block, is why it
-// is not known, unless blocks has told.
+// the same, up to limit. If the refcount is not known, the error says why, unless
+// blocks has returned it: a bad block is reported once.
 func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	if j := cluster - r.first; j < r.there { // also when cluster comes before
 		value, n := refcountRun(r.cur, j, min(limit, r.there-j), uint(r.img.header.RefcountOrder))
@@ -116,20 +90,20 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	}
 	per := r.img.geometry.RefcountBlockEntries
 	i, j := cluster/per, cluster%per
-	if i >= r.entries {
+	if i >= r.table.entries {
 		return refcount{known: r.known}, limit, nil
 	}
-	p, err := r.pieceAt(i)
+	p, err := r.entriesFrom(i)
 	if err != nil {
 		return refcount{}, min(limit, per-j), nil
 	}
-	entry := binary.BigEndian.Uint64(p)
-	switch block := entry & refcountMask; {
+	entry := refcountEntry(be64(p))
+	switch block := entry.block(); {
 	case block == 0:
 		wanted := ceilDiv(j+min(limit, uint64(len(p))*per), per) // no more, or short steps would count it all again and again
-		n := uint64(runLength(p[:min(wanted*entrySize, uint64(len(p)))], entry, 0))
+		n := uint64(runLength(p[:min(wanted*entrySize, uint64(len(p)))], uint64(entry), 0))
 		return refcount{known: true}, min(limit, n*per-j), nil
-	case block%r.img.geometry.ClusterSize != 0 || block >= r.img.src.size:
+	case !r.img.isBlock(block):
 		return refcount{}, min(limit, per-j), nil
 	default:
 		err = r.load(i, block)
@@ -143,7 +117,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 // one returns the refcount of one cluster, wherever it is. Unlike run it reads no
 // more than it needs.
 func (r *refcounts) one(cluster uint64) (refcount, error) {
-	at, known, err := r.place(cluster)
+	at, known, err := r.locate(cluster)
 	if at == 0 {
 		return refcount{known: known}, err
 	}
@@ -159,30 +133,30 @@ func (r *refcounts) one(cluster uint64) (refcount, error) {
 	return refcount{refcountAt(p, cluster%(width*8>>order), order), true}, nil
 }
 
-// place returns the file offset of the refcount of a cluster, of the byte that it
-// is in where it has fewer bits. It is 0 where there is none: then the refcount
-// is 0 if that is known.
-func (r *refcounts) place(cluster uint64) (at uint64, known bool, err error) {
+// locate returns the file offset of the refcount of a cluster, or of the byte that
+// it is in where it has fewer bits. Without one it returns 0: the refcount then is
+// 0 if that is known.
+func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	per := r.img.geometry.RefcountBlockEntries
-	if cluster/per >= r.entries {
+	if cluster/per >= r.table.entries {
 		return 0, r.known, nil
 	}
-	p, err := r.pieceAt(cluster / per)
+	p, err := r.entriesFrom(cluster / per)
 	if err != nil {
 		return 0, false, err
 	}
-	block := binary.BigEndian.Uint64(p) & refcountMask
+	block := refcountEntry(be64(p)).block()
 	at = block + cluster%per<<r.img.header.RefcountOrder/8
 	switch {
 	case block == 0:
 		return 0, true, nil
-	case block%r.img.geometry.ClusterSize != 0 || block >= r.img.src.size || at >= r.img.src.size:
+	case !r.img.isBlock(block) || at >= r.img.src.size:
 		return 0, false, nil
 	}
 	return at, true, nil
 }
 
-// load takes the i-th block in hand, as far as the file has it.
+// load reads the i-th block, as far as the file has it.
 func (r *refcounts) load(i, block uint64) error {
 	size := r.img.geometry.ClusterSize
 	p, err := r.block.bytes(SectionRefcountBlock, block, size, size)
@@ -217,7 +191,7 @@ func refcountRun(p []byte, i, limit uint64, order uint) (value, n uint64) {
 	}
 	per := uint64(64) >> order // refcounts in eight bytes
 	for n = 1; n < limit; {
-		if at := i + n; at%per == 0 && limit-n >= per && binary.BigEndian.Uint64(p[at/per*8:]) == pattern {
+		if at := i + n; at%per == 0 && limit-n >= per && be64(p[at/per*8:]) == pattern {
 			n += per
 			continue
 		}
@@ -235,11 +209,11 @@ func refcountAt(p []byte, i uint64, order uint) uint64 {
 	case 3:
 		return uint64(p[i])
 	case 4:
-		return uint64(binary.BigEndian.Uint16(p[i*2:]))
+		return uint64(be16(p[i*2:]))
 	case 5:
-		return uint64(binary.BigEndian.Uint32(p[i*4:]))
+		return uint64(be32(p[i*4:]))
 	case 6:
-		return binary.BigEndian.Uint64(p[i*8:])
+		return be64(p[i*8:])
 	}
 	width := uint64(1) << order
 	bit := i * width

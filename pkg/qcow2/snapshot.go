@@ -1,7 +1,6 @@
 package qcow2
 
 import (
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"math"
@@ -11,8 +10,6 @@ import (
 )
 
 const (
-	snapshotEntryLength = 40 // bytes of an entry before extra data, id and name
-
 	// Bytes of extra data at which each field of it is complete.
 	extraVMStateSize = 8
 	extraDiskSize    = 16
@@ -172,21 +169,13 @@ func (img *Image) snapshotCountError() *Error {
 // snapshotAt decodes the entry at the cursor, padded to a multiple of 8 bytes.
 func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	s := Snapshot{Index: index, Offset: c.off}
-	p, err := c.next(snapshotEntryLength, "fixed part")
+	r, err := c.next(snapshotRecordLength, "fixed part")
 	if err != nil {
 		return s, err
 	}
-	s.L1TableOffset = binary.BigEndian.Uint64(p)
-	s.L1Size = binary.BigEndian.Uint32(p[8:])
-	idSize := uint64(binary.BigEndian.Uint16(p[12:]))
-	nameSize := uint64(binary.BigEndian.Uint16(p[14:]))
-	s.Seconds = binary.BigEndian.Uint32(p[16:])
-	s.Nanoseconds = binary.BigEndian.Uint32(p[20:])
-	s.VMClock = binary.BigEndian.Uint64(p[24:])
-	s.VMStateSize = uint64(binary.BigEndian.Uint32(p[32:]))
-	s.ExtraSize = binary.BigEndian.Uint32(p[36:])
+	idSize, nameSize := s.decode(r)
 	if uint64(s.ExtraSize) > img.limits.SnapshotExtraBytes {
-		return s, errorf(SectionSnapshotTable, s.Offset+36, ErrLimit, "%d bytes of extra data are above the limit of %d (SnapshotExtraBytes)",
+		return s, errorf(SectionSnapshotTable, s.Offset+snapshotExtraSizeField, ErrLimit, "%d bytes of extra data are above the limit of %d (SnapshotExtraBytes)",
 			s.ExtraSize, img.limits.SnapshotExtraBytes)
 	}
 	if err := s.readExtra(c, img.header.Size); err != nil {
@@ -201,9 +190,22 @@ func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	return s, c.pad(s.Offset)
 }
 
+// decode sets what the fixed part of the entry has, and returns the lengths of id
+// and name in bytes.
+func (s *Snapshot) decode(r snapshotRecord) (idSize, nameSize uint64) {
+	s.L1TableOffset = r.l1TableOffset()
+	s.L1Size = r.l1Size()
+	s.Seconds = r.seconds()
+	s.Nanoseconds = r.nanoseconds()
+	s.VMClock = r.vmClock()
+	s.VMStateSize = uint64(r.vmStateSize())
+	s.ExtraSize = r.extraSize()
+	return uint64(r.idSize()), uint64(r.nameSize())
+}
+
 // length returns the length of the entry in bytes, without padding.
 func (s *Snapshot) length() uint64 {
-	return snapshotEntryLength + uint64(s.ExtraSize) + uint64(len(s.ID)) + uint64(len(s.Name))
+	return snapshotRecordLength + uint64(s.ExtraSize) + uint64(len(s.ID)) + uint64(len(s.Name))
 }
 
 // readExtra decodes the extra data, whose fields end where ExtraSize does.
@@ -215,13 +217,13 @@ func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	}
 	s.DiskSize = diskSize
 	if kept >= extraVMStateSize {
-		s.VMStateSize = binary.BigEndian.Uint64(p)
+		s.VMStateSize = be64(p)
 	}
 	if kept >= extraDiskSize {
-		s.DiskSize = binary.BigEndian.Uint64(p[8:])
+		s.DiskSize = be64(p[8:])
 	}
 	if kept >= extraICount {
-		s.ICount = binary.BigEndian.Uint64(p[16:])
+		s.ICount = be64(p[16:])
 		s.HasICount = s.ICount != math.MaxUint64 // −1: none
 	}
 	if known := kept - kept%8; known < extraICount && kept > known {
@@ -232,23 +234,12 @@ func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	return c.skip(uint64(s.ExtraSize)-kept, "extra data")
 }
 
-// snapshotDamage judges where the entry says that the L1 table lies.
+// snapshotDamage judges an entry.
 func (img *Image) snapshotDamage(s *Snapshot) []*Error {
 	var errs []*Error
-	bad := func(at uint64, kind error, format string, args ...any) {
-		errs = append(errs, errorf(SectionSnapshotTable, s.Offset+at, kind, format, args...))
-	}
-	n := uint64(s.L1Size) * 8
 	if img.header.Version > 2 && s.ExtraSize < extraDiskSize {
-		bad(36, ErrCorrupt, "entry %d has %d bytes of extra data; version 3 needs %d, with the disk size", s.Index, s.ExtraSize, extraDiskSize)
+		errs = append(errs, errorf(SectionSnapshotTable, s.Offset+snapshotExtraSizeField, ErrCorrupt,
+			"entry %d has %d bytes of extra data; version 3 needs %d, with the disk size", s.Index, s.ExtraSize, extraDiskSize))
 	}
-	if s.L1TableOffset%img.geometry.ClusterSize != 0 {
-		bad(0, ErrCorrupt, "the L1 table offset %#x of entry %d is not a multiple of the cluster size %#x", s.L1TableOffset, s.Index, img.geometry.ClusterSize)
-	} else if s.L1TableOffset > math.MaxInt64-n {
-		bad(0, ErrCorrupt, "the L1 table of entry %d at %#x would reach beyond 2^63", s.Index, s.L1TableOffset)
-	}
-	if n > img.limits.L1Bytes {
-		bad(8, ErrLimit, "the L1 table of entry %d has %d bytes, above the limit of %d (L1Bytes)", s.Index, n, img.limits.L1Bytes)
-	}
-	return errs
+	return append(errs, img.snapshotL1Errors(s)...)
 }

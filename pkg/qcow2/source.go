@@ -11,13 +11,13 @@ import (
 type source struct {
 	r    io.ReaderAt
 	size uint64 // bytes
-	// nextData, if not nil, tells where the file has data and holes from an
-	// offset on; see [holeFinder].
-	nextData func(off uint64) (data, hole uint64)
+	// dataRange, if not nil, finds the first data of the file from an offset on; see
+	// [WithHoles].
+	dataRange func(offset uint64) (start, end uint64, err error)
 }
 
-// read returns the n bytes at off, which are what. It allocates nothing when
-// the file does not reach that far.
+// read returns the n bytes at off. what says what they are, for the error. It
+// allocates nothing when the file does not reach that far.
 func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 	if off > s.size || n > s.size-off {
 		return nil, errorf(sec, off, ErrTruncated, "%s of %d bytes, but the file ends at %#x", what, n, s.size)
@@ -63,8 +63,8 @@ func newCursor(src *source, sec Section, off, end uint64) *cursor {
 // left returns how many bytes there are until the end.
 func (c *cursor) left() uint64 { return c.end - min(c.off, c.end) }
 
-// next consumes n bytes, which are what, and returns them; they stay valid
-// until the next call.
+// next consumes n bytes and returns them; they stay valid until the next call.
+// what says what they are, for the error.
 func (c *cursor) next(n uint64, what string) ([]byte, error) {
 	if err := c.reach(n, what); err != nil {
 		return nil, err
@@ -99,8 +99,7 @@ func (c *cursor) reach(n uint64, what string) error {
 	return errorf(c.sec, c.off, ErrTruncated, "%s of %d bytes, but %d are left before %#x", what, n, c.left(), c.end)
 }
 
-// skip consumes n bytes, which are what, without reading those that are not
-// read yet.
+// skip consumes n bytes without reading those that are not read yet.
 func (c *cursor) skip(n uint64, what string) error {
 	if err := c.reach(n, what); err != nil {
 		return err

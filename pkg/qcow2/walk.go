@@ -2,7 +2,9 @@ package qcow2
 
 import (
 	"context"
-	"encoding/binary"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
 // A reference is an entry of a table, or several neighbours, and the host
@@ -12,8 +14,8 @@ type reference struct {
 	kind   HostKind
 	first  uint64 // cluster
 	n      uint64 // clusters
-	place  uint64 // file offset of the first entry in units of 8 bytes; of structures the lowest index
-	step   uint64 // from one entry to the next, in the same units
+	place  place  // of the first entry; of structures that of the first of them
+	step   uint64 // places from one entry to the next
 	weight uint64 // how often each counts: an L2 table for every L1 entry that points there; how many structures
 
 	problems Problems // of an entry, which is then alone, or of structures
@@ -26,8 +28,8 @@ type referenceSink interface {
 	// addStructures takes clusters that structures share. They come before all
 	// others, in their order.
 	addStructures(*reference) bool
-	// add takes a reference of another kind. One that points to no cluster of the file has n 0,
-	// and problems. The sink does not keep it.
+	// add takes a reference of another kind. One that points to no cluster of the
+	// file has n 0, and problems. The sink does not keep it.
 	add(*reference) bool
 	// addData takes data clusters by themselves.
 	addData(*dataBatch) bool
@@ -44,8 +46,8 @@ type referenceWalk struct {
 	clusters uint64 // of the file
 
 	structures []structure
-	shared     *spans // the clusters of the structures
-	bitmaps    *spans // the bitmap tables
+	shared     *interval.Cover // the clusters of the structures
+	bitmaps    *interval.Cover // the bitmap tables
 	l1         *l1Tables
 	tables     *labelMap     // of the L2 tables: the first L1 entry, and how many there are
 	chosen     *chosenTables // those whose guest data come first; nil: those of the active image
@@ -53,21 +55,21 @@ type referenceWalk struct {
 
 	ref  reference // what the sink is given
 	data dataBatch // the same
-	// dataBits are those that the entry of a data cluster can have; 0 where it
-	// has more to it.
-	dataBits L2Entry
+	// single are the bits that the entry of a plain data cluster can have; 0 where
+	// an entry has a second word.
+	single L2Entry
 	// run, if not nil, takes every run of L2 entries before its references, and
 	// the L1 table that it belongs to.
 	run func(*ownedTable, *l2Run) bool
 	// entry, if not nil, takes every L1 entry that is not 0, its file offset, and
 	// the segment that it is in.
-	entry func(g *segment, at uint64, e L1Entry) bool
+	entry func(g *interval.Segment, at uint64, e L1Entry) bool
 }
 
 func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
-	w := &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, newScatteredMap[label]())}
-	if img.geometry.L2EntrySize == 8 && !img.hasDataFile() {
-		w.dataBits = L2Entry(copiedBit | offsetMask&^(img.geometry.ClusterSize-1))
+	w := &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, sparse.NewScattered[label]())}
+	if img.geometry.L2EntrySize == 8 {
+		w.single = img.plainBits()
 	}
 	return w
 }
@@ -81,7 +83,7 @@ func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) b
 
 // begin is the first part of walk: the structures.
 func (w *referenceWalk) begin(first *Snapshot, report func(done, total uint64)) bool {
-	s := newStructures(w.img, w.sink.fail)
+	s := findStructures(w.img, w.sink.fail)
 	if !s.ok {
 		return false
 	}
@@ -100,8 +102,8 @@ func (w *referenceWalk) follow(first *Snapshot) bool {
 }
 
 // add hands the sink a reference.
-func (w *referenceWalk) add(kind HostKind, first, n, place, step, weight uint64) bool {
-	w.ref = reference{kind: kind, first: first, n: n, place: place, step: step, weight: weight}
+func (w *referenceWalk) add(kind HostKind, first, n uint64, at place, step, weight uint64) bool {
+	w.ref = reference{kind: kind, first: first, n: n, place: at, step: step, weight: weight}
 	return w.sink.add(&w.ref)
 }
 
@@ -110,16 +112,16 @@ func (w *referenceWalk) add(kind HostKind, first, n, place, step, weight uint64)
 // can claim any number of L1 tables in one place.
 func (w *referenceWalk) addStructures() bool {
 	shift := w.img.geometry.ClusterBits
-	all := make([]span, len(w.structures))
+	all := make([]interval.Span, len(w.structures))
 	for i, s := range w.structures {
 		first := min(s.offset>>shift, w.clusters)
 		n := min((s.length-1)>>shift+1, w.clusters-first)
-		all[i] = span{first << shift, (first + n) << shift}
+		all[i] = interval.Span{From: first << shift, To: (first + n) << shift}
 	}
-	w.shared = newSpans(all)
-	for _, g := range w.shared.byOffset {
-		w.ref = reference{kind: w.structures[g.first].kind, first: g.from >> shift, n: (g.to - g.from) >> shift, place: uint64(g.first), weight: g.spans}
-		if g.spans > 1 {
+	w.shared = interval.NewCover(all)
+	for _, g := range w.shared.ByOffset {
+		w.ref = reference{kind: w.structures[g.First].kind, first: g.From >> shift, n: (g.To - g.From) >> shift, place: place(g.First), weight: g.Spans}
+		if g.Spans > 1 {
 			w.ref.problems = OverlapsMetadata
 		}
 		if !w.sink.addStructures(&w.ref) {
@@ -132,20 +134,20 @@ func (w *referenceWalk) addStructures() bool {
 // sharing calls yield for the structures in a cluster that has some, with their
 // index. It returns false if yield did.
 func (w *referenceWalk) sharing(cluster uint64, yield func(i int, s *structure) bool) bool {
-	return w.shared.each(cluster<<w.img.geometry.ClusterBits, func(i int) bool { return yield(i, &w.structures[i]) })
+	return w.shared.Each(cluster<<w.img.geometry.ClusterBits, func(i int) bool { return yield(i, &w.structures[i]) })
 }
 
 // addRefcountBlocks adds the references of the refcount table.
 func (w *referenceWalk) addRefcountBlocks() bool {
 	r := newRefcounts(w.img)
 	return r.blocks(w.ctx, func(i, offset uint64, err error) bool {
-		return w.addTableEntry(HostRefcountBlock, r.offset+i*entrySize, offset, 1, err)
+		return w.addTableEntry(HostRefcountBlock, r.table.entryOffset(i), offset, 1, err)
 	})
 }
 
-// addTableEntry adds the reference of an entry of the refcount table, or that of
-// so many bitmap tables, to the cluster at an offset. An error is what is wrong
-// with it.
+// addTableEntry adds the reference of an entry of the refcount table, or of bitmap
+// tables that share it, to the cluster at an offset. An error is what is wrong with
+// it.
 func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, err error) bool {
 	if err != nil && !w.sink.fail(err) {
 		return false
@@ -153,23 +155,28 @@ func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, 
 	if size := w.img.geometry.ClusterSize; offset == 0 || offset%size != 0 || offset >= w.img.src.size {
 		return true
 	}
-	return w.add(kind, offset>>w.img.geometry.ClusterBits, 1, at/8, 0, tables)
+	return w.add(kind, offset>>w.img.geometry.ClusterBits, 1, placeOf(at), 0, tables)
 }
 
 // addBitmapData adds the references of the bitmap tables, each entry of the file
 // once.
 func (w *referenceWalk) addBitmapData() bool {
-	var tables []span
+	var tables []interval.Span
 	for _, s := range w.structures {
 		if s.kind == HostBitmapTable {
-			tables = append(tables, newSpan(s.offset, s.length/entrySize, w.img.src.size))
+			tables = append(tables, entryTable{s.offset, s.length / entrySize}.span(w.img.src.size))
 		}
 	}
-	w.bitmaps = newSpans(tables)
-	r := newEntryReader(&w.img.src, SectionBitmapTable)
-	for _, g := range w.bitmaps.segments {
-		if !r.pieces(w.ctx, g.from, g.to, nil, func(at uint64, entries []byte, err error) bool {
-			return w.addBitmapEntries(at, entries, g.spans, err)
+	w.bitmaps = interval.NewCover(tables)
+	for _, g := range w.bitmaps.BySpan {
+		if !w.img.eachBitmapEntry(w.ctx, g.From, g.To, func(at uint64, e bitmapEntry, _ uint64, err error) bool {
+			switch {
+			case err != nil:
+				return w.sink.fail(err)
+			case !e.stored():
+				return true
+			}
+			return w.addTableEntry(HostBitmapData, at, e.offset(), g.Spans, w.img.bitmapEntryError(at, e))
 		}) {
 			return false
 		}
@@ -177,46 +184,17 @@ func (w *referenceWalk) addBitmapData() bool {
 	return true
 }
 
-// addBitmapEntries adds the references of entries that so many bitmap tables have,
-// the first of them at a file offset, or takes the error that hides them.
-func (w *referenceWalk) addBitmapEntries(at uint64, entries []byte, tables uint64, err error) bool {
-	if err != nil {
-		return w.sink.fail(err)
-	}
-	for ; len(entries) > 0; at, entries = at+entrySize, entries[entrySize:] {
-		entry := binary.BigEndian.Uint64(entries)
-		if entry > bitmapEntryOnes && !w.addTableEntry(HostBitmapData, at, entry&offsetMask, tables, w.bitmapEntryError(at, entry)) {
-			return false
-		}
-	}
-	return true
-}
-
-// bitmapEntryError returns what is wrong with an entry of a bitmap table.
-func (w *referenceWalk) bitmapEntryError(at, entry uint64) error {
-	offset := entry & offsetMask
-	switch {
-	case entry&^(offsetMask|bitmapEntryOnes) != 0 || offset != 0 && entry&bitmapEntryOnes != 0:
-		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry %#x has reserved bits", entry)
-	case offset%w.img.geometry.ClusterSize != 0:
-		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry points to %#x, not a multiple of the cluster size %#x", offset, w.img.geometry.ClusterSize)
-	case offset >= w.img.src.size:
-		return errorf(SectionBitmapTable, at, ErrTruncated, "the entry points to %#x, but the file ends at %#x", offset, w.img.src.size)
-	}
-	return nil
-}
-
 // addL2Tables adds the references of the L1 tables.
 func (w *referenceWalk) addL2Tables() bool {
-	return w.eachL1Entry(w.sink.fail, func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
-		entry, at := L1Entry(binary.BigEndian.Uint64(entries)), t.l1.offset+i*entrySize
+	return w.eachL1Entry(w.sink.fail, func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool {
+		entry, at := L1Entry(be64(entries)), t.l1.entryOffset(i)
 		if w.entry != nil && !w.entry(g, at, entry) {
 			return false
 		}
 		if entry.L2Offset() == 0 {
 			return entry.Reserved() == 0 || w.sink.fail(t.reservedError(i, entry))
 		}
-		w.ref = reference{kind: HostL2Table, first: entry.L2Offset() >> w.img.geometry.ClusterBits, n: 1, place: at / 8, weight: g.spans, offset: entry.L2Offset()}
+		w.ref = reference{kind: HostL2Table, first: entry.L2Offset() >> w.img.geometry.ClusterBits, n: 1, place: placeOf(at), weight: g.Spans, offset: entry.L2Offset()}
 		switch err := t.entryError(i, entry); {
 		case err == nil:
 			w.tables.add(&w.ref, func(uint64) {}) // L2 tables do not overlap each other
@@ -239,13 +217,13 @@ func (w *referenceWalk) addL2Tables() bool {
 // once, those of the active image first. It hands them with the walk of their
 // table, the segment, the index, and the entries that follow. Fail takes what
 // cannot be read.
-func (w *referenceWalk) eachL1Entry(fail func(error) bool, yield func(t *tableWalk, g *segment, i uint64, entries []byte) bool) bool {
-	t := newTableWalk(w.ctx, w.img, l1Table{}, 0)
-	for k := range w.l1.segments {
-		g := &w.l1.segments[k]
-		o := &w.l1.tables[g.first]
-		t.l1 = o.l1Table
-		if !w.eachEntryOf(t, o.indexOf(g.from), o.indexOf(g.to), fail, func(i uint64, entries []byte) bool { return yield(t, g, i, entries) }) {
+func (w *referenceWalk) eachL1Entry(fail func(error) bool, yield func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool) bool {
+	t := newTableWalk(w.ctx, w.img, entryTable{}, 0)
+	for k := range w.l1.BySpan {
+		g := &w.l1.BySpan[k]
+		o := &w.l1.tables[g.First]
+		t.l1 = o.entryTable
+		if !eachEntryOf(t, o.indexOf(g.From), o.indexOf(g.To), fail, func(i uint64, entries []byte) bool { return yield(t, g, i, entries) }) {
 			return false
 		}
 	}
@@ -254,17 +232,18 @@ func (w *referenceWalk) eachL1Entry(fail func(error) bool, yield func(t *tableWa
 
 // eachEntryOf calls yield for the entries of an L1 table that are not 0, from
 // one index up to another. Fail takes what cannot be read.
-func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, fail func(error) bool, yield func(i uint64, entries []byte) bool) bool {
-	return t.pieces(from, to, nil, func(i uint64, entries []byte, err error) bool {
-		if err != nil {
-			return fail(err)
+func eachEntryOf(t *tableWalk, from, to uint64, fail func(error) bool, yield func(i uint64, entries []byte) bool) bool {
+	return t.pieces(from, to, func(p *piece) bool {
+		if p.err != nil {
+			return fail(p.err)
 		}
-		for ; len(entries) > 0; entries = entries[entrySize:] {
-			n := uint64(runLength(entries, 0, 0))
-			if i, entries = i+n, entries[n*entrySize:]; len(entries) == 0 {
+		i := t.l1.indexOf(p.offset)
+		for rest := p.bytes; len(rest) > 0; rest = rest[entrySize:] {
+			n := uint64(runLength(rest, 0, 0))
+			if i, rest = i+n, rest[n*entrySize:]; len(rest) == 0 {
 				break
 			}
-			if !yield(i, entries) {
+			if !yield(i, rest) {
 				return false
 			}
 			i++
@@ -273,12 +252,12 @@ func (w *referenceWalk) eachEntryOf(t *tableWalk, from, to uint64, fail func(err
 	})
 }
 
-// told takes what cannot be read of a table that is read again: the sink has it
+// reported takes the errors of a table that is read again: the sink has them
 // already.
-func (w *referenceWalk) told(error) bool { return w.alive() }
+func (w *referenceWalk) reported(error) bool { return w.alive() }
 
-// aliveEvery is how many steps of a loop there are between two looks at the
-// context, where a step is short.
+// aliveEvery is how many short steps a loop makes between two looks at the
+// context.
 const aliveEvery = 1 << 12
 
 // alive reports whether the context is not done. If it is, the sink takes its
@@ -289,4 +268,23 @@ func (w *referenceWalk) alive() bool {
 		return false
 	}
 	return true
+}
+
+// isFirst reports whether the L1 entry at a file offset is the first that points
+// to the L2 table in a cluster, as far as the walk has come.
+func (w *referenceWalk) isFirst(at, cluster uint64) bool {
+	l := w.tables.of(cluster)
+	return l != 0 && w.tables.place(l) == placeOf(at)
+}
+
+// tableOwner returns the L1 table that the L2 table in a cluster is listed under
+// (that of the chosen snapshot, else the first that points to it), and the index
+// of the L1 entry.
+func (w *referenceWalk) tableOwner(cluster uint64) (owner *ownedTable, l1Index uint64) {
+	if w.isChosen(cluster) {
+		return w.chosen.owner, uint64(w.chosen.first.Word(cluster)) - 1
+	}
+	at := w.tables.place(w.tables.of(cluster)).offset()
+	owner = w.l1.first(at)
+	return owner, owner.indexOf(at)
 }

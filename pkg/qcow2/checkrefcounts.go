@@ -1,42 +1,61 @@
 package qcow2
 
+import "github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+
 // compare compares the refcount of every cluster with its references.
 func (c *checker) compare() {
-	c.counts.seal()
-	c.more.seal()
-	c.overlaps.seal()
+	counted := &countedClusters{counts: c.counts.Seal(), more: c.more.Seal(), overlaps: c.overlaps.Seal()}
 	r, clusters := newRefcounts(c.img), c.img.geometry.HostClusters
-	var scratch [pageClusters]count
 	for cluster := uint64(0); cluster < clusters; {
-		words, word, n := c.counts.view(cluster, clusters, &scratch)
-		for steps := 0; n > 0; steps++ {
+		v := counted.counts.View(cluster, clusters)
+		cluster += v.N
+		for steps := 0; v.N > 0; steps++ {
 			if steps%aliveEvery == 0 {
-				c.walk.tick.cluster(cluster, clusters)
+				c.walk.tick.cluster(v.Cluster, clusters)
 				if c.ctx.Err() != nil {
 					return
 				}
 			}
-			refcount, k, err := r.run(cluster, n)
+			refcount, k, err := r.run(v.Cluster, v.N)
 			if err != nil && !c.fail(err) {
 				return
 			}
-			there := min(k, uint64(len(words)))
-			if words == nil && !c.compareAlike(cluster, k, word, refcount) || !c.compareEach(cluster, words[:there], refcount) {
+			alike := v.Head(k)
+			v.Advance(k)
+			if !c.compareView(counted, &alike, refcount) {
 				return
 			}
-			cluster, n, words = cluster+k, n-k, words[there:]
 		}
 	}
 	c.flush()
 }
 
-// compareEach compares clusters that have the same refcount, and these counts.
-func (c *checker) compareEach(first uint64, words []count, refcount refcount) bool {
-	for i, w := range words {
+// countedClusters are the counts of all clusters, once all references are known.
+type countedClusters struct {
+	counts   *sparse.Map[count]
+	more     *sparse.Map[uint64] // of those that are full
+	overlaps *sparse.Map[bool]
+}
+
+// references returns how many references there are to a cluster.
+func (k *countedClusters) references(cluster uint64, w count) uint64 {
+	n := uint64(w & countFull)
+	if n == uint64(countFull) {
+		n += k.more.Word(cluster)
+	}
+	return n
+}
+
+// compareView compares clusters that have the same refcount.
+func (c *checker) compareView(counted *countedClusters, v *sparse.View[count], refcount refcount) bool {
+	if v.Words == nil {
+		return c.compareAlike(counted, v.Cluster, v.N, v.Word, refcount)
+	}
+	for i, w := range v.Words {
 		if uint64(w&^countOne) == refcount.value && refcount.known && w&^countOne < countFull { // neither metadata nor full
 			continue
 		}
-		if !c.compareRun(first+uint64(i), 1, w, refcount) {
+		if !c.compareRun(counted, v.Cluster+uint64(i), 1, w, refcount) {
 			return false
 		}
 	}
@@ -44,13 +63,13 @@ func (c *checker) compareEach(first uint64, words []count, refcount refcount) bo
 }
 
 // compareAlike compares clusters that have the same refcount, and the same count.
-func (c *checker) compareAlike(first, n uint64, w count, refcount refcount) bool {
+func (c *checker) compareAlike(counted *countedClusters, first, n uint64, w count, refcount refcount) bool {
 	if w == 0 { // nothing refers to them
 		return refcount.value == 0 || c.leak(first, n, refcount.value, 0)
 	}
 	for n > 0 {
-		k := c.overlaps.alike(first, c.more.alike(first, n))
-		if !c.compareRun(first, k, w, refcount) {
+		k := counted.overlaps.Alike(first, counted.more.Alike(first, n))
+		if !c.compareRun(counted, first, k, w, refcount) {
 			return false
 		}
 		first, n = first+k, n-k
@@ -59,9 +78,9 @@ func (c *checker) compareAlike(first, n uint64, w count, refcount refcount) bool
 }
 
 // compareRun compares clusters with as many references each.
-func (c *checker) compareRun(first, n uint64, w count, refcount refcount) bool {
-	references := c.references(first, w)
-	overlap := w&countMetadata != 0 && c.overlaps.word(first)
+func (c *checker) compareRun(counted *countedClusters, first, n uint64, w count, refcount refcount) bool {
+	references := counted.references(first, w)
+	overlap := w&countMetadata != 0 && counted.overlaps.Word(first)
 	switch {
 	case !refcount.known:
 		return references == 0 || c.reportClusters(FindingRefcountUnknown, first, n, references, refcount)
@@ -79,12 +98,12 @@ func (c *checker) compareRun(first, n uint64, w count, refcount refcount) bool {
 // each refcount block once, for the first of its entries: a table can point to one
 // block any number of times.
 func (c *checker) checkBeyond() {
-	g, size := &c.img.geometry, c.img.src.size
+	g := &c.img.geometry
 	per, seen, r := g.RefcountBlockEntries, map[uint64]bool{}, newRefcounts(c.img)
 	newRefcounts(c.img).blocks(c.ctx, func(i, block uint64, _ error) bool {
 		first := i * per
 		end := first + per
-		if block == 0 || end <= g.HostClusters || block%g.ClusterSize != 0 || block >= size || seen[block] {
+		if block == 0 || end <= g.HostClusters || !c.img.isBlock(block) || seen[block] {
 			return true
 		}
 		seen[block] = true
@@ -119,15 +138,16 @@ func (c *checker) who(f *Finding, cluster uint64) bool {
 	if c.options.Finding == nil {
 		return true // nobody wants to know
 	}
-	if c.listing == nil {
-		x := newHostIndex(c.ctx, c.img, HostOptions{}, func(error) bool { return c.ctx.Err() == nil }) // its errors are found already
-		if x == nil {
+	if c.index == nil {
+		c.index = indexHost(c.ctx, c.img, HostOptions{}, func(error) bool { return c.ctx.Err() == nil }) // its errors are found already
+		if c.index == nil {
 			return false
 		}
-		c.listing = &hostListing{index: x}
 	}
 	var r HostRange
-	c.listing.fill(&r, cluster, 1, nil, c.listing.index.labels.words.word(cluster))
+	if word := c.index.labels.of(cluster); word != 0 {
+		c.index.first(&r, cluster, word)
+	}
 	f.Reference, f.HasReference, f.HostKind = r.Reference, r.HasReference, r.Kind
 	return true
 }

@@ -1,6 +1,12 @@
 package qcow2
 
-import "context"
+import (
+	"context"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/rangeset"
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
 
 // An ownerCounter knows which owners refer to each cluster. It is the sink of a
 // walk. In its sets a table has two numbers: its index, and for VM state that
@@ -8,23 +14,22 @@ import "context"
 type ownerCounter struct {
 	img    *Image
 	walk   *referenceWalk
-	sets   *ownerSets
-	owners *clusterMap[uint32] // the set of each cluster
-	tables *clusterMap[uint32] // the set of each L2 table, whatever else lies in its cluster
+	sets   *rangeset.Sets
+	owners *sparse.Builder[uint32] // the set of each cluster
+	tables *sparse.Builder[uint32] // the set of each L2 table, whatever else lies in its cluster
 
-	pieces  *spans            // the L1 tables, each cut where its VM state begins
+	pieces  *interval.Cover   // the L1 tables, each cut where its VM state begins
 	pieceOf map[uint64]uint32 // the sets of their segments, by where those begin
 }
 
 // countOwners returns how much of the file the active image and each snapshot
 // takes, nil where that is too much to count or the context is done.
 func countOwners(ctx context.Context, img *Image, report func(done, total uint64)) []OwnerUsage {
-	c := &ownerCounter{img: img, sets: newOwnerSets(), owners: newClusterMap[uint32](img.geometry.HostClusters), tables: newScatteredMap[uint32](), pieceOf: map[uint64]uint32{}}
+	c := &ownerCounter{img: img, sets: rangeset.New(), owners: sparse.NewBuilder[uint32](img.geometry.HostClusters), tables: sparse.NewScattered[uint32](), pieceOf: map[uint64]uint32{}}
 	c.walk = newReferenceWalk(ctx, img, c)
-	if !c.walk.walk(nil, report) || c.sets.full() {
+	if !c.walk.walk(nil, report) || c.sets.Full() {
 		return nil
 	}
-	c.owners.seal()
 	return c.usage()
 }
 
@@ -33,8 +38,8 @@ func (c *ownerCounter) fail(error) bool { return c.walk.ctx.Err() == nil }
 
 // addStructures implements referenceSink.
 func (c *ownerCounter) addStructures(r *reference) bool {
-	c.owners.fill(r.first, r.n, c.ofStructures(r))
-	return !c.sets.full()
+	c.owners.Fill(r.first, r.n, c.ofStructures(r))
+	return !c.sets.Full()
 }
 
 // add implements referenceSink.
@@ -42,52 +47,52 @@ func (c *ownerCounter) add(r *reference) bool {
 	set := uint32(0)
 	switch {
 	case r.kind == HostL2Table:
-		set = c.ofL1Entry(r.place * 8)
+		set = c.ofL1Entry(r.place.offset())
 		if r.problems&Unaligned == 0 {
-			word := c.tables.at(r.first)
-			*word = c.sets.union(*word, set)
+			word := c.tables.At(r.first)
+			*word = c.sets.Union(*word, set)
 		}
 	case !r.kind.metadata():
-		set = c.ofL2Entry(r.place * 8)
+		set = c.ofL2Entry(r.place.offset())
 	}
 	for i := range r.n {
-		word := c.owners.at(r.first + i)
-		*word = c.sets.union(*word, set)
+		word := c.owners.At(r.first + i)
+		*word = c.sets.Union(*word, set)
 	}
-	return !c.sets.full()
+	return !c.sets.Full()
 }
 
 // addData implements referenceSink.
 func (c *ownerCounter) addData(d *dataBatch) bool {
-	set := c.ofL2Entry(d.entries[0].place * 8)
+	set := c.ofL2Entry(d.entries[0].place.offset())
 	for _, e := range d.entries {
-		word := c.owners.at(e.entry.HostOffset() >> c.img.geometry.ClusterBits)
-		*word = c.sets.union(*word, set)
+		word := c.owners.At(e.entry.HostOffset() >> c.img.geometry.ClusterBits)
+		*word = c.sets.Union(*word, set)
 	}
-	return !c.sets.full()
+	return !c.sets.Full()
 }
 
 // ofStructures returns the set of the owners of the L1 tables in the clusters of
 // a reference.
 func (c *ownerCounter) ofStructures(r *reference) uint32 {
-	if !c.sets.spend(r.weight) {
+	if !c.sets.Spend(r.weight) {
 		return 0
 	}
-	var ranges []ownerRange
+	var ranges []rangeset.Range
 	c.walk.sharing(r.first, func(_ int, s *structure) bool {
 		if s.kind == HostL1Table {
-			i := c.walk.l1.indexOf(s.owner)
-			ranges = append(ranges, ownerRange{i, i + 1})
+			i := c.walk.l1.tableOf(s.owner)
+			ranges = append(ranges, rangeset.Range{First: i, End: i + 1})
 		}
 		return true
 	})
-	return c.sets.of(mergeRanges(ranges))
+	return c.sets.Of(ranges)
 }
 
 // ofL2Entry returns the set of the owners of the L2 table that the entry at a
 // file offset is in.
 func (c *ownerCounter) ofL2Entry(at uint64) uint32 {
-	return c.tables.word(at >> c.img.geometry.ClusterBits)
+	return c.tables.Word(at >> c.img.geometry.ClusterBits)
 }
 
 // ofL1Entry returns the set of the owners of the L1 entry at a file offset.
@@ -95,11 +100,11 @@ func (c *ownerCounter) ofL1Entry(at uint64) uint32 {
 	if c.pieces == nil {
 		c.cut()
 	}
-	g := c.pieces.at(at)
-	set, ok := c.pieceOf[g.from]
+	g := c.pieces.At(at)
+	set, ok := c.pieceOf[g.From]
 	if !ok {
 		set = c.ofSegment(g)
-		c.pieceOf[g.from] = set
+		c.pieceOf[g.From] = set
 	}
 	return set
 }
@@ -108,29 +113,29 @@ func (c *ownerCounter) ofL1Entry(at uint64) uint32 {
 // disk, then those after it.
 func (c *ownerCounter) cut() {
 	tables, g := c.walk.l1.tables, &c.img.geometry
-	pieces := make([]span, 2*len(tables))
+	pieces := make([]interval.Span, 2*len(tables))
 	for i := range tables {
 		t := tables[i].span(c.img.src.size)
-		behind := t.to
-		if n := tables[i].vmState / (g.ClusterSize * g.L2Entries); n < (t.to-t.from)/entrySize {
-			behind = t.from + n*entrySize
+		end := t.To // of the disk
+		if n := tables[i].vmStateOffset / (g.ClusterSize * g.L2Entries); n < (t.To-t.From)/entrySize {
+			end = t.From + n*entrySize
 		}
-		pieces[i], pieces[len(tables)+i] = span{t.from, behind}, span{behind, t.to}
+		pieces[i], pieces[len(tables)+i] = interval.Span{From: t.From, To: end}, interval.Span{From: end, To: t.To}
 	}
-	c.pieces = newSpans(pieces)
+	c.pieces = interval.NewCover(pieces)
 }
 
 // ofSegment returns the set of the pieces that a segment is in.
-func (c *ownerCounter) ofSegment(g *segment) uint32 {
-	if !c.sets.spend(g.spans) {
+func (c *ownerCounter) ofSegment(g *interval.Segment) uint32 {
+	if !c.sets.Spend(g.Spans) {
 		return 0
 	}
-	var ranges []ownerRange
-	c.pieces.each(g.from, func(i int) bool {
-		ranges = append(ranges, ownerRange{uint32(i), uint32(i) + 1})
+	var ranges []rangeset.Range
+	c.pieces.Each(g.From, func(i int) bool {
+		ranges = append(ranges, rangeset.Range{First: uint32(i), End: uint32(i) + 1})
 		return true
 	})
-	return c.sets.of(mergeRanges(ranges))
+	return c.sets.Of(ranges)
 }
 
 // usage adds up the bytes of each owner.
@@ -141,18 +146,18 @@ func (c *ownerCounter) usage() []OwnerUsage {
 		all[i].Owner = tables[i].owner
 	}
 	for set, n := range c.bytes() {
-		ranges := c.sets.sets[set]
+		ranges := c.sets.Ranges(uint32(set))
 		owners := c.ownersOf(ranges)
 		for _, r := range owners {
-			for i := r.first; i < r.end; i++ {
+			for i := r.First; i < r.End; i++ {
 				all[i].Referenced += n
 			}
 		}
-		if len(owners) == 1 && owners[0].end-owners[0].first == 1 {
-			all[owners[0].first].Exclusive += n
+		if len(owners) == 1 && owners[0].End-owners[0].First == 1 {
+			all[owners[0].First].Exclusive += n
 		}
 		for _, r := range ranges {
-			for i := max(r.first, uint32(len(tables))); i < r.end; i++ {
+			for i := max(r.First, uint32(len(tables))); i < r.End; i++ {
 				all[i-uint32(len(tables))].VMState += n
 			}
 		}
@@ -164,37 +169,37 @@ func (c *ownerCounter) usage() []OwnerUsage {
 }
 
 // ownersOf returns the owners in a set, for whatever they refer to a cluster.
-func (c *ownerCounter) ownersOf(ranges []ownerRange) []ownerRange {
+func (c *ownerCounter) ownersOf(ranges []rangeset.Range) []rangeset.Range {
 	n := uint32(len(c.walk.l1.tables))
-	var owners []ownerRange
+	var owners []rangeset.Range
 	for _, r := range ranges {
-		if r.first < n {
-			owners = append(owners, ownerRange{r.first, min(r.end, n)})
+		if r.First < n {
+			owners = append(owners, rangeset.Range{First: r.First, End: min(r.End, n)})
 		}
-		if r.end > n {
-			owners = append(owners, ownerRange{max(r.first, n) - n, r.end - n})
+		if r.End > n {
+			owners = append(owners, rangeset.Range{First: max(r.First, n) - n, End: r.End - n})
 		}
 	}
-	return mergeRanges(owners)
+	return rangeset.Merge(owners)
 }
 
 // bytes returns how many bytes of the file belong to each set.
 func (c *ownerCounter) bytes() []uint64 {
-	n := make([]uint64, len(c.sets.sets))
+	n := make([]uint64, c.sets.Len())
 	clusters, size := c.img.geometry.HostClusters, c.img.geometry.ClusterSize
-	var scratch [pageClusters]uint32
+	owners := c.owners.Seal()
 	for first := uint64(0); first < clusters; {
-		words, set, k := c.owners.view(first, clusters, &scratch)
-		for _, set := range words {
+		v := owners.View(first, clusters)
+		for _, set := range v.Words {
 			n[set] += size
 		}
-		if words == nil {
-			n[set] += k * size
+		if v.Words == nil {
+			n[v.Word] += v.N * size
 		}
-		first += k
+		first += v.N
 	}
 	if clusters > 0 {
-		n[c.owners.word(clusters-1)] -= clusters*size - c.img.src.size // the last one is cut
+		n[owners.Word(clusters-1)] -= clusters*size - c.img.src.size // the last one is cut
 	}
 	return n
 }

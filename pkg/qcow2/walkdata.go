@@ -1,11 +1,14 @@
 package qcow2
 
-import "encoding/binary"
+import (
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
 
 // chosenTables are the L2 tables of a snapshot whose guest data come first.
 type chosenTables struct {
 	owner *ownedTable
-	first *clusterMap[uint32] // the first L1 entry that points to the table in a cluster, + 1
+	first *sparse.Builder[uint32] // the first L1 entry that points to the table in a cluster, + 1
 }
 
 // addGuestData adds the references of the L2 tables, each table once: those of
@@ -24,12 +27,12 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 		if t.owner != Owner(s.Index) {
 			continue
 		}
-		w.chosen = &chosenTables{owner: t, first: newScatteredMap[uint32]()}
-		l1 := newTableWalk(w.ctx, w.img, t.l1Table, t.diskSize)
-		return w.eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).to), w.told, func(i uint64, entries []byte) bool {
-			cluster, ok := w.img.tableCluster(L1Entry(binary.BigEndian.Uint64(entries)))
-			if ok && w.chosen.first.word(cluster) == 0 {
-				*w.chosen.first.at(cluster) = uint32(i) + 1
+		w.chosen = &chosenTables{owner: t, first: sparse.NewScattered[uint32]()}
+		l1 := newTableWalk(w.ctx, w.img, t.entryTable, t.diskSize)
+		return eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).To), w.reported, func(i uint64, entries []byte) bool {
+			cluster, ok := w.img.tableCluster(L1Entry(be64(entries)))
+			if ok && w.chosen.first.Word(cluster) == 0 {
+				*w.chosen.first.At(cluster) = uint32(i) + 1
 			}
 			return true
 		})
@@ -40,25 +43,21 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 // isChosen reports whether the L2 table in a cluster is one of those whose guest
 // data come first.
 func (w *referenceWalk) isChosen(cluster uint64) bool {
-	return w.chosen != nil && w.chosen.first.word(cluster) != 0
+	return w.chosen != nil && w.chosen.first.Word(cluster) != 0
 }
 
 // addTables adds the references of the wanted L2 tables. Each is read when the
 // first L1 entry comes that points there.
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
-	return w.eachL1Entry(w.told, func(t *tableWalk, g *segment, i uint64, entries []byte) bool {
-		at := t.l1.offset + i*entrySize
+	return w.eachL1Entry(w.reported, func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool {
+		at := t.l1.entryOffset(i)
 		w.tick.table(g, at)
-		table := L1Entry(binary.BigEndian.Uint64(entries)).L2Offset()
-		cluster := table >> w.img.geometry.ClusterBits
-		if table%w.img.geometry.ClusterSize != 0 || cluster >= w.clusters {
+		cluster, ok := w.img.tableCluster(L1Entry(be64(entries)))
+		if !ok || !w.isFirst(at, cluster) || !wanted(cluster) {
 			return true
 		}
-		l := w.tables.words.word(cluster)
-		if l == 0 || w.tables.place(l) != at/8 || !wanted(cluster) {
-			return true
-		}
+		table := cluster << w.img.geometry.ClusterBits
 		if t.inHole(table) {
 			return w.alive()
 		}
@@ -66,25 +65,25 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 		if err != nil {
 			return w.sink.fail(err) && w.alive()
 		}
-		w.data.owner, w.data.weight = &w.l1.tables[g.first], w.tables.references(cluster, l)
+		w.data.owner, w.data.weight = &w.l1.tables[g.First], w.tables.references(cluster)
 		return w.addTable(table, p, i*per) && w.alive()
 	})
 }
 
 // A dataBatch is entries of one L2 table that each point to a data cluster
-// somewhere: most of an image that has been in use. Sinks take many at once, as
-// memory is slow where clusters lie all over the file, but takes many requests
-// at a time.
+// somewhere: most of an image that has been in use. Sinks take a batch, because
+// each entry costs a cache miss in the cluster map and the processor can wait for
+// many misses at once.
 type dataBatch struct {
 	owner   *ownedTable
 	weight  uint64 // as in a reference
 	entries []dataEntry
 }
 
-// A dataEntry is an L2 entry and its file offset in units of 8 bytes.
+// A dataEntry is an L2 entry and where it lies.
 type dataEntry struct {
 	entry L2Entry
-	place uint64
+	place place
 }
 
 // batchEntries is how many entries a batch holds.
@@ -98,11 +97,11 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
 	for j := uint64(0); j < g.L2Entries; {
 		rest := p[min(j*size, uint64(len(p))):]
 		if uint64(len(rest)) < size {
-			return w.flush() && w.sink.fail(errorf(SectionL2Table, table, ErrTruncated, "the file ends at %#x, inside the table", w.img.src.size))
+			return w.flush() && w.sink.fail(w.img.tableTruncated(table))
 		}
 		at := table + j*size
-		if e := L2Entry(binary.BigEndian.Uint64(rest)); w.isSingle(e, rest) {
-			w.data.entries = append(w.data.entries, dataEntry{e, at / 8})
+		if e := L2Entry(be64(rest)); w.isSingle(e, rest) {
+			w.data.entries = append(w.data.entries, dataEntry{e, placeOf(at)})
 			if j++; len(w.data.entries) == batchEntries && !w.flush() {
 				return false
 			}
@@ -120,8 +119,8 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
 // isSingle reports whether the standard entry that p begins with points to a data
 // cluster, without any problem, and the next does not go on there.
 func (w *referenceWalk) isSingle(e L2Entry, p []byte) bool {
-	return w.dataBits != 0 && e&^w.dataBits == 0 && e.HostOffset() != 0 && e.HostOffset() < w.img.src.size &&
-		(len(p) < 16 || L2Entry(binary.BigEndian.Uint64(p[8:])) != e+L2Entry(w.img.geometry.ClusterSize))
+	return w.single != 0 && e&^w.single == 0 && e.HostOffset() != 0 && e.HostOffset() < w.img.src.size &&
+		(len(p) < 16 || L2Entry(be64(p[8:])) != e+L2Entry(w.img.geometry.ClusterSize))
 }
 
 // flush hands the sink the batch.
@@ -136,27 +135,23 @@ func (w *referenceWalk) addRun(r *l2Run, weight uint64) bool {
 	if r.entry.Compressed() {
 		return w.addEntry(r, weight)
 	}
-	host := r.entry.HostOffset()
+	step, shift := w.img.geometry.L2EntrySize/8, w.img.geometry.ClusterBits
+	host, ok := w.img.plainHost(r)
+	if ok { // the usual case
+		return w.add(HostData, host>>shift, r.n, placeOf(r.at), step, weight)
+	}
 	if host == 0 || w.img.hasDataFile() {
 		return true // no cluster of this file
 	}
-	shift := w.img.geometry.ClusterBits
-	if uint64(r.entry)&^copiedBit == host>>shift<<shift && r.bitmap == 0 && host+(r.n-1)<<shift < w.img.src.size { // the usual case
-		return w.add(HostData, host>>shift, r.n, r.at/8, w.img.geometry.L2EntrySize/8, weight)
-	}
 	m := w.img.mappingOf(r)
 	if w.img.entryProblems(r, &m) == 0 && host+(r.n-1)<<shift < w.img.src.size {
-		return w.add(hostKindOf(&m), host>>shift, r.n, r.at/8, w.img.geometry.L2EntrySize/8, weight)
+		return w.add(hostKindOf(&m), host>>shift, r.n, placeOf(r.at), step, weight)
 	}
-	one := *r
-	one.n = 1
-	for range r.n {
+	for rest := *r; rest.n > 0; w.img.advance(&rest, 1) {
+		one := rest.head(1)
 		if !w.addEntry(&one, weight) {
 			return false
 		}
-		one.entry += L2Entry(w.img.geometry.ClusterSize)
-		one.guest++
-		one.at += w.img.geometry.L2EntrySize
 	}
 	return true
 }
@@ -182,7 +177,7 @@ func (w *referenceWalk) addEntry(r *l2Run, weight uint64) bool {
 		end = CompressedEnd(m.HostOffset, m.Sectors)
 	}
 	w.ref = reference{
-		kind: hostKindOf(&m), place: r.at / 8, weight: weight,
+		kind: hostKindOf(&m), place: placeOf(r.at), weight: weight,
 		problems: w.img.entryProblems(r, &m), offset: m.HostOffset, guest: m.Start,
 	}
 	shift := w.img.geometry.ClusterBits

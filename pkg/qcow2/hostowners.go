@@ -35,7 +35,7 @@ func (e clusterEntry) problems() Problems { return Problems(e.clusterProblems & 
 
 func newOwnerList(img *Image, o HostOptions) *ownerList {
 	l := &ownerList{limit: ^uint64(0)}
-	l.from, l.to = img.clusterRange(o.Offset, o.Length)
+	l.from, l.to = o.clusters(img)
 	if o.Limit > 0 {
 		l.limit = uint64(o.Limit)
 	}
@@ -43,22 +43,22 @@ func newOwnerList(img *Image, o HostOptions) *ownerList {
 }
 
 // add keeps the entries of a reference, before the labels count it.
-func (o *ownerList) add(x *hostIndex, r *reference) {
+func (o *ownerList) add(x *hostIndexer, r *reference) {
 	for i := range r.n {
 		c := r.first + i
 		if (r.kind == HostL2Table || o.from <= c && c < o.to) && o.before(x, r, c) < o.limit {
-			o.list = append(o.list, newClusterEntry(c, r.problems, x.labels.label(r.kind, r.place+i*r.step, 0)))
+			o.list = append(o.list, newClusterEntry(c, r.problems, x.labels.label(r.kind, r.place+place(i*r.step), 0)))
 		}
 	}
 }
 
 // before returns how many references to a cluster came before r. To an L2 table
 // those of other kinds do not count: all that it maps needs its L1 entries.
-func (o *ownerList) before(x *hostIndex, r *reference, cluster uint64) uint64 {
-	if l := x.walk.tables.words.word(cluster); r.kind == HostL2Table && l != 0 && r.problems&Unaligned == 0 {
-		return x.walk.tables.references(cluster, l) - r.weight
+func (o *ownerList) before(x *hostIndexer, r *reference, cluster uint64) uint64 {
+	if r.kind == HostL2Table && x.walk.tables.of(cluster) != 0 && r.problems&Unaligned == 0 {
+		return x.walk.tables.references(cluster) - r.weight
 	}
-	return x.labels.references(cluster, x.labels.words.word(cluster))
+	return x.labels.references(cluster)
 }
 
 // sort puts the entries into the order of the clusters, those of one in the
@@ -88,9 +88,9 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func(
 		ok = yield()
 		return ok && left > 0
 	}
-	overlaps := x.problems.word(cluster) & OverlapsMetadata // what they do together
+	overlaps := x.problems.Word(cluster) & OverlapsMetadata // what they do together
 	r.Problems = overlaps
-	if l := x.labels.words.word(cluster); l.kind().structure() && !x.structuresOf(cluster, &r.Reference, one) {
+	if l := x.labels.of(cluster); l.kind().structure() && !x.structuresOf(cluster, &r.Reference, one) {
 		return ok
 	}
 	for _, e := range o.of(cluster) {
@@ -106,21 +106,21 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func(
 // set to its reference. It returns false if yield did.
 func (x *hostIndex) structuresOf(cluster uint64, r *Reference, yield func(HostKind) bool) bool {
 	return x.walk.sharing(cluster, func(i int, s *structure) bool {
-		return yield(x.imageReference(r, cluster, x.labels.label(s.kind, uint64(i), 0)))
+		return yield(x.imageReference(r, cluster, x.labels.label(s.kind, place(i), 0)))
 	})
 }
 
 // referencesOf calls yield for the references that an entry is, one for each
 // table that has it, with r set to each in turn. It returns false if yield did.
 func (x *hostIndex) referencesOf(e clusterEntry, r *Reference, yield func(HostKind) bool) bool {
-	kind, at := e.label.kind(), x.labels.place(e.label)*8
+	kind, at := e.label.kind(), x.labels.place(e.label).offset()
 	switch {
 	case kind == HostBitmapData:
-		return x.walk.bitmaps.each(at, func(i int) bool { return yield(x.bitmapReference(r, i, at)) })
+		return x.walk.bitmaps.Each(at, func(i int) bool { return yield(x.bitmapReference(r, i, at)) })
 	case kind < HostBitmapData:
 		return yield(x.imageReference(r, e.cluster(), e.label))
 	case kind == HostL2Table:
-		return x.walk.l1.ownersOf(at, func(t *ownedTable) bool { return yield(x.guestReference(r, kind, t, t.indexOf(at), at)) })
+		return x.walk.l1.each(at, func(t *ownedTable) bool { return yield(x.guestReference(r, kind, t, t.indexOf(at), at)) })
 	}
 	return x.owners.eachTable(x, at>>x.img.geometry.ClusterBits, func(t *ownedTable, l1Index uint64) bool {
 		return yield(x.guestReference(r, kind, t, l1Index, at))
@@ -134,8 +134,8 @@ func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedT
 		if e.label.kind() != HostL2Table || e.problems()&Unaligned != 0 {
 			continue
 		}
-		at := x.labels.place(e.label) * 8
-		if !x.walk.l1.ownersOf(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
+		at := x.labels.place(e.label).offset()
+		if !x.walk.l1.each(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
 			return false
 		}
 	}

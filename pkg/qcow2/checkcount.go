@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
 // A checker counts references and judges entries. It is the sink of a walk.
@@ -15,35 +18,42 @@ type checker struct {
 	walk    *referenceWalk
 	stopped bool // Finding returned false
 
-	counts *clusterMap[count]
-	more   *clusterMap[uint64] // of those that are full
+	counts *sparse.Builder[count]
+	more   *sparse.Builder[uint64] // of those that are full
 	// overlaps are clusters with metadata and something else.
-	overlaps *clusterMap[bool]
+	overlaps *sparse.Builder[bool]
 	mapped   map[uint64]uint64 // where the last L1 entry is that is not 0, by the start of its segment
-	seen     map[place]bool    // errors that were found already
+	seen     map[errorKey]bool // errors that were found already
 	last     uint64            // the last cluster with a refcount or a reference, + 1
 
 	fragment uint64 // host offset where the next data cluster is no fragment; 0: anywhere
 	table    uint64 // the L2 table that this is about, by its cluster
 
-	found   Finding      // what Finding is given
-	wrong   Finding      // clusters that are wrong alike, which can still grow; none when its length is 0
-	listing *hostListing // knows who refers to clusters; nil until that is asked
-	lookup  *refcounts
+	found  Finding    // what Finding is given
+	wrong  Finding    // clusters that are wrong alike, which can still grow; none when its length is 0
+	index  *hostIndex // knows who refers to clusters; nil until that is asked
+	lookup *refcounts
 }
 
-// A count is the number of references to a cluster, whether its refcount is 1,
-// and whether it holds metadata.
+// A count is what is known of a cluster:
+//
+//	bit 7      it holds metadata
+//	bit 6      its refcount is 1
+//	bits 0…5   how many references it has; countFull: these, and those in more
 type count uint8
 
 const (
 	countMetadata count = 1 << 7
 	countOne      count = 1 << 6
-	countFull     count = countOne - 1 // itself and those in more
+	countFull     count = countOne - 1
 )
 
-// A place tells errors apart.
-type place struct {
+// hasRoom reports whether one reference more is a matter of adding 1: the cluster
+// holds no metadata, which the reference would overlap, and bits 0…5 have room.
+func (w count) hasRoom() bool { return w&(countMetadata|countFull) < countFull-1 }
+
+// An errorKey tells errors apart.
+type errorKey struct {
 	offset uint64
 	detail string
 }
@@ -52,8 +62,8 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 	n := img.geometry.HostClusters
 	return &checker{
 		ctx: ctx, img: img, options: o, result: CheckResult{TotalClusters: img.geometry.Clusters},
-		counts: newClusterMap[count](n), more: newScatteredMap[uint64](),
-		lookup: newRefcounts(img), overlaps: newScatteredMap[bool](), mapped: map[uint64]uint64{}, seen: map[place]bool{},
+		counts: sparse.NewBuilder[count](n), more: sparse.NewScattered[uint64](),
+		lookup: newRefcounts(img), overlaps: sparse.NewScattered[bool](), mapped: map[uint64]uint64{}, seen: map[errorKey]bool{},
 	}
 }
 
@@ -92,7 +102,7 @@ func (c *checker) report(f Finding) bool {
 	}
 	if c.options.Finding != nil {
 		if f.HasRefcount {
-			f.RefcountOffset, _, _ = c.lookup.place(f.Offset >> c.img.geometry.ClusterBits) // compare reports the error
+			f.RefcountOffset, _, _ = c.lookup.locate(f.Offset >> c.img.geometry.ClusterBits) // compare reports the error
 		}
 		c.found = f
 		c.stopped = !c.options.Finding(&c.found)
@@ -108,7 +118,7 @@ func (c *checker) failAs(severity Severity, err error) bool {
 	if !ok { // of the context
 		return false
 	}
-	at := place{e.Offset, e.Detail}
+	at := errorKey{e.Offset, e.Detail}
 	if c.seen[at] {
 		return !c.stopped
 	}
@@ -124,16 +134,6 @@ func (c *checker) failAs(severity Severity, err error) bool {
 // maxSeen is how many errors are remembered: those of structures, of which
 // there are two looks at some.
 const maxSeen = 1000
-
-// isRead reports whether the error is that of the file, not of what is in it.
-func (e *Error) isRead() bool {
-	for _, kind := range []error{ErrNotQcow2, ErrUnsupported, ErrTruncated, ErrCorrupt, ErrLimit} {
-		if errors.Is(e.Kind, kind) {
-			return false
-		}
-	}
-	return true
-}
 
 // findOnes notes which clusters have a refcount of 1, which is what COPIED
 // flags are about. It takes each refcount block once: a table can point to one
@@ -161,7 +161,7 @@ func (c *checker) findOnes() {
 // markOnes notes that n clusters from the first on have a refcount of 1.
 func (c *checker) markOnes(first, n uint64) {
 	for n > 0 {
-		words := c.counts.run(first, n)
+		words := c.counts.Run(first, n)
 		for i := range words {
 			words[i] |= countOne
 		}
@@ -170,16 +170,16 @@ func (c *checker) markOnes(first, n uint64) {
 }
 
 // isOne reports whether the refcount of a cluster is 1.
-func (c *checker) isOne(cluster uint64) bool { return c.counts.word(cluster)&countOne != 0 }
+func (c *checker) isOne(cluster uint64) bool { return c.counts.Word(cluster)&countOne != 0 }
 
 // addStructures implements referenceSink.
 func (c *checker) addStructures(r *reference) bool {
-	c.counts.fill(r.first, r.n, countMetadata|count(min(r.weight, uint64(countFull))))
+	c.counts.Fill(r.first, r.n, countMetadata|count(min(r.weight, uint64(countFull))))
 	if r.weight > uint64(countFull) {
-		c.more.fill(r.first, r.n, r.weight-uint64(countFull))
+		c.more.Fill(r.first, r.n, r.weight-uint64(countFull))
 	}
 	if r.problems&OverlapsMetadata != 0 {
-		c.overlaps.fill(r.first, r.n, true)
+		c.overlaps.Fill(r.first, r.n, true)
 	}
 	c.last = max(c.last, r.first+r.n)
 	return true
@@ -189,9 +189,9 @@ func (c *checker) addStructures(r *reference) bool {
 func (c *checker) add(r *reference) bool {
 	slow := r.weight > 1 || r.kind.metadata()
 	for first, n := r.first, r.n; n > 0; {
-		words := c.counts.run(first, n)
+		words := c.counts.Run(first, n)
 		for i, w := range words {
-			if w&(countMetadata|countFull) >= countFull-1 || slow { // also if it is metadata
+			if slow || !w.hasRoom() {
 				words[i] = c.addSlowly(first+uint64(i), w, r.kind, r.weight)
 			} else {
 				words[i] = w + 1
@@ -212,12 +212,12 @@ func (c *checker) addData(d *dataBatch) bool {
 	shift := c.img.geometry.ClusterBits
 	for _, e := range d.entries {
 		cluster := e.entry.HostOffset() >> shift
-		word := c.counts.at(cluster)
+		word := c.counts.At(cluster)
 		w := *word
-		if active && (w&countOne != 0) != e.entry.Copied() && !c.checkCopied(e.entry.HostOffset(), e.entry.Copied(), e.place*8) {
+		if active && (w&countOne != 0) != e.entry.Copied() && !c.checkCopied(e.entry.HostOffset(), e.entry.Copied(), e.place.offset()) {
 			return false
 		}
-		if w&(countMetadata|countFull) >= countFull-1 || d.weight > 1 {
+		if d.weight > 1 || !w.hasRoom() {
 			*word = c.addSlowly(cluster, w, HostData, d.weight)
 		} else {
 			*word = w + 1
@@ -230,13 +230,13 @@ func (c *checker) addData(d *dataBatch) bool {
 // addSlowly returns the count of a cluster with weight references more.
 func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint64) count {
 	if w&countMetadata != 0 && !c.isShared(cluster, w, kind, weight) {
-		*c.overlaps.at(cluster) = true
+		*c.overlaps.At(cluster) = true
 	}
 	if kind.metadata() {
 		w |= countMetadata
 	}
 	if room := uint64(countFull - w&countFull); weight > room {
-		*c.more.at(cluster) += weight - room
+		*c.more.At(cluster) += weight - room
 		weight = room
 	}
 	return w + count(weight)
@@ -245,22 +245,22 @@ func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint6
 // isShared reports whether a reference is that of one more L1 entry to an L2
 // table that has the cluster for itself.
 func (c *checker) isShared(cluster uint64, w count, kind HostKind, weight uint64) bool {
-	l := c.walk.tables.words.word(cluster) // counts this one, too
-	return kind == HostL2Table && l != 0 && c.references(cluster, w)+weight == c.walk.tables.references(cluster, l)
+	tables := c.walk.tables // they count this one, too
+	return kind == HostL2Table && tables.of(cluster) != 0 && c.references(cluster, w)+weight == tables.references(cluster)
 }
 
 // references returns how many references there are to a cluster.
 func (c *checker) references(cluster uint64, w count) uint64 {
 	n := uint64(w & countFull)
 	if n == uint64(countFull) {
-		n += c.more.word(cluster)
+		n += c.more.Word(cluster)
 	}
 	return n
 }
 
 // checkL1Entry judges an L1 entry that the walk can follow.
-func (c *checker) checkL1Entry(g *segment, at uint64, e L1Entry) bool {
-	c.mapped[g.from] = at
+func (c *checker) checkL1Entry(g *interval.Segment, at uint64, e L1Entry) bool {
+	c.mapped[g.From] = at
 	if e.Reserved() != 0 && e.L2Offset() != 0 && !c.report(Finding{
 		Severity: SeverityError, Kind: FindingReservedBits, Entry: at, HasEntry: true,
 		Offset: e.L2Offset() &^ (c.img.geometry.ClusterSize - 1), HasOffset: true,
@@ -268,10 +268,10 @@ func (c *checker) checkL1Entry(g *segment, at uint64, e L1Entry) bool {
 	}) {
 		return false
 	}
-	active := c.walk.l1.tables[g.first].owner == OwnerActive
-	switch table := e.L2Offset(); {
-	case table == 0: // of a snapshot, too: QEMU takes the header for its L2 table
-	case !active || table&(c.img.geometry.ClusterSize-1) != 0 || table >= c.img.src.size:
+	if e.L2Offset() == 0 { // in a snapshot, too: QEMU takes the header for its L2 table
+		return c.checkCopied(0, e.Copied(), at)
+	}
+	if _, ok := c.img.tableCluster(e); !ok || c.walk.l1.tables[g.First].owner != OwnerActive {
 		return true
 	}
 	return c.checkCopied(e.L2Offset(), e.Copied(), at)

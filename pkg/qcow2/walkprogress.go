@@ -1,45 +1,49 @@
 package qcow2
 
-// A progress tells how much of the work of a walk is done: first its L1 entries,
+import (
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+)
+
+// A progress reports how much of the work of a walk is done: first its L1 entries,
 // as often as it reads them, then, as the other half, the clusters of the file.
 type progress struct {
-	report  func(done, total uint64) // nil: nobody wants to know
+	report  func(done, total uint64) // nil: nobody asked
 	l1      *l1Tables
-	segment int    // the one whose entries have their turn
+	segment int    // the one that is read
 	at      uint64 // file offset of the last of them
 	before  uint64 // L1 entries of the segments before it
 	all     uint64 // L1 entries
 }
 
-// newProgress returns the progress of a walk that reads the L1 tables so many
-// times.
+// newProgress returns the progress of a walk that reads the L1 tables the given
+// number of times.
 func newProgress(report func(done, total uint64), l1 *l1Tables, times uint64) progress {
 	p := progress{report: report, l1: l1}
-	for i := range l1.segments {
-		p.all += times * l1.segments[i].entries()
+	for i := range l1.BySpan {
+		p.all += times * segmentEntries(&l1.BySpan[i])
 	}
 	return p
 }
 
-// table tells that the L1 entry at a file offset has its turn.
-func (p *progress) table(g *segment, at uint64) {
+// table reports that the L1 entry at a file offset is read.
+func (p *progress) table(g *interval.Segment, at uint64) {
 	if p.report == nil {
 		return
 	}
-	for &p.l1.segments[p.segment] != g || at < p.at {
+	for &p.l1.BySpan[p.segment] != g || at < p.at {
 		p.skip()
 	}
 	p.at = at
-	p.report(p.before+(at-g.from)/entrySize, 2*p.all)
+	p.report(p.before+(at-g.From)/entrySize, 2*p.all)
 }
 
 // skip goes on with the next segment, after the last with the first.
 func (p *progress) skip() {
-	p.before += p.l1.segments[p.segment].entries()
-	p.segment, p.at = (p.segment+1)%len(p.l1.segments), 0
+	p.before += segmentEntries(&p.l1.BySpan[p.segment])
+	p.segment, p.at = (p.segment+1)%len(p.l1.BySpan), 0
 }
 
-// cluster tells that a cluster has its turn, of so many.
+// cluster reports that a cluster is next, of the given number.
 func (p *progress) cluster(cluster, clusters uint64) {
 	if p.report != nil {
 		p.report(clusters+cluster, 2*clusters)

@@ -1,6 +1,20 @@
 package qcow2
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
+
+// A place says where a reference comes from: the file offset of a table entry in
+// units of 8 bytes, or the index of a structure.
+type place uint64
+
+// placeOf returns the place of the entry at a file offset.
+func placeOf(offset uint64) place { return place(offset / 8) }
+
+// offset returns the file offset of an entry, in bytes.
+func (p place) offset() uint64 { return uint64(p) * 8 }
 
 // A label is what is kept of a cluster: the kind of its first reference, where
 // that is, and how many there are. The zero label is that of a cluster to which
@@ -24,10 +38,9 @@ func newLabelLayout(fileSize uint64) labelLayout {
 	return labelLayout{countBits: uint(labelPlaceBits - bits.Len64(fileSize>>3))}
 }
 
-// label returns the label of a cluster with one kind of reference. Place is the
-// file offset of the entry in units of 8 bytes, or the index of a structure.
-func (y labelLayout) label(kind HostKind, place, count uint64) label {
-	return label(uint64(kind+1)<<labelPlaceBits | place<<y.countBits | min(count, y.full()))
+// label returns the label of a cluster to which references of one kind lead.
+func (y labelLayout) label(kind HostKind, p place, count uint64) label {
+	return label(uint64(kind+1)<<labelPlaceBits | uint64(p)<<y.countBits | min(count, y.full()))
 }
 
 // full is the largest count that a label has room for.
@@ -35,28 +48,31 @@ func (y labelLayout) full() uint64 { return 1<<y.countBits - 1 }
 
 func (y labelLayout) count(l label) uint64 { return uint64(l) & y.full() }
 
-func (y labelLayout) place(l label) uint64 {
-	return uint64(l) << labelKindBits >> labelKindBits >> y.countBits
+func (y labelLayout) place(l label) place {
+	return place(l << labelKindBits >> labelKindBits >> y.countBits)
 }
 
-// A labelMap holds the labels of host clusters.
+// next returns the label of a cluster that is like l, but n places further on.
+func (y labelLayout) next(l label, n uint64) label { return l + label(n<<y.countBits) }
+
+// A labelMap collects the labels of host clusters.
 type labelMap struct {
 	labelLayout
-	words *clusterMap[label]
+	words *sparse.Builder[label]
 	// more counts the references that a label has no room for.
-	more *clusterMap[uint64]
+	more *sparse.Builder[uint64]
 }
 
 // newLabelMap returns an empty map for labels of an image.
-func newLabelMap(img *Image, words *clusterMap[label]) *labelMap {
-	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: newScatteredMap[uint64]()}
+func newLabelMap(img *Image, words *sparse.Builder[label]) *labelMap {
+	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: sparse.NewScattered[uint64]()}
 }
 
 // addStructures labels clusters of structures.
 func (m *labelMap) addStructures(r *reference) {
-	m.words.fill(r.first, r.n, m.label(r.kind, r.place, r.weight))
+	m.words.Fill(r.first, r.n, m.label(r.kind, r.place, r.weight))
 	if full := m.full(); r.weight > full {
-		m.more.fill(r.first, r.n, r.weight-full)
+		m.more.Fill(r.first, r.n, r.weight-full)
 	}
 }
 
@@ -64,17 +80,16 @@ func (m *labelMap) addStructures(r *reference) {
 // place; overlap is called with one that has metadata, and something else.
 func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 	fresh := m.label(r.kind, r.place, r.weight)
-	grow := label(r.step << m.countBits)
 	large := r.weight > m.full()
 	for first, n := r.first, r.n; n > 0; {
-		words := m.words.run(first, n)
+		words := m.words.Run(first, n)
 		for i, l := range words {
 			if l != 0 || large {
 				words[i] = m.again(first+uint64(i), l, fresh, r.weight, overlap)
 			} else {
 				words[i] = fresh
 			}
-			fresh += grow
+			fresh = m.next(fresh, r.step)
 		}
 		first, n = first+uint64(len(words)), n-uint64(len(words))
 	}
@@ -87,8 +102,8 @@ func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster 
 	toCluster, toPlace := clusterBits&63, m.countBits&63 // plainly less than 64: a shift is one instruction
 	for _, e := range d.entries {
 		cluster := e.entry.HostOffset() >> toCluster
-		fresh := first | label(e.place<<toPlace)
-		if word := m.words.at(cluster); *word == 0 && !large {
+		fresh := first | label(uint64(e.place)<<toPlace)
+		if word := m.words.At(cluster); *word == 0 && !large {
 			*word = fresh
 		} else {
 			*word = m.again(cluster, *word, fresh, d.weight, overlap)
@@ -105,17 +120,49 @@ func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap 
 		overlap(cluster)
 	}
 	if room := m.full() - m.count(l); weight > room {
-		*m.more.at(cluster) += weight - room
+		*m.more.At(cluster) += weight - room
 		weight = room
 	}
 	return l + label(weight)
 }
 
+// of returns the label of a cluster.
+func (m *labelMap) of(cluster uint64) label { return m.words.Word(cluster) }
+
+// references returns how many references there are to a cluster.
+func (m *labelMap) references(cluster uint64) uint64 {
+	return m.countReferences(m.of(cluster), cluster, m.more)
+}
+
+// seal ends the changes.
+func (m *labelMap) seal() *labels {
+	return &labels{labelLayout: m.labelLayout, words: m.words.Seal(), more: m.more.Seal()}
+}
+
+// labels are the labels of host clusters, once all are known.
+type labels struct {
+	labelLayout
+	words *sparse.Map[label]
+	more  *sparse.Map[uint64]
+}
+
+// A labelView is the labels of clusters that follow each other.
+type labelView = sparse.View[label]
+
+// of returns the label of a cluster.
+func (m *labels) of(cluster uint64) label { return m.words.Word(cluster) }
+
 // references returns how many references there are to a cluster with a label.
-func (m *labelMap) references(cluster uint64, l label) uint64 {
-	n := m.count(l)
-	if n == m.full() {
-		n += m.more.word(cluster)
+func (m *labels) references(cluster uint64, l label) uint64 {
+	return m.countReferences(l, cluster, m.more)
+}
+
+// countReferences returns how many references there are to a cluster with a label.
+// more has those that the label has no room for.
+func (y labelLayout) countReferences(l label, cluster uint64, more interface{ Word(cluster uint64) uint64 }) uint64 {
+	n := y.count(l)
+	if n == y.full() {
+		n += more.Word(cluster)
 	}
 	return n
 }

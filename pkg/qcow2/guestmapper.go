@@ -1,0 +1,318 @@
+package qcow2
+
+import (
+	"context"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+)
+
+// A Mapper maps guest addresses of the active image or of a snapshot, any range
+// of them after any other. It keeps what it has read last, so that ranges which
+// follow each other cost what one does. It must not be used by several goroutines
+// at once.
+type Mapper struct {
+	img     *Image
+	walk    *tableWalk
+	options GuestOptions
+	diskEnd uint64 // bytes: the last cluster of the disk is cut here
+	// diskClusters is the number of clusters of the disk, and so the first cluster
+	// past its end.
+	diskClusters uint64
+	metadata     [4]interval.Span // what the header points to
+
+	wanted interval.Span // guest bytes
+	yield  func(*Mapping, error) bool
+	cur    Mapping // what can still grow; empty when its length is 0
+	out    Mapping // what yield is given
+}
+
+// Mapper returns a Mapper. Offset and Length of the options mean nothing to it:
+// [Mapper.Map] says which addresses are wanted. The error is that of
+// [Image.Supported], or why the L1 table cannot be read.
+func (img *Image) Mapper(ctx context.Context, o GuestOptions) (*Mapper, error) {
+	if err := img.Supported(); err != nil {
+		return nil, err
+	}
+	l1, err := img.l1Table(o.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	end := img.geometry.VirtualSize
+	if o.Snapshot != nil {
+		end = o.Snapshot.DiskSize &^ 511
+	}
+	return &Mapper{
+		img: img, walk: newTableWalk(ctx, img, l1, end), options: o,
+		diskEnd: end, diskClusters: ceilDiv(end, img.geometry.ClusterSize),
+		metadata: img.headerMetadata(l1),
+	}, nil
+}
+
+// headerMetadata returns the header and what it points to, with the L1 table of
+// the mapping, in bytes.
+func (img *Image) headerMetadata(l1 entryTable) [4]interval.Span {
+	h, size := &img.header, img.geometry.ClusterSize
+	all := [4]interval.Span{{To: size}, {From: l1.offset, To: l1.entryOffset(l1.entries)}}
+	if n := uint64(h.RefcountTableClusters) * size; n <= img.limits.RefcountTableBytes {
+		all[2] = interval.Span{From: h.RefcountTableOffset, To: h.RefcountTableOffset + n}
+	}
+	if h.NbSnapshots > 0 {
+		all[3] = interval.Span{From: h.SnapshotsOffset, To: h.SnapshotsOffset + size}
+	}
+	return all
+}
+
+// Map calls yield with the mapping of the clusters that lie between two guest
+// addresses, in bytes, or that these lie in, as [Image.Guest] does; an address
+// beyond the last stands for it. It returns false if yield did or the context is
+// done.
+func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
+	g := &m.img.geometry
+	m.wanted, m.yield, m.cur = interval.Span{From: from, To: to}, yield, Mapping{}
+	first, end := from/g.ClusterSize, m.diskClusters
+	if m.options.VMState { // as far as there are addresses
+		end = max(end, min(m.walk.l1.entries*g.L2Entries, 1<<(64-g.ClusterBits)))
+	}
+	end = min(end, ceilDiv(to, g.ClusterSize))
+	return first >= end || m.walk.walk(first, end, m.mapTableRun) && m.flush()
+}
+
+// skipTables leaves out the L1 entries of which skip reports true, as if they
+// were 0.
+func (m *Mapper) skipTables(skip func(i uint64, e L1Entry) bool) { m.walk.skip = skip }
+
+// mapTableRun adds what the walk yields: a run of L2 entries, which is two where
+// the disk ends inside it, or an error.
+func (m *Mapper) mapTableRun(r *l2Run, err error) bool {
+	if err != nil {
+		return m.flush() && m.yield(nil, err)
+	}
+	if r.guest == m.diskClusters && !m.flush() { // what is past the end of the disk begins anew
+		return false
+	}
+	k := m.diskClusters - r.guest
+	if r.guest >= m.diskClusters || r.n <= k {
+		return m.mapRun(r)
+	}
+	disk, rest := r.head(k), *r
+	m.img.advance(&rest, k)
+	return m.mapRun(&disk) && m.flush() && m.mapRun(&rest)
+}
+
+// mapRun adds a run of L2 entries to the mapping.
+func (m *Mapper) mapRun(r *l2Run) bool {
+	if !m.options.PerCluster {
+		if host, ok := m.plain(r); ok {
+			return m.mapPlain(r, host)
+		}
+	}
+	p := m.img.mappingOf(r)
+	p.Problems = m.problems(r, &p)
+	switch {
+	case p.Problems != 0 || !m.healthy(r, &p):
+		return m.mapEach(r)
+	case m.options.PerCluster:
+		return m.mapHealthy(&p, r.n)
+	case p.HasSubclusterBitmap && !p.uniform():
+		return m.mapSubclusters(r, p)
+	}
+	p.Length = r.n * m.img.geometry.ClusterSize
+	return m.add(&p)
+}
+
+// plain returns where the host clusters of a run begin, and whether they are data
+// clusters of the file of which there is nothing more to say.
+func (m *Mapper) plain(r *l2Run) (host uint64, ok bool) {
+	if host, ok = m.img.plainHost(r); !ok || m.img.geometry.L2EntrySize != 8 {
+		return host, false
+	}
+	end := host + r.n<<m.img.geometry.ClusterBits
+	inTable := host <= r.at && r.at < end
+	return host, !inTable && !m.inMetadata(host, end)
+}
+
+// mapPlain adds a run that is plain. It sets the current mapping in place: copying
+// a Mapping just after its fields were stored stalls on store forwarding, which
+// doubles the time of this loop.
+func (m *Mapper) mapPlain(r *l2Run, host uint64) bool {
+	shift := m.img.geometry.ClusterBits
+	start, length := r.guest<<shift, m.cutLength(r.guest<<shift, r.n<<shift)
+	c := &m.cur
+	if c.Length > 0 && c.Kind == MappingData && c.Start+c.Length == start && c.HostOffset+c.Length == host && c.HasHost && c.Problems == 0 {
+		c.Length += length
+		return true
+	}
+	ok := m.flush()
+	*c = Mapping{}
+	c.Start, c.Length, c.Kind, c.HostOffset, c.HasHost = start, length, MappingData, host, true
+	return ok
+}
+
+// mapHealthy yields n clusters from p's on, which differ in their offsets alone.
+func (m *Mapper) mapHealthy(p *Mapping, n uint64) bool {
+	size := m.img.geometry.ClusterSize
+	step := size
+	if !p.HasHost {
+		step = 0
+	}
+	if !m.flush() {
+		return false
+	}
+	if m.skips(p) {
+		return true
+	}
+	for m.out = *p; n > 0; n-- {
+		m.out.Length = size
+		m.cut(&m.out)
+		if !m.yield(&m.out, nil) {
+			return false
+		}
+		m.out.Start += size
+		m.out.HostOffset += step
+	}
+	return true
+}
+
+// mapEach adds the entries of a run one by one, each with its own problems.
+func (m *Mapper) mapEach(r *l2Run) bool {
+	for rest := *r; rest.n > 0; m.img.advance(&rest, 1) {
+		one := rest.head(1)
+		p := m.img.mappingOf(&one)
+		p.Problems = m.problems(&one, &p)
+		if p.HasSubclusterBitmap && !m.options.PerCluster && !p.uniform() {
+			if !m.mapSubclusters(&one, p) {
+				return false
+			}
+		} else if !m.add(&p) {
+			return false
+		}
+	}
+	return true
+}
+
+// mapSubclusters adds the subclusters of each cluster of a run, alike ones in
+// one piece, as far as they are wanted.
+func (m *Mapper) mapSubclusters(r *l2Run, p Mapping) bool {
+	size := m.img.geometry.SubclusterSize
+	allocated, zero := uint32(r.bitmap), uint32(r.bitmap>>32)
+	first := p
+	for c := range r.n {
+		for i := 0; i < subclustersPerCluster; {
+			a, z := allocated>>i, zero>>i
+			n := min(alike(a), alike(z), subclustersPerCluster-i)
+			p = first
+			p.Kind = subclusterKind(a&1, z&1, p.HasHost)
+			p.Start += c*m.img.geometry.ClusterSize + uint64(i)*size
+			p.Length = uint64(n) * size
+			if p.HasHost {
+				p.HostOffset += c*m.img.geometry.ClusterSize + uint64(i)*size
+			}
+			p.Problems &^= InvalidSubclusters // of the cluster as a whole
+			if a&1 != 0 && (z&1 != 0 || !p.HasHost) {
+				p.Problems |= InvalidSubclusters
+			}
+			i += n
+			if m.touches(&p) && !m.add(&p) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// touches reports whether some of a mapping is wanted.
+func (m *Mapper) touches(p *Mapping) bool {
+	return p.Start < m.wanted.To && p.Start+(p.Length-1) >= m.wanted.From
+}
+
+// cut ends a mapping of the disk where the disk ends.
+func (m *Mapper) cut(p *Mapping) { p.Length = m.cutLength(p.Start, p.Length) }
+
+// cutLength returns how much of a mapping is on the disk, if its start is.
+func (m *Mapper) cutLength(start, length uint64) uint64 {
+	if start>>m.img.geometry.ClusterBits < m.diskClusters {
+		return min(length, m.diskEnd-min(start, m.diskEnd))
+	}
+	return length
+}
+
+// skips reports whether a mapping is not wanted.
+func (m *Mapper) skips(p *Mapping) bool {
+	return m.options.Mapped && p.Kind == MappingUnallocated && p.Problems == 0
+}
+
+// add yields what cannot grow any more, and keeps p if it can.
+func (m *Mapper) add(p *Mapping) bool {
+	if m.cut(p); p.Length == 0 || m.skips(p) { // none: subclusters past the end of the disk
+		return true
+	}
+	p.HasSubclusterBitmap = p.HasSubclusterBitmap && m.options.PerCluster
+	if m.options.PerCluster || !m.joins(p) {
+		ok := m.flush()
+		m.cur = *p
+		return ok
+	}
+	m.cur.Length += p.Length
+	return true
+}
+
+// joins reports whether p goes on where the current mapping ends, in the same
+// way.
+func (m *Mapper) joins(p *Mapping) bool {
+	c := &m.cur
+	return c.Length > 0 && c.Kind == p.Kind && c.Start+c.Length == p.Start &&
+		c.Problems|p.Problems == 0 && c.Kind != MappingCompressed &&
+		c.HasHost == p.HasHost && (!c.HasHost || c.HostOffset+c.Length == p.HostOffset)
+}
+
+// flush yields the current mapping.
+func (m *Mapper) flush() bool {
+	if m.cur.Length == 0 {
+		return true
+	}
+	ok := m.yield(&m.cur, nil)
+	m.cur.Length = 0
+	return ok
+}
+
+// problems returns what is wrong with the first entry of a run, whose mapping
+// is p.
+func (m *Mapper) problems(r *l2Run, p *Mapping) Problems {
+	bad := m.img.entryProblems(r, p)
+	switch {
+	case p.Kind == MappingCompressed:
+		if m.inMetadata(p.HostOffset, CompressedEnd(p.HostOffset, p.Sectors)) {
+			bad |= OverlapsMetadata
+		}
+	case p.HasHost && !m.img.hasDataFile():
+		table := r.at &^ (m.img.geometry.ClusterSize - 1)
+		if m.inMetadata(p.HostOffset, p.HostOffset+1) || p.HostOffset == table {
+			bad |= OverlapsMetadata
+		}
+	}
+	return bad
+}
+
+// healthy reports whether a run whose first cluster, p, has no problem has none
+// at all: whether it ends before the file does, and reaches into no metadata.
+func (m *Mapper) healthy(r *l2Run, p *Mapping) bool {
+	if !p.HasHost || m.img.hasDataFile() {
+		return true // in a data file, offsets go on as guest offsets do
+	}
+	size := m.img.geometry.ClusterSize
+	end := p.HostOffset + r.n*size
+	inTable := p.HostOffset < r.at && r.at < end
+	return end-size < m.img.src.size && !m.inMetadata(p.HostOffset, end) && !inTable
+}
+
+// inMetadata reports whether host bytes from first up to end belong to what
+// the header points to.
+func (m *Mapper) inMetadata(first, end uint64) bool {
+	for i := range m.metadata { // of the array, not of a copy
+		s := &m.metadata[i]
+		if first < s.To && s.From < min(end, s.To) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,70 @@
+// Package interval cuts ranges of bytes that may overlap into segments that do
+// not, and finds the ranges that hold an offset. It knows nothing of images.
+package interval
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A Span is the bytes from From up to To.
+type Span struct{ From, To uint64 }
+
+// A Segment is bytes that belong to the same spans.
+type Segment struct {
+	From, To uint64
+	First    int    // the number of the first of the spans, by their order
+	Spans    uint64 // how many spans there are, at least one
+}
+
+// A Cover is spans cut into segments: each byte of a span lies in one segment.
+type Cover struct {
+	// ByOffset has the segments as they lie in the file, BySpan those of the first
+	// span first, then those that the second has beside it, and so on.
+	ByOffset, BySpan []Segment
+
+	spans []Span
+	tree  tree
+	// members caches the spans of the last segment asked for: consecutive entries
+	// usually lie in the same segment.
+	members []int
+	last    *Segment
+}
+
+// NewCover cuts spans. It keeps the slice.
+func NewCover(spans []Span) *Cover {
+	c := &Cover{spans: spans, ByOffset: cut(spans), tree: newTree(spans)}
+	c.BySpan = slices.Clone(c.ByOffset)
+	slices.SortStableFunc(c.BySpan, func(a, b Segment) int { return cmp.Compare(a.First, b.First) })
+	return c
+}
+
+// Span returns the i-th span.
+func (c *Cover) Span(i int) Span { return c.spans[i] }
+
+// At returns the segment that holds an offset, which must be in one.
+func (c *Cover) At(offset uint64) *Segment {
+	i, _ := slices.BinarySearchFunc(c.ByOffset, offset, func(g Segment, offset uint64) int {
+		if g.To <= offset {
+			return -1
+		}
+		return 1
+	})
+	return &c.ByOffset[i]
+}
+
+// Each calls yield with the numbers of the spans that hold an offset, which must
+// be in one, in their order. It returns false if yield did. It must not be called
+// by several goroutines at once.
+func (c *Cover) Each(offset uint64, yield func(i int) bool) bool {
+	if g := c.At(offset); g != c.last {
+		c.last, c.members = g, c.tree.holding(offset, c.members[:0])
+		slices.Sort(c.members)
+	}
+	for _, i := range c.members {
+		if !yield(i) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,90 @@
+// Package sparse keeps a word for each of any number of clusters, in memory that
+// follows the words that are not zero. A cluster is a number here: the package
+// knows nothing of images.
+package sparse
+
+import (
+	"reflect"
+	"slices"
+)
+
+// flatBytes is how large a map can be that has a place for every cluster: that
+// of 8-byte words for 192 GiB of clusters of 64 KiB.
+const flatBytes = 24 << 20
+
+// A Builder holds a word for each cluster, 0 where none was set. Fill comes
+// first, then any number of changes by At and Run, then Seal.
+//
+// A small number of clusters gets a flat array. Beyond it memory is one word for
+// each cluster where words lie side by side, and about ten for a word that lies
+// alone; what Fill sets takes none for each cluster.
+type Builder[W comparable] struct{ words[W] }
+
+// NewBuilder returns a Builder for n clusters.
+func NewBuilder[W comparable](n uint64) *Builder[W] {
+	if n <= flatBytes/uint64(reflect.TypeFor[W]().Size()) {
+		return &Builder[W]{words[W]{flat: make([]W, n)}} // the system gives memory to what is written to
+	}
+	return NewScattered[W]()
+}
+
+// NewScattered returns a Builder for any number of clusters, few of which will
+// have a word: it never has a place for every cluster.
+func NewScattered[W comparable]() *Builder[W] {
+	return &Builder[W]{words[W]{pages: map[uint64]*page[W]{}}}
+}
+
+// Fill sets the words of n clusters. All fills come before all other changes, in
+// the order of the clusters.
+func (b *Builder[W]) Fill(first, n uint64, word W) {
+	if b.pages != nil {
+		b.fills = append(b.fills, fill[W]{first, first + n, word})
+		return
+	}
+	for i := range n {
+		b.flat[first+i] = word
+	}
+}
+
+// Run returns the words of clusters from one on, to be changed: at least one and
+// at most n of them.
+func (b *Builder[W]) Run(cluster, n uint64) []W {
+	if b.pages == nil {
+		return b.flat[cluster : cluster+n]
+	}
+	number, i := cluster>>pageBits, cluster%pageClusters
+	p := b.pages[number]
+	if p == nil {
+		p = &page[W]{}
+		b.pages[number] = p
+	}
+	n = min(n, pageClusters-i)
+	if !p.fits(i, n) {
+		b.spread(p, number)
+		return p.words[i : i+n]
+	}
+	place, found := slices.BinarySearch(p.at, uint8(i))
+	if !found {
+		word, _ := b.filled(cluster)
+		p.at = slices.Insert(p.at, place, uint8(i))
+		p.words = slices.Insert(p.words, place, word)
+	}
+	return p.words[place : place+1]
+}
+
+// At returns the word of a cluster, to be changed.
+func (b *Builder[W]) At(cluster uint64) *W {
+	if b.pages == nil {
+		return &b.flat[cluster]
+	}
+	return &b.Run(cluster, 1)[0]
+}
+
+// spread gives a page a place for every word.
+func (b *Builder[W]) spread(p *page[W], number uint64) {
+	if len(p.words) < pageClusters {
+		all := make([]W, pageClusters)
+		b.read(p, number, (*[pageClusters]W)(all))
+		p.words, p.at = all, nil
+	}
+}

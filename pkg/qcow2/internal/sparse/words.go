@@ -1,0 +1,96 @@
+package sparse
+
+import (
+	"math"
+	"slices"
+)
+
+const (
+	pageBits     = 8
+	pageClusters = 1 << pageBits // clusters of a page
+
+	// compactWords is how many words a page holds before it gets a place for each
+	// of its clusters.
+	compactWords = 16
+)
+
+// words is what a Builder and the Map made of it share.
+type words[W comparable] struct {
+	flat  []W
+	fills []fill[W]           // in the order of the clusters
+	pages map[uint64]*page[W] // by number, what was set after the fills; nil: flat is in use
+}
+
+// A fill is clusters that were set to one word together.
+type fill[W comparable] struct {
+	from, to uint64
+	word     W
+}
+
+// A page holds the words of pageClusters clusters. A compact one holds those
+// alone that differ from the fill, and in at the clusters that they belong to.
+type page[W comparable] struct {
+	words []W
+	at    []uint8
+}
+
+// fits reports whether a page can stay compact when the n words from the i-th on
+// are set.
+func (p *page[W]) fits(i, n uint64) bool {
+	if len(p.words) == pageClusters {
+		return false
+	}
+	_, found := slices.BinarySearch(p.at, uint8(i))
+	return uint64(len(p.words))+n <= compactWords || n == 1 && found
+}
+
+// Word returns the word of a cluster.
+func (m *words[W]) Word(cluster uint64) W {
+	if m.pages == nil {
+		return m.flat[cluster]
+	}
+	i := cluster % pageClusters
+	if p := m.pages[cluster>>pageBits]; p != nil {
+		if len(p.words) == pageClusters {
+			return p.words[i]
+		}
+		if place, found := slices.BinarySearch(p.at, uint8(i)); found {
+			return p.words[place]
+		}
+	}
+	word, _ := m.filled(cluster)
+	return word
+}
+
+// filled returns the word that a cluster was filled with, and the first cluster
+// after it that may have been filled with another.
+func (m *words[W]) filled(cluster uint64) (word W, end uint64) {
+	i, _ := slices.BinarySearchFunc(m.fills, cluster, func(f fill[W], cluster uint64) int {
+		if f.to <= cluster {
+			return -1
+		}
+		return 1
+	})
+	switch {
+	case i == len(m.fills):
+		return word, math.MaxUint64
+	case cluster < m.fills[i].from:
+		return word, m.fills[i].from
+	}
+	return m.fills[i].word, m.fills[i].to
+}
+
+// read copies the words of a compact page to their places, between those of the
+// fills.
+func (m *words[W]) read(p *page[W], number uint64, to *[pageClusters]W) {
+	first := number << pageBits
+	for i := uint64(0); i < pageClusters; {
+		word, end := m.filled(first + i)
+		for end = min(end-first, pageClusters); i < end; i++ {
+			to[i] = word
+		}
+	}
+	for place, i := range p.at {
+		to[i] = p.words[place]
+	}
+}

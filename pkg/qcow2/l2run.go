@@ -1,0 +1,78 @@
+package qcow2
+
+// An l2Run is one entry of an L2 table, or several neighbours that each go on
+// where the one before ends: the same word, or the next host cluster.
+type l2Run struct {
+	guest  uint64 // guest cluster number of the first
+	n      uint64 // entries
+	entry  L2Entry
+	bitmap uint64 // second word with extended L2 entries
+	at     uint64 // file offset of the first entry; 0 where there is no L2 table
+}
+
+// decodeRun decodes the run that p, whole L2 entries, begins with.
+func (img *Image) decodeRun(p []byte, run *l2Run) {
+	word := be64(p)
+	run.entry = L2Entry(word)
+	step := img.step(run.entry)
+	switch {
+	case run.entry.Compressed():
+		run.n = 1
+		if img.geometry.L2EntrySize == 16 {
+			run.bitmap = be64(p[8:])
+		}
+	case img.geometry.L2EntrySize == 16:
+		run.bitmap = be64(p[8:])
+		run.n = uint64(runLength16(p, word, run.bitmap, step))
+	default:
+		run.n = uint64(runLength(p, word, step))
+	}
+}
+
+// hasHost reports whether a standard entry has a host cluster. Host offset 0 is
+// one only in an external data file, and not with the zero flag: so QEMU has it.
+func (img *Image) hasHost(e L2Entry) bool {
+	return e.HostOffset() != 0 || e.Copied() && img.hasDataFile() && (!e.Zero() || img.geometry.L2EntrySize == 16)
+}
+
+// step returns by how much the entry grows that goes on where e ends.
+func (img *Image) step(e L2Entry) uint64 {
+	if img.hasHost(e) {
+		return img.geometry.ClusterSize
+	}
+	return 0
+}
+
+// advance takes the first n entries from a run.
+func (img *Image) advance(r *l2Run, n uint64) {
+	r.guest, r.n = r.guest+n, r.n-n
+	r.entry += L2Entry(n * img.step(r.entry))
+	if r.at != 0 {
+		r.at += n * img.geometry.L2EntrySize
+	}
+}
+
+// head returns the first n entries of a run.
+func (r *l2Run) head(n uint64) l2Run {
+	h := *r
+	h.n = n
+	return h
+}
+
+// plainBits are the bits that the entry of a plain data cluster can have: one of
+// this file, with nothing more to say of it. Without any there is none.
+func (img *Image) plainBits() L2Entry {
+	if img.hasDataFile() {
+		return 0
+	}
+	return L2Entry(copiedBit | offsetMask&^(img.geometry.ClusterSize-1))
+}
+
+// plainHost returns where the host clusters of a run begin, and whether they are
+// plain data clusters that begin inside the file. With extended L2 entries they
+// are those without a subcluster.
+func (img *Image) plainHost(r *l2Run) (host uint64, ok bool) {
+	host = r.entry.HostOffset()
+	ok = r.entry&^img.plainBits() == 0 && host != 0 && r.bitmap == 0 && host+(r.n-1)<<img.geometry.ClusterBits < img.src.size
+	return host, ok
+}

@@ -1,0 +1,201 @@
+package qcow2
+
+import (
+	"context"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+)
+
+// A tableWalk reads an L1 table and the L2 tables that it points to.
+type tableWalk struct {
+	ctx context.Context
+	img *Image
+	l1  entryTable
+
+	need uint64 // entries that the disk needs
+	// skip, if not nil, reports whether to take the i-th L1 entry for 0.
+	skip     func(i uint64, e L1Entry) bool
+	l1Reader entryReader
+	l2Window window
+	holes    holeFinder
+	empty    bool // the last L2 table was all zeros: others may lie in the same hole
+
+	cur l2Run // what yield is given
+}
+
+// newTableWalk returns a walk for a disk of size bytes.
+func newTableWalk(ctx context.Context, img *Image, l1 entryTable, size uint64) *tableWalk {
+	return &tableWalk{
+		ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size),
+		l1Reader: newEntryReader(&img.src, SectionL1Table), l2Window: window{src: &img.src}, holes: holeFinder{src: &img.src},
+	}
+}
+
+// l2Table returns the L2 table of the first of the given L1 entries, shorter
+// where the file ends. The tables of the next entries are read with it if they
+// follow in the file.
+func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
+	size := w.img.geometry.ClusterSize
+	first := L1Entry(be64(entries)).L2Offset()
+	n := size
+	for p := entries[entrySize:]; len(p) > 0 && n < windowBytes; p = p[entrySize:] {
+		if L1Entry(be64(p)).L2Offset() != first+n {
+			break
+		}
+		n += size
+	}
+	p, err := w.l2Window.bytes(SectionL2Table, first, size, n)
+	w.empty = runLength(p, 0, 0)*8 == len(p)
+	return p, err
+}
+
+// inHole reports whether the L2 table at an offset is all zeros, without reading
+// it. An image can claim millions of them in a hole.
+func (w *tableWalk) inHole(table uint64) bool {
+	return w.empty && w.holes.in(table, w.img.geometry.ClusterSize)
+}
+
+// pieces calls yield with the L1 entries from the from-th up to the to-th. What
+// cannot be read is a piece with an error, and the next comes after it. It returns
+// false if yield did or the context is done.
+func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
+	size := w.img.src.size
+	there := w.l1.indexOf(w.l1.span(size).To)
+	if from < there && !w.l1Reader.pieces(w.ctx, w.l1.entryOffset(from), w.l1.entryOffset(min(to, there)), yield) {
+		return false
+	}
+	if to <= there {
+		return true
+	}
+	i := max(from, there)
+	at := w.l1.entryOffset(i)
+	err := errorf(SectionL1Table, at, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, i, w.l1.entries)
+	if i >= w.l1.entries {
+		err = errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need)
+	}
+	return yield(&piece{offset: at, n: to - i, err: err})
+}
+
+// walk calls yield for every run of guest clusters from up to to, in order,
+// those without an L2 table too. What cannot be read it yields as an error,
+// and goes on after it. It returns false if yield did.
+func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
+	per := w.img.geometry.L2Entries
+	return w.pieces(from/per, ceilDiv(to, per), func(p *piece) bool {
+		if p.err != nil {
+			return yield(nil, p.err)
+		}
+		return w.walkPiece(p, interval.Span{From: from, To: to}, yield)
+	})
+}
+
+// walkPiece is walk for L1 entries. Of the guest clusters that they map, those
+// are wanted that lie in a span.
+func (w *tableWalk) walkPiece(p *piece, wanted interval.Span, yield func(*l2Run, error) bool) bool {
+	per := w.img.geometry.L2Entries
+	entries := p.bytes
+	for i, left := w.l1.indexOf(p.offset), p.n; left > 0; {
+		n := left
+		if entries != nil {
+			n = uint64(runLength(entries, 0, 0))
+		}
+		if n > 0 {
+			w.cur = l2Run{guest: max(i*per, wanted.From)}
+			w.cur.n = min((i+n)*per, wanted.To) - w.cur.guest
+			if !yield(&w.cur, nil) {
+				return false
+			}
+		} else {
+			n = 1
+			if !w.walkTable(i, entries, max(wanted.From, i*per), min(wanted.To, (i+1)*per), yield) {
+				return false
+			}
+		}
+		if err := w.ctx.Err(); err != nil {
+			yield(nil, err)
+			return false
+		}
+		i, left = i+n, left-n
+		if entries != nil {
+			entries = entries[n*entrySize:]
+		}
+	}
+	return true
+}
+
+// entryError returns what keeps the L2 table of the i-th L1 entry from being
+// read.
+func (w *tableWalk) entryError(i uint64, entry L1Entry) error {
+	table, at := entry.L2Offset(), w.l1.entryOffset(i)
+	switch {
+	case table%w.img.geometry.ClusterSize != 0:
+		return errorf(SectionL1Table, at, ErrCorrupt, "entry %d points to an L2 table at %#x, not a multiple of the cluster size %#x", i, table, w.img.geometry.ClusterSize)
+	case table >= w.img.src.size:
+		return errorf(SectionL1Table, at, ErrTruncated, "entry %d points to an L2 table at %#x, but the file ends at %#x", i, table, w.img.src.size)
+	}
+	return nil
+}
+
+// tableCluster returns the host cluster of the L2 table that an L1 entry points
+// to, if it can be read.
+func (img *Image) tableCluster(e L1Entry) (cluster uint64, ok bool) {
+	table := e.L2Offset()
+	return table >> img.geometry.ClusterBits, table != 0 && table%img.geometry.ClusterSize == 0 && table < img.src.size
+}
+
+// reservedError returns that the i-th L1 entry has reserved bits.
+func (w *tableWalk) reservedError(i uint64, entry L1Entry) error {
+	return errorf(SectionL1Table, w.l1.entryOffset(i), ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
+}
+
+// walkTable walks the L2 table of the first of the given L1 entries, the i-th
+// of the table, from one guest cluster up to another.
+func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield func(*l2Run, error) bool) bool {
+	entry := L1Entry(be64(entries))
+	if entry.Reserved() != 0 && !yield(nil, w.reservedError(i, entry)) {
+		return false
+	}
+	if entry.L2Offset() == 0 || w.skip != nil && w.skip(i, entry) { // 0: reserved bits or COPIED without an offset
+		w.cur = l2Run{guest: from, n: to - from}
+		return yield(&w.cur, nil)
+	}
+	if err := w.entryError(i, entry); err != nil {
+		return yield(nil, err)
+	}
+	g := &w.img.geometry
+	table, first := entry.L2Offset(), i*g.L2Entries
+	if w.inHole(table) {
+		w.cur = l2Run{guest: from, n: to - from, at: table + (from-first)*g.L2EntrySize}
+		return yield(&w.cur, nil)
+	}
+	p, err := w.l2Table(entries)
+	if err != nil {
+		return yield(nil, err)
+	}
+	return w.walkRuns(table, p, first, from, to, yield)
+}
+
+// walkRuns walks the L2 table whose bytes are p. Its first entry is that of the
+// guest cluster first.
+func (w *tableWalk) walkRuns(table uint64, p []byte, first, from, to uint64, yield func(*l2Run, error) bool) bool {
+	g := &w.img.geometry
+	for j := from; j < to; {
+		rest := p[min((j-first)*g.L2EntrySize, uint64(len(p))):]
+		rest = rest[:min((to-j)*g.L2EntrySize, uint64(len(rest)))]
+		if uint64(len(rest)) < g.L2EntrySize {
+			return yield(nil, w.img.tableTruncated(table))
+		}
+		w.cur = l2Run{guest: j, at: table + (j-first)*g.L2EntrySize}
+		w.img.decodeRun(rest, &w.cur)
+		j += w.cur.n
+		if !yield(&w.cur, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// tableTruncated returns that the file ends inside the L2 table at an offset.
+func (img *Image) tableTruncated(table uint64) error {
+	return errorf(SectionL2Table, table, ErrTruncated, "the file ends at %#x, inside the table", img.src.size)
+}

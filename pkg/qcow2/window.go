@@ -1,0 +1,133 @@
+package qcow2
+
+import (
+	"context"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
+)
+
+// windowBytes is how much of tables is read at once: whole L2 tables that follow
+// each other, or a part of an L1 table.
+const windowBytes = 1 << 20
+
+// A window holds a part of the file, which the next read replaces.
+type window struct {
+	src *source
+	off uint64 // file offset of buf
+	buf []byte
+}
+
+// bytes returns the n bytes at off, fewer where the file ends. If they are not
+// at hand it reads ahead, up to ahead bytes in all.
+func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
+	if off >= w.src.size {
+		return nil, nil
+	}
+	n = min(n, w.src.size-off)
+	if off >= w.off && off-w.off <= uint64(len(w.buf)) && n <= uint64(len(w.buf))-(off-w.off) {
+		return w.buf[off-w.off:][:n], nil
+	}
+	err := w.read(sec, off, min(max(n, ahead), w.src.size-off))
+	if err != nil && ahead > n {
+		err = w.read(sec, off, n) // what lies ahead must not hide what is wanted
+	}
+	if err != nil {
+		return nil, err
+	}
+	return w.buf[:n], nil
+}
+
+// read fills the window with the n bytes at off.
+func (w *window) read(sec Section, off, n uint64) error {
+	if uint64(cap(w.buf)) < n {
+		w.buf = make([]byte, n)
+	}
+	w.off, w.buf = off, w.buf[:n]
+	err := w.src.fill(sec, off, w.buf)
+	if err != nil {
+		w.buf = w.buf[:0]
+	}
+	return err
+}
+
+// An entryTable is where a table with entries of 8 bytes lies: an L1 table, the
+// refcount table, a bitmap table.
+type entryTable struct {
+	offset  uint64 // bytes
+	entries uint64
+}
+
+// span returns the bytes of the entries, as far as a file of fileSize bytes has
+// them whole.
+func (t entryTable) span(fileSize uint64) interval.Span {
+	there := (fileSize - min(t.offset, fileSize)) / entrySize
+	return interval.Span{From: t.offset, To: t.offset + min(t.entries, there)*entrySize}
+}
+
+// entryOffset returns the file offset of the i-th entry.
+func (t entryTable) entryOffset(i uint64) uint64 { return t.offset + i*entrySize }
+
+// indexOf returns the index of the entry at a file offset.
+func (t entryTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / entrySize }
+
+// sectorEntries is how many bytes of an entryTable a bad sector can hide.
+const sectorEntries = 512 * entrySize
+
+// An entryReader reads parts of entryTables.
+type entryReader struct {
+	sec    Section
+	window window
+	holes  holeFinder
+}
+
+func newEntryReader(src *source, sec Section) entryReader {
+	return entryReader{sec: sec, window: window{src: src}, holes: holeFinder{src: src}}
+}
+
+// at returns entries from a file offset on, before another: those that one read
+// brings, fewer where the file ends.
+func (r *entryReader) at(from, to uint64) ([]byte, error) {
+	left := to - from
+	p, err := r.window.bytes(r.sec, from, min(left, sectorEntries), min(left, windowBytes))
+	return p[:len(p)&^(entrySize-1)], err
+}
+
+// A piece is neighbouring entries of a table. Those in a hole of the file are not
+// read: bytes is nil then, and all of them are 0.
+type piece struct {
+	offset uint64 // of the first entry, in the file
+	n      uint64 // entries
+	bytes  []byte
+	err    error // why the entries cannot be read
+}
+
+// pieces calls yield with the entries of the file between two offsets. What
+// cannot be read is a piece with an error, and the next comes after it. It
+// returns false if yield did or the context is done.
+func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*piece) bool) bool {
+	to = entryTable{from, (to - from) / entrySize}.span(r.window.src.size).To
+	var p piece
+	for at := from; at < to; at += p.n * entrySize {
+		if err := ctx.Err(); err != nil {
+			yield(&piece{offset: at, err: err})
+			return false
+		}
+		p = r.piece(at, to)
+		if !yield(&p) {
+			return false
+		}
+	}
+	return true
+}
+
+// piece returns entries from a file offset on, before another.
+func (r *entryReader) piece(at, to uint64) piece {
+	if n := r.holes.length(at, to) / entrySize; n > 0 {
+		return piece{offset: at, n: n}
+	}
+	p, err := r.at(at, to)
+	if err != nil {
+		return piece{offset: at, n: min(sectorEntries, to-at) / entrySize, err: err}
+	}
+	return piece{offset: at, n: uint64(len(p)) / entrySize, bytes: p}
+}
