@@ -28,16 +28,21 @@ func rows(t *testing.T, img *qcow2.Image, o qcow2.GuestOptions) []string {
 	t.Helper()
 	var all []string
 	for m, err := range img.Guest(t.Context(), o) {
-		switch {
-		case err == nil:
-			all = append(all, row(m))
-		case m != nil:
-			t.Fatalf("mapping %+v together with the error %v", m, err)
-		default:
-			all = append(all, fmt.Sprintf("%v: %v", asError(t, err).Kind, err))
-		}
+		all = append(all, rowOrError(t, m, err))
 	}
 	return all
+}
+
+// rowOrError returns what a walk yields as a text.
+func rowOrError(t *testing.T, m *qcow2.Mapping, err error) string {
+	t.Helper()
+	switch {
+	case err == nil:
+		return row(m)
+	case m != nil:
+		t.Fatalf("mapping %+v together with the error %v", m, err)
+	}
+	return fmt.Sprintf("%v: %v", asError(t, err).Kind, err)
 }
 
 func row(m *qcow2.Mapping) string {

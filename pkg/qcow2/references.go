@@ -1,1 +1,134 @@
 package qcow2
+
+import (
+	"iter"
+	"path"
+	"strings"
+)
+
+// A FileRole is what an image needs another file for.
+type FileRole uint8
+
+// The roles of files.
+const (
+	RoleBackingFile FileRole = iota // what is not allocated is read from it
+	RoleDataFile                    // guest data lie in it
+)
+
+// FileRoleNames returns the names of the roles in their order.
+func FileRoleNames() []string { return []string{"backing-file", "data-file"} }
+
+// String returns the name of the role.
+func (r FileRole) String() string { return nameOf(FileRoleNames(), r, "unknown-") }
+
+// A NameKind is what kind of file name a text is. It goes by the text alone: a
+// symbolic link can lead out of a directory all the same.
+type NameKind uint8
+
+// The kinds of file names, as QEMU tells them apart.
+const (
+	NameInside   NameKind = iota // a relative path that stays in the directory that it begins in
+	NameOutside                  // a relative path that leaves this directory: "../base.qcow2"
+	NameAbsolute                 // a path from the root
+	NameProtocol                 // a colon comes before the first slash: "nbd://…", also "file:x"
+	NameJSON                     // a protocol and its options: "json:{…}"
+)
+
+// NameKindNames returns the names of the kinds in their order.
+func NameKindNames() []string { return []string{"inside", "outside", "absolute", "protocol", "json"} }
+
+// String returns the name of the kind.
+func (k NameKind) String() string { return nameOf(NameKindNames(), k, "unknown-") }
+
+// A FileReference is another file that an image names.
+type FileReference struct {
+	Role FileRole
+	// Name is the name as stored: arbitrary bytes.
+	Name string
+	Kind NameKind // of what [FileReference.Opened] returns
+	// Format is the format that the image gives a backing file, arbitrary bytes;
+	// empty where it gives none, and QEMU probes for it.
+	Format string
+	// Used reports whether the image needs the file. A data file can be named
+	// without the feature bit [ExternalDataFile]; QEMU then does not open it.
+	Used bool
+	// Offset is where the name lies, in bytes from the start of the file.
+	Offset uint64
+}
+
+// Opened returns what QEMU opens: the name up to its first NUL.
+func (r *FileReference) Opened() string {
+	name, _, _ := strings.Cut(r.Name, "\x00")
+	return name
+}
+
+// References yields every other file that the image names: the backing file and
+// the external data file. Nothing is opened. QEMU takes a relative name of a
+// backing file from the directory of the image (see [FullBackingName]), that of a
+// data file from the working directory.
+//
+// An error says that a name may be there that cannot be told: the header or an
+// extension is damaged, the image has unknown features, or it needs a data file
+// and does not name it. Who decides by the references whether an image may be
+// opened must refuse it for any error. The others are yielded all the same.
+func (img *Image) References() iter.Seq2[FileReference, error] {
+	return func(yield func(FileReference, error) bool) {
+		if err := img.Supported(); err != nil && !yield(FileReference{}, err) {
+			return
+		}
+		if img.geometryErr != nil || !img.yieldBackingFile(yield) {
+			return
+		}
+		for _, err := range img.Extensions() {
+			if err != nil && !yield(FileReference{}, err) {
+				return
+			}
+		}
+		img.yieldDataFile(yield)
+	}
+}
+
+// yieldBackingFile yields the backing file, if there is one, or why its name
+// cannot be told.
+func (img *Image) yieldBackingFile(yield func(FileReference, error) bool) bool {
+	name, ok, err := img.BackingFile()
+	if err != nil {
+		return yield(FileReference{}, err)
+	}
+	if !ok {
+		return true
+	}
+	r := FileReference{Role: RoleBackingFile, Name: name, Used: true, Offset: img.header.BackingFileOffset}
+	r.Kind = nameKind(r.Opened())
+	r.Format, _ = img.BackingFormat()
+	return yield(r, nil)
+}
+
+// yieldDataFile yields the external data file, if there is one, or that it has no
+// name.
+func (img *Image) yieldDataFile(yield func(FileReference, error) bool) bool {
+	x, ok := img.Extension(ExtDataFile)
+	r := FileReference{Role: RoleDataFile, Name: x.Text(), Used: img.hasDataFile(), Offset: x.Offset + extensionHeaderLength}
+	r.Kind = nameKind(r.Opened())
+	if r.Used && r.Opened() == "" {
+		return yield(FileReference{}, errorf(SectionHeader, fieldOffset("incompatible_features"), ErrCorrupt,
+			"bit 2 (external data file) is set, but the image does not name the file"))
+	}
+	return !ok || yield(r, nil)
+}
+
+// nameKind returns what kind of file name a text is.
+func nameKind(name string) NameKind {
+	clean := path.Clean(name)
+	switch {
+	case strings.HasPrefix(name, "json:"):
+		return NameJSON
+	case hasProtocol(name):
+		return NameProtocol
+	case path.IsAbs(name):
+		return NameAbsolute
+	case clean == ".." || strings.HasPrefix(clean, "../"):
+		return NameOutside
+	}
+	return NameInside
+}

@@ -76,3 +76,31 @@ func (img *Image) plainHost(r *l2Run) (host uint64, ok bool) {
 	ok = r.entry&^img.plainBits() == 0 && host != 0 && r.bitmap == 0 && host+(r.n-1)<<img.geometry.ClusterBits < img.src.size
 	return host, ok
 }
+
+// L1EntryAt returns the L1 entry at a file offset, such as the one that
+// [Reference] names for an L2 table. The error is an [*Error].
+func (img *Image) L1EntryAt(offset uint64) (L1Entry, error) {
+	p, err := img.src.read(SectionL1Table, offset, entrySize, "an entry")
+	if err != nil {
+		return 0, err
+	}
+	return L1Entry(be64(p)), nil
+}
+
+// L2EntryAt returns the L2 entry at a file offset, such as the one that
+// [Reference] names for guest data: its first word and, with extended L2 entries,
+// its second, the subcluster bitmap of [Mapping]. The error is an [*Error], or
+// that of [Image.Geometry].
+func (img *Image) L2EntryAt(offset uint64) (e L2Entry, bitmap uint64, err error) {
+	if img.geometryErr != nil {
+		return 0, 0, img.geometryErr
+	}
+	p, err := img.src.read(SectionL2Table, offset, img.geometry.L2EntrySize, "an entry")
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(p) > entrySize {
+		bitmap = be64(p[entrySize:])
+	}
+	return L2Entry(be64(p)), bitmap, nil
+}
