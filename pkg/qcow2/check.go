@@ -54,6 +54,6 @@ func (img *Image) Check(ctx context.Context, o CheckOptions) (CheckResult, error
 		return CheckResult{}, err
 	}
 	c := newChecker(ctx, img, o)
-	c.run()
+	c.check()
 	return c.result, ctx.Err()
 }

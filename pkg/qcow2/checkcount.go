@@ -67,8 +67,8 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 	}
 }
 
-// run checks the image.
-func (c *checker) run() {
+// check checks the image.
+func (c *checker) check() {
 	c.checkImage()
 	c.walk = newReferenceWalk(c.ctx, c.img, c)
 	c.walk.entry, c.walk.run = c.checkL1Entry, c.checkRun

@@ -91,7 +91,7 @@ func (img *Image) Host(ctx context.Context, o HostOptions) iter.Seq2[*HostRange,
 		}
 		if x := indexHost(ctx, img, o, func(err error) bool { return yield(nil, err) }); x != nil {
 			l := &hostListing{index: x, options: o, refcounts: newRefcounts(img), yield: yield}
-			l.run()
+			l.listAll()
 		}
 	}
 }

@@ -13,8 +13,8 @@ type hostListing struct {
 	out  HostRange // what yield is given
 }
 
-// run lists the clusters that the options want.
-func (l *hostListing) run() {
+// listAll lists the clusters that the options want.
+func (l *hostListing) listAll() {
 	from, to := l.options.clusters(l.index.img)
 	l.to = to
 	for c := from; c < to; {
@@ -59,7 +59,7 @@ func (l *hostListing) list(v *labelView) bool {
 func (l *hostListing) listAlike(v *labelView, refcount refcount) bool {
 	r := &l.next
 	for v.N > 0 {
-		k := l.fill(r, v)
+		k := l.nextRange(r, v)
 		r.Refcount, r.HasRefcount = refcount.value, refcount.known
 		if !r.HasReference {
 			r.Kind = unusedKind(refcount)
@@ -83,9 +83,9 @@ func unusedKind(r refcount) HostKind {
 	return HostFree
 }
 
-// fill sets r to what the first cluster of a view holds, and returns how many
+// nextRange sets r to what the first cluster of a view holds, and returns how many
 // clusters of it, from the first on, hold what goes on without a gap.
-func (l *hostListing) fill(r *HostRange, v *labelView) uint64 {
+func (l *hostListing) nextRange(r *HostRange, v *labelView) uint64 {
 	x := l.index
 	word := v.First()
 	if word == 0 {

@@ -50,7 +50,7 @@ func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err
 
 // entriesFrom returns entries of the refcount table, from the i-th on.
 func (r *refcounts) entriesFrom(i uint64) ([]byte, error) {
-	return r.reader.at(r.table.entryOffset(i), r.table.entryOffset(r.table.entries))
+	return r.reader.read(r.table.entryOffset(i), r.table.entryOffset(r.table.entries))
 }
 
 // isBlock reports whether a refcount block can be read at an offset.

@@ -23,15 +23,15 @@ func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 		return nil, errorf(sec, off, ErrTruncated, "%s of %d bytes, but the file ends at %#x", what, n, s.size)
 	}
 	p := make([]byte, n)
-	if err := s.fill(sec, off, p); err != nil {
+	if err := s.readFull(sec, off, p); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// fill reads len(p) bytes at off, a range that lies inside the file. A file
+// readFull reads len(p) bytes at off, a range that lies inside the file. A file
 // that has become shorter since it was opened is an error, not a panic.
-func (s *source) fill(sec Section, off uint64, p []byte) error {
+func (s *source) readFull(sec Section, off uint64, p []byte) error {
 	n, err := s.r.ReadAt(p, int64(off)) // off ≤ s.size, which came from an int64
 	switch {
 	case n == len(p):
@@ -72,10 +72,10 @@ func (c *cursor) next(n uint64, what string) ([]byte, error) {
 	if n > uint64(len(c.buf)) {
 		window := make([]byte, min(max(n, cursorWindow), c.left()))
 		k := copy(window, c.buf)
-		err := c.src.fill(c.sec, c.off+uint64(k), window[k:])
+		err := c.src.readFull(c.sec, c.off+uint64(k), window[k:])
 		if err != nil { // what lies ahead must not hide what is wanted
 			window = window[:n]
-			err = c.src.fill(c.sec, c.off+uint64(k), window[k:])
+			err = c.src.readFull(c.sec, c.off+uint64(k), window[k:])
 		}
 		if err != nil {
 			return nil, err

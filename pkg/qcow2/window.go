@@ -43,7 +43,7 @@ func (w *window) read(sec Section, off, n uint64) error {
 		w.buf = make([]byte, n)
 	}
 	w.off, w.buf = off, w.buf[:n]
-	err := w.src.fill(sec, off, w.buf)
+	err := w.src.readFull(sec, off, w.buf)
 	if err != nil {
 		w.buf = w.buf[:0]
 	}
@@ -84,9 +84,9 @@ func newEntryReader(src *source, sec Section) entryReader {
 	return entryReader{sec: sec, window: window{src: src}, holes: holeFinder{src: src}}
 }
 
-// at returns entries from a file offset on, before another: those that one read
+// read returns entries from a file offset on, before another: those that one read
 // brings, fewer where the file ends.
-func (r *entryReader) at(from, to uint64) ([]byte, error) {
+func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
 	p, err := r.window.bytes(r.sec, from, min(left, sectorEntries), min(left, windowBytes))
 	return p[:len(p)&^(entrySize-1)], err
@@ -125,7 +125,7 @@ func (r *entryReader) piece(at, to uint64) piece {
 	if n := r.holes.length(at, to) / entrySize; n > 0 {
 		return piece{offset: at, n: n}
 	}
-	p, err := r.at(at, to)
+	p, err := r.read(at, to)
 	if err != nil {
 		return piece{offset: at, n: min(sectorEntries, to-at) / entrySize, err: err}
 	}
