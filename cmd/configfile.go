@@ -47,8 +47,8 @@ func configFolder() (string, error) {
 }
 
 // readConfigFile reads a config file and checks all of it, also what flags or
-// variables override.
-func readConfigFile(name string) (map[string]any, error) {
+// variables override. known are the settings that there are.
+func readConfigFile(name string, known []setting) (map[string]any, error) {
 	if !slices.Contains([]string{".yaml", ".yml", ".toml", ".json"}, filepath.Ext(name)) {
 		return nil, errors.New("its name does not end in .yaml, .toml or .json")
 	}
@@ -57,7 +57,6 @@ func readConfigFile(name string) (map[string]any, error) {
 	if err := file.ReadInConfig(); err != nil {
 		return nil, parseError(err)
 	}
-	known := allSettings((&app{}).newRootCommand()) // flags to try values on
 	for _, key := range keysIn(file) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
 		if file.Get(key) == nil && slices.ContainsFunc(known, func(s setting) bool { return strings.HasPrefix(s.key, key+".") }) {

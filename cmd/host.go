@@ -3,8 +3,6 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -263,41 +261,3 @@ func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
 		render.Flags(uint64(h.Problems)),
 	)
 }
-
-// hostKinds is a flag that takes kinds of host clusters. It implements
-// pflag.Value.
-type hostKinds []qcow2.HostKind
-
-func (k *hostKinds) Type() string { return "string" }
-
-func (k *hostKinds) String() string {
-	names := make([]string, len(*k))
-	for i, kind := range *k {
-		names[i] = kind.String()
-	}
-	return strings.Join(names, ",")
-}
-
-// Set parses names separated by commas.
-func (k *hostKinds) Set(s string) error {
-	*k = nil
-	if s == "" {
-		return nil // as built in
-	}
-	for name := range strings.SplitSeq(s, ",") {
-		i := slices.Index(qcow2.HostKindNames(), strings.TrimSpace(name))
-		if i < 0 {
-			return errors.New("must be " + k.allowed())
-		}
-		*k = append(*k, qcow2.HostKind(i))
-	}
-	return nil
-}
-
-// allowed says which values there are.
-func (*hostKinds) allowed() string {
-	return "some of " + strings.Join(qcow2.HostKindNames(), ", ")
-}
-
-// wants reports whether a kind is one of them; without any, all are.
-func (k *hostKinds) wants(kind qcow2.HostKind) bool { return len(*k) == 0 || slices.Contains(*k, kind) }

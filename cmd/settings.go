@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -103,7 +102,7 @@ func readConfigured(cmd *cobra.Command) (*configured, error) {
 	if c.file == "" {
 		return c, nil
 	}
-	content, err := readConfigFile(c.file)
+	content, err := readConfigFile(c.file, allSettings(cmd.Root()))
 	if err != nil {
 		return nil, fmt.Errorf("config file %s: %w", c.file, err)
 	}
@@ -163,13 +162,29 @@ func checkValue(flag *pflag.Flag, value any) error {
 	case int, int64, uint64: // of YAML and TOML
 		typed = isNumber(flag)
 	case float64: // of JSON
-		typed = isNumber(flag) && n == math.Trunc(n)
+		typed = isNumber(flag)
 		value = strconv.FormatFloat(n, 'f', -1, 64)
 	}
+	text := fmt.Sprint(value)
 	if !typed {
 		return notAllowed(flag, value)
 	}
-	return setFlag(flag, fmt.Sprint(value))
+	if checkText(flag, text) != nil {
+		return notAllowed(flag, text)
+	}
+	return nil
+}
+
+// checkText returns an error if a flag does not take a text, and does not set it.
+func checkText(flag *pflag.Flag, text string) error {
+	if v, ok := flag.Value.(interface{ check(value string) error }); ok {
+		return v.check(text)
+	}
+	var err error
+	if isNumber(flag) {
+		_, err = strconv.ParseUint(text, 0, 64) // as pflag does
+	}
+	return err // a bool is one by its type, and any other text will do
 }
 
 // notAllowed is the error for a value that a flag does not take.
