@@ -18,6 +18,7 @@ type Process struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Version string // empty: that of the module
+	Open    Opener // nil: opens files and block devices
 	// Interruptible returns a context that an interrupt cancels, for commands
 	// that last. It costs a tenth of the start-up, so the others do without:
 	// an interrupt ends them at once. Nil: no context is ever cancelled so.
@@ -37,6 +38,9 @@ type app struct {
 
 // Execute runs the command and returns its exit status.
 func Execute(ctx context.Context, p Process) int {
+	if p.Open == nil {
+		p.Open = openFile
+	}
 	a := &app{Process: p, texts: stickyWriter{w: p.Stdout}}
 	root := a.newRootCommand()
 	root.SetArgs(p.Args)

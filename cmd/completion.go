@@ -91,44 +91,57 @@ func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]co
 	if len(args) == 0 {
 		return nil, directive
 	}
-	img, err := qcow2.OpenFile(args[0], a.options()...)
+	img, file, err := a.open(args[0])
 	if err != nil {
 		return nil, directive
 	}
-	defer img.Close()
-	return snapshotWords(img.Image), directive
+	defer file.Close()
+	return snapshotWords(img), directive
 }
 
 // completedSnapshots is how many snapshots of an image are offered.
 const completedSnapshots = 1000
 
-// snapshotWords returns the ids and names of the snapshots, each with what tells
-// it from the others. A snapshot for which neither can be typed as it is, or
-// stands for one alone, goes by its position.
+// snapshotWords returns the ids and names of the first snapshots, each described
+// by what else is known of that snapshot.
 func snapshotWords(img *qcow2.Image) []cobra.Completion {
-	var all []qcow2.Snapshot
-	ids, names := map[string]int{}, map[string]int{}
+	var c snapshotCompletion
+	c.ids, c.names = map[string]int{}, map[string]int{}
 	for s, err := range img.Snapshots() {
-		if err != nil || len(all) == completedSnapshots {
+		if err != nil || len(c.all) == completedSnapshots {
 			break
 		}
-		all = append(all, s)
-		ids[s.ID]++
-		names[s.Name]++
+		c.all = append(c.all, s)
+		c.ids[s.ID]++
+		c.names[s.Name]++
 	}
 	var words []cobra.Completion
-	for _, s := range all {
-		id, name := shortened(render.Escape(s.ID)), shortened(render.Escape(s.Name))
-		date := time.Unix(int64(s.Seconds), 0).UTC().Format(time.RFC3339)
-		byID := ids[s.ID] == 1 && isPlainWord(s.ID)
-		if byID {
-			words = append(words, cobra.CompletionWithDesc(s.ID, name+", "+date))
-		}
-		if names[s.Name] == 1 && ids[s.Name] == 0 && isPlainWord(s.Name) {
-			words = append(words, cobra.CompletionWithDesc(s.Name, "id "+id+", "+date))
-		} else if at := fmt.Sprintf("@%d", s.Index); !byID && ids[at]+names[at] == 0 {
-			words = append(words, cobra.CompletionWithDesc(at, "id "+id+", "+name+", "+date))
-		}
+	for i := range c.all {
+		words = append(words, c.words(&c.all[i])...)
+	}
+	return words
+}
+
+// A snapshotCompletion knows which words select a snapshot.
+type snapshotCompletion struct {
+	all        []qcow2.Snapshot
+	ids, names map[string]int // how many snapshots have one
+}
+
+// words returns the id and the name of a snapshot. If neither can be typed as it
+// is and selects this snapshot alone, its position stands for both.
+func (c *snapshotCompletion) words(s *qcow2.Snapshot) []cobra.Completion {
+	var words []cobra.Completion
+	id, name := shortened(render.Escape(s.ID)), shortened(render.Escape(s.Name))
+	date := time.Unix(int64(s.Seconds), 0).UTC().Format(time.RFC3339)
+	byID := c.ids[s.ID] == 1 && isPlainWord(s.ID)
+	if byID {
+		words = append(words, cobra.CompletionWithDesc(s.ID, name+", "+date))
+	}
+	if c.names[s.Name] == 1 && c.ids[s.Name] == 0 && isPlainWord(s.Name) {
+		words = append(words, cobra.CompletionWithDesc(s.Name, "id "+id+", "+date))
+	} else if at := fmt.Sprintf("@%d", s.Index); !byID && c.ids[at]+c.names[at] == 0 {
+		words = append(words, cobra.CompletionWithDesc(at, "id "+id+", "+name+", "+date))
 	}
 	return words
 }

@@ -10,7 +10,7 @@ import (
 // dumpLines makes the lines of dump-qcow2.pl that are about the image as a
 // whole. Several lines have newlines between them, and none after the last.
 type dumpLines struct {
-	img *qcow2.File
+	img *qcow2.Image
 	g   qcow2.Geometry
 }
 

@@ -96,7 +96,7 @@ func listExtensions(rep *report, s *render.Section) error {
 // lastExtensions returns where the last extension of each type lies that leads
 // to more than a text. Only that one counts, and only that one is decoded,
 // however often an image repeats it.
-func lastExtensions(img *qcow2.File) map[qcow2.ExtensionType]uint64 {
+func lastExtensions(img *qcow2.Image) map[qcow2.ExtensionType]uint64 {
 	last := map[qcow2.ExtensionType]uint64{}
 	for _, t := range []qcow2.ExtensionType{qcow2.ExtFeatureNames, qcow2.ExtBitmaps, qcow2.ExtEncryption} {
 		if x, ok := img.Extension(t); ok {

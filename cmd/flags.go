@@ -132,7 +132,7 @@ func (s *snapshotFlag) Set(name string) error {
 }
 
 // find returns the selected snapshot of an image, nil if the flag was not given.
-func (s *snapshotFlag) find(img *qcow2.File) (*qcow2.Snapshot, error) {
+func (s *snapshotFlag) find(img *qcow2.Image) (*qcow2.Snapshot, error) {
 	if !s.given {
 		return nil, nil
 	}

@@ -59,7 +59,7 @@ func guestSection(g qcow2.Geometry, reach addressReach, each bool) *render.Secti
 // addressReach is how large guest and host addresses can get, in bytes.
 type addressReach struct{ guest, host uint64 }
 
-func newAddressReach(img *qcow2.File, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
+func newAddressReach(img *qcow2.Image, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
 	size, entries := g.VirtualSize, uint64(img.Header().L1Size)
 	if o.Snapshot != nil {
 		size, entries = o.Snapshot.DiskSize, uint64(o.Snapshot.L1Size)
@@ -199,7 +199,7 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 
 // guestTotal returns how many guest bytes a listing goes through. What lies past
 // the end of the disk is little, and not counted.
-func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
+func guestTotal(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
 	if o.Length > 0 {
@@ -209,7 +209,7 @@ func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 }
 
 // diskSize returns how large the disk is whose mapping is wanted, in bytes.
-func diskSize(img *qcow2.File, o qcow2.GuestOptions) uint64 {
+func diskSize(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	if o.Snapshot != nil {
 		return o.Snapshot.DiskSize
 	}
@@ -217,7 +217,7 @@ func diskSize(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 }
 
 // resolve turns the flags into what the library wants.
-func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOptions, error) {
+func (o *guestOptions) resolve(img *qcow2.Image, g qcow2.Geometry) (qcow2.GuestOptions, error) {
 	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all && !o.window.at.given()}
 	var err error
 	if opts.Snapshot, err = o.snapshot.find(img); err != nil {
@@ -242,7 +242,7 @@ func guestHead() *render.Section {
 	}
 }
 
-func guestHeadRow(img *qcow2.File, g qcow2.Geometry, s *qcow2.Snapshot) []render.Value {
+func guestHeadRow(img *qcow2.Image, g qcow2.Geometry, s *qcow2.Snapshot) []render.Value {
 	size, vmState, id := g.VirtualSize, g.VMStateOffset, render.Null
 	if s != nil {
 		size, id = s.DiskSize&^511, render.ImageText(s.ID)

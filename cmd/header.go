@@ -14,7 +14,8 @@ import (
 // headerFacts is what the header command knows of an image.
 type headerFacts struct {
 	*qcow2.Header
-	img         *qcow2.File
+	img         *qcow2.Image
+	file        File
 	geometry    qcow2.Geometry
 	known       bool // the geometry is
 	backing     string
@@ -265,7 +266,7 @@ func headerSection(rep *report) (*render.Section, []render.Value) {
 // newHeaderFacts gathers the facts, and reports what is wrong with the
 // sections that they come from.
 func newHeaderFacts(rep *report) *headerFacts {
-	f := &headerFacts{Header: rep.img.Header(), img: rep.img}
+	f := &headerFacts{Header: rep.img.Header(), img: rep.img, file: rep.file}
 	for _, e := range rep.img.HeaderErrors() {
 		rep.damaged(e)
 	}
@@ -306,7 +307,7 @@ func fieldRows(h *qcow2.Header) iter.Seq[[]render.Value] {
 }
 
 func allocatedSize(f *headerFacts) render.Value {
-	if n, ok := f.img.AllocatedBytes(); ok {
+	if n, ok := f.file.AllocatedBytes(); ok {
 		return render.Size(uint64(n))
 	}
 	return render.Null

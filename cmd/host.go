@@ -33,7 +33,7 @@ func hostOwnerNames() []string { return []string{"active", "snapshot"} }
 
 // hostSection declares what host clusters hold. Where lines name owners, a row
 // is a reference.
-func hostSection(img *qcow2.File, lines hostLines) *render.Section {
+func hostSection(img *qcow2.Image, lines hostLines) *render.Section {
 	g := lines.g
 	reference := render.InJSON
 	if lines.owners {
@@ -198,7 +198,7 @@ func hostHead() *render.Section {
 
 // snapshotIDs returns the ids of the snapshots in their order, as far as the
 // table can be read.
-func snapshotIDs(img *qcow2.File) []string {
+func snapshotIDs(img *qcow2.Image) []string {
 	var ids []string
 	for s, err := range img.Snapshots() {
 		if err != nil {

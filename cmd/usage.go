@@ -147,7 +147,7 @@ func runUsage(rep *report) error {
 		remark = render.Text("what could be reclaimed cannot be told: tables are damaged")
 	}
 	actual := render.Null
-	if n, ok := rep.img.AllocatedBytes(); ok {
+	if n, ok := rep.file.AllocatedBytes(); ok {
 		actual = render.Size(uint64(n))
 	}
 	for _, part := range []func() error{
