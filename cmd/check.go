@@ -134,9 +134,7 @@ func runCheck(rep *report, list *problemList) error {
 		return err
 	}
 	s := problemsSection(g)
-	if err := rep.single(&render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "format", Kind: render.KindText}}}, render.Text("qcow2")); err != nil {
-		return err
-	}
+	rep.single(&render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "format", Kind: render.KindText}}}, render.Text("qcow2"))
 	rep.Section(s)
 	list.rep, list.row = rep, problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
 	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: list.add})
@@ -152,10 +150,11 @@ func runCheck(rep *report, list *problemList) error {
 	if list.hides && result.Leaks > 0 {
 		rep.note(errLooksLeaked)
 	}
-	return rep.single(checkSummary(&result),
+	rep.single(checkSummary(&result),
 		render.Text(checkVerdict(&result, list.warnings)), render.Uint(list.omitted), render.Uint(result.CheckErrors),
 		render.Uint(result.Corruptions), render.Uint(result.Leaks), render.Size(result.ImageEndOffset), render.Uint(result.TotalClusters),
 		render.Uint(result.AllocatedClusters), render.Uint(result.FragmentedClusters), render.Uint(result.CompressedClusters))
+	return nil
 }
 
 // A problemList takes findings and makes rows of the first.

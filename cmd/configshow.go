@@ -69,33 +69,19 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 			return unknownKey(key, all)
 		}
 	}
-	var rows [][]render.Value
-	for _, s := range all { // the output format is one of them
-		from, err := c.set(s)
-		if err != nil {
-			return err
-		}
-		if len(keys) == 0 || slices.Contains(keys, s.key) {
-			rows = append(rows, settingRow(s, from))
-		}
-	}
-	return showSettings(a.newRenderer(&outputWriter{Writer: a.Stdout}), c, rows)
-}
-
-func showSettings(r render.Renderer, c *configured, rows [][]render.Value) error {
-	name := cmp.Or(c.file, usualConfigFile())
-	r.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
-	r.Section(configFileSection())
-	if err := r.Row([]render.Value{render.Text(printable(name)), render.Bool(c.file != "")}); err != nil {
+	rows, err := settingRows(c, all, keys) // first: the output format is a setting
+	if err != nil {
 		return err
 	}
-	r.Section(settingsSection())
+	name := cmp.Or(c.file, usualConfigFile())
+	rep := report{Renderer: a.newRenderer(&outputWriter{Writer: a.Stdout})}
+	rep.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
+	rep.single(configFileSection(), render.Text(printable(name)), render.Bool(c.file != ""))
+	rep.Section(settingsSection())
 	for _, row := range rows {
-		if err := r.Row(row); err != nil {
-			return err
-		}
+		rep.row(row...)
 	}
-	return (&failures{}).render(r)
+	return rep.failures.render(rep)
 }
 
 // usualConfigFile returns where 'config init' writes, "" where a user has no
@@ -106,6 +92,22 @@ func usualConfigFile() string {
 		return ""
 	}
 	return filepath.Join(dir, "config.yaml")
+}
+
+// settingRows gives all settings their values, and returns the rows of those
+// with the given keys, or of all.
+func settingRows(c *configured, all []setting, keys []string) ([][]render.Value, error) {
+	var rows [][]render.Value
+	for _, s := range all {
+		from, err := c.set(s)
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) == 0 || slices.Contains(keys, s.key) {
+			rows = append(rows, settingRow(s, from))
+		}
+	}
+	return rows, nil
 }
 
 func settingRow(s setting, from origin) []render.Value {

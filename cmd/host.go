@@ -148,9 +148,7 @@ func runHost(rep *report, o hostOptions) error {
 	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return err
 	}
-	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
-		return err
-	}
+	rep.single(hostHead(), render.Size(uint64(rep.img.Size())))
 	if size := uint64(rep.img.Size()); o.window.at.given() && opts.Offset >= size {
 		rep.note(fmt.Errorf("the file ends at %#x, before that address", size))
 	}

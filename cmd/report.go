@@ -11,9 +11,9 @@ import (
 // A report is what a subcommand gets: an open image, a renderer, and a place
 // for what is wrong.
 //
-// The renderer keeps the first error of a write, writes nothing after it, and
-// returns it again at the end of the document. So a command only has to look at
-// the errors of Row in a listing, to end it at once.
+// The renderer keeps the first write error, writes nothing after it, and returns
+// it at the end of the document. So short sections go through single and row,
+// which return none; a listing calls Row, and ends at its error.
 type report struct {
 	render.Renderer
 	ctx      context.Context
@@ -23,7 +23,7 @@ type report struct {
 	failures failures
 	notes    []error // for the reader, about no fault of the image
 	progress *progress
-	rows     int // calls of interrupted
+	calls    int // of interrupted
 }
 
 // damaged records what is wrong with the image, or what could not be read of it,
@@ -34,10 +34,13 @@ func (rep *report) damaged(err error) { rep.failures.add(exitDamaged, err) }
 func (rep *report) note(err error) { rep.notes = append(rep.notes, err) }
 
 // single pushes a section of one row.
-func (rep *report) single(s *render.Section, row ...render.Value) error {
+func (rep *report) single(s *render.Section, cells ...render.Value) {
 	rep.Section(s)
-	return rep.Row(row)
+	rep.row(cells...)
 }
+
+// row pushes a row of a short section.
+func (rep *report) row(cells ...render.Value) { _ = rep.Row(cells) }
 
 // interruptEvery is how many rows go by between two looks at the context.
 const interruptEvery = 4096
@@ -45,7 +48,7 @@ const interruptEvery = 4096
 // interrupted returns an error, now and then, when the run is to end. Commands
 // call it for every row.
 func (rep *report) interrupted() error {
-	if rep.rows++; rep.rows%interruptEvery != 0 {
+	if rep.calls++; rep.calls%interruptEvery != 0 {
 		return nil
 	}
 	return rep.ctx.Err()

@@ -150,58 +150,40 @@ func runUsage(rep *report) error {
 	if n, ok := rep.file.AllocatedBytes(); ok {
 		actual = render.Size(uint64(n))
 	}
-	for _, part := range []func() error{
-		func() error {
-			return rep.single(usageTotals(), render.Size(u.FileSize), actual, render.Size(u.ImageEndOffset), render.Size(u.Tail),
-				render.Size(u.Mapped.Bytes), render.Size(u.Mapped.Preallocated), render.Size(u.Mapped.Zero))
-		},
-		func() error { return listKinds(rep, u) },
-		func() error { return listOwners(rep, u) },
-		func() error {
-			return rep.single(usageFree(u), render.Uint(u.Free.Clusters), render.Size(u.Free.Bytes), render.Size(u.Free.LargestRun),
-				render.Rows(usageHistogram(), histogramRows(u.Free.Histogram)))
-		},
-		func() error { return rep.single(usageNotable(remark), remark) },
-	} {
-		if err := part(); err != nil {
-			return err
-		}
-	}
+	rep.single(usageTotals(), render.Size(u.FileSize), actual, render.Size(u.ImageEndOffset), render.Size(u.Tail),
+		render.Size(u.Mapped.Bytes), render.Size(u.Mapped.Preallocated), render.Size(u.Mapped.Zero))
+	listKinds(rep, u)
+	listOwners(rep, u)
+	rep.single(usageFree(u), render.Uint(u.Free.Clusters), render.Size(u.Free.Bytes), render.Size(u.Free.LargestRun),
+		render.Rows(usageHistogram(), histogramRows(u.Free.Histogram)))
+	rep.single(usageNotable(remark), remark)
 	return nil
 }
 
 // listKinds pushes the kinds that there are.
-func listKinds(rep *report, u *qcow2.Usage) error {
+func listKinds(rep *report, u *qcow2.Usage) {
 	rep.Section(usageKinds())
 	for _, k := range u.Kinds {
-		if k.Clusters == 0 {
-			continue
-		}
-		if err := rep.Row([]render.Value{
-			render.Enum(uint64(k.Kind)), render.Uint(k.Clusters), render.Size(k.Bytes), render.Text(fmt.Sprintf("%7s", percent(k.Bytes, u.FileSize))),
-		}); err != nil {
-			return err
+		if k.Clusters > 0 {
+			rep.row(render.Enum(uint64(k.Kind)), render.Uint(k.Clusters), render.Size(k.Bytes), render.Text(fmt.Sprintf("%7s", percent(k.Bytes, u.FileSize))))
 		}
 	}
-	return nil
 }
 
 // listOwners pushes the active image and the snapshots.
-func listOwners(rep *report, u *qcow2.Usage) error {
+func listOwners(rep *report, u *qcow2.Usage) {
 	if u.Owners == nil {
 		rep.damaged(errors.New("clusters are shared in too many ways to tell what each owner has"))
-		return rep.single(&render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "owners", Kind: render.KindRows}}}, render.Null)
+		rep.single(&render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "owners", Kind: render.KindRows}}}, render.Null)
+		return
 	}
 	rep.Section(usageOwners())
 	owners := u.Owners
-	row := func(o qcow2.OwnerUsage, owner, id, index, name render.Value) error {
-		return rep.Row([]render.Value{owner, id, index, name,
-			render.Size(o.Referenced), render.Size(o.Exclusive), render.Size(o.Shared), render.Size(o.VMState)})
+	row := func(o qcow2.OwnerUsage, owner, id, index, name render.Value) {
+		rep.row(owner, id, index, name, render.Size(o.Referenced), render.Size(o.Exclusive), render.Size(o.Shared), render.Size(o.VMState))
 	}
 	if len(owners) > 0 && owners[0].Owner == qcow2.OwnerActive {
-		if err := row(owners[0], render.Enum(0), render.Null, render.Null, render.Null); err != nil {
-			return err
-		}
+		row(owners[0], render.Enum(0), render.Null, render.Null, render.Null)
 		owners = owners[1:]
 	}
 	for s, err := range rep.img.Snapshots() {
@@ -211,12 +193,9 @@ func listOwners(rep *report, u *qcow2.Usage) error {
 		if owners[0].Owner != qcow2.Owner(s.Index) {
 			continue // its L1 table cannot be read
 		}
-		if err := row(owners[0], render.Enum(1), render.ImageText(s.ID), render.Uint(uint64(s.Index)), render.ImageText(s.Name)); err != nil {
-			return err
-		}
+		row(owners[0], render.Enum(1), render.ImageText(s.ID), render.Uint(uint64(s.Index)), render.ImageText(s.Name))
 		owners = owners[1:]
 	}
-	return nil
 }
 
 func histogramRows(runs []qcow2.FreeRuns) iter.Seq[[]render.Value] {
