@@ -19,9 +19,9 @@ type Process struct {
 	Stderr  io.Writer
 	Version string // empty: that of the module
 	Open    Opener // nil: opens files and block devices
-	// Interruptible returns a context that an interrupt cancels, for commands
-	// that last. It costs a tenth of the start-up, so the others do without:
-	// an interrupt ends them at once. Nil: no context is ever cancelled so.
+	// Interruptible returns a context that an interrupt cancels. Only commands
+	// that can run for long ask for one, as it costs a tenth of the start-up; an
+	// interrupt ends the others at once. Nil: interrupts cancel no context.
 	Interruptible func(context.Context) (context.Context, context.CancelFunc)
 }
 

@@ -100,8 +100,9 @@ leaks waste space; warnings and notes do not change the exit status.
 Use it after a crash, a full disk or a copy that failed, and before an image is
 relied on. It repairs nothing; 'qemu-img check -r' does.
 
-The JSON has the keys of 'qemu-img check --output=json', and lists all problems
-unless --limit is given: that of the configuration is for people.
+The JSON has the keys of 'qemu-img check --output=json'. It lists all problems
+unless --limit is given on the command line; a limit in the config file applies
+to tables and plain lines only.
 'qinspect host --at OFFSET' lists everything that refers to a cluster.
 
 Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,

@@ -12,16 +12,16 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// describeCompletion puts words to Cobra's completion command, and has it and
-// those below it complain as other commands do. How each shell loads its script
-// is told in Cobra's words.
+// describeCompletion gives Cobra's completion command a help text, and makes it
+// and its subcommands fail as other commands do. The help of the subcommands is
+// Cobra's: it says how each shell loads its script.
 func describeCompletion(cmd *cobra.Command) {
 	cmd.Use = "completion SHELL"
 	cmd.Short = "Print the completion script of a shell"
 	cmd.Long = `Print the script with which a shell completes commands, flags and their values:
-formats, kinds of clusters, config keys, and, where the image stands before
---snapshot, the ids and names of its snapshots. The help of each command below
-says how that shell loads it.
+formats, kinds of clusters, config keys, and the ids and names of the snapshots
+of an image that comes before --snapshot. The help of each command below says
+how its shell loads the script.
 
 Exit status: 0 fine, 1 no such shell.`
 	cmd.Example = "  $ qinspect completion bash"
@@ -32,8 +32,8 @@ Exit status: 0 fine, 1 no such shell.`
 	}
 }
 
-// completeImages leaves the arguments to the shell, which knows the files: an
-// image can have any name.
+// completeImages lets the shell complete the names of all files, as an image can
+// have any name.
 func completeImages(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveDefault
 }
@@ -46,7 +46,7 @@ func completeImage(_ *cobra.Command, args []string, _ string) ([]cobra.Completio
 	return nil, cobra.ShellCompDirectiveDefault
 }
 
-// completeCommands completes what has a help.
+// completeCommands completes the commands that have a help text.
 func completeCommands(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var words []cobra.Completion
 	if about, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
@@ -68,8 +68,8 @@ func completeKeys(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion,
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeList returns what completes a list of words, separated by commas, by
-// one that it does not have yet.
+// completeList returns a function that completes a list of words, separated by
+// commas, with the words that are not in it yet.
 func completeList(all []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, list string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		given := list[:strings.LastIndexByte(list, ',')+1]
@@ -83,9 +83,9 @@ func completeList(all []string) cobra.CompletionFunc {
 	}
 }
 
-// completeSnapshots completes the snapshots of the image that stands before on
-// the command line. Where that cannot be read there are none: nothing else may be
-// printed while a command line is being typed.
+// completeSnapshots completes the snapshots of the image that is on the command
+// line already. If it cannot be read there are none, and no message: that would
+// disturb the line that is being typed.
 func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	if len(args) == 0 {
@@ -146,7 +146,7 @@ func (c *snapshotCompletion) words(s *qcow2.Snapshot) []cobra.Completion {
 	return words
 }
 
-// shortened cuts a text to what has room in a list of completions.
+// shortened cuts a text to a length that suits a list of completions.
 func shortened(s string) string {
 	const most = 40
 	if r := []rune(s); len(r) > most {
@@ -158,8 +158,8 @@ func shortened(s string) string {
 // plain are the characters that no shell acts on.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+/"
 
-// isPlainWord reports whether s needs no quotes in any shell, is no flag, and of
-// a length that can be typed.
+// isPlainWord reports whether s can be typed as it is: it needs no quotes in any
+// shell, does not look like a flag, and is not too long.
 func isPlainWord(s string) bool {
 	return s != "" && len(s) <= 255 && s[0] != '-' && strings.Trim(s, plain) == ""
 }

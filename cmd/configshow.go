@@ -12,8 +12,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// configFileSection declares where the config file is. In JSON its name is the
-// document's.
+// configFileSection declares the config file. In JSON its name is the filename of
+// the document.
 func configFileSection() *render.Section {
 	return &render.Section{Columns: []render.Column{
 		{Key: "config-file", Title: "Config file", Kind: render.KindText, Show: render.InTable | render.InPlain},
@@ -21,7 +21,7 @@ func configFileSection() *render.Section {
 	}}
 }
 
-// settingsSection declares what is configured.
+// settingsSection declares the list of settings.
 func settingsSection() *render.Section {
 	return &render.Section{
 		Key:    "settings",
@@ -74,7 +74,7 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 		return err
 	}
 	name := cmp.Or(c.file, usualConfigFile())
-	rep := report{Renderer: a.newRenderer(&outputWriter{Writer: a.Stdout})}
+	rep := &report{Renderer: a.newRenderer(&outputWriter{Writer: a.Stdout})}
 	rep.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
 	rep.single(configFileSection(), render.Text(printable(name)), render.Bool(c.file != ""))
 	rep.Section(settingsSection())
@@ -84,8 +84,8 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 	return rep.failures.render(rep)
 }
 
-// usualConfigFile returns where 'config init' writes, "" where a user has no
-// config directory.
+// usualConfigFile returns the file that 'config init' writes, "" if the user has
+// no config directory.
 func usualConfigFile() string {
 	dir, err := configFolder()
 	if err != nil {
@@ -120,7 +120,7 @@ func settingRow(s setting, from origin) []render.Value {
 	}
 }
 
-// settingValue returns a value of a flag as its type has it.
+// settingValue returns the value that a text is for a flag.
 func settingValue(flag *pflag.Flag, text string) render.Value {
 	switch flag.Value.Type() {
 	case "bool":

@@ -15,15 +15,15 @@ import (
 
 // The rules of standard error:
 //
-//   - Each line begins with "qinspect: ", and where it is about an image, with
-//     the name of the image after that. What an error says about an image does
-//     not repeat the name.
+//   - A line begins with "qinspect: ". If it is about an image, the name of the
+//     image follows, and the rest of the line does not repeat it.
 //   - The words are lower case, without a full stop.
-//   - Advice follows as a second line that begins with "hint: ". It is not given
-//     twice in a row.
-//   - Nothing reaches the terminal unescaped. Text of an image is escaped where
-//     the error is made, names of files and all else in complain.
-//   - Errors about an image come after all output about it.
+//   - Advice is a second line that begins with "qinspect: hint: ". The same advice
+//     is not given twice in a row.
+//   - Nothing reaches the terminal unescaped: text of an image is escaped where
+//     the error is made, everything else in complain.
+//   - Errors about an image come after all output about that image.
+//   - There is no error when the reader of the output goes away.
 
 // A hintError is an error with advice on a second line.
 type hintError struct {
@@ -38,8 +38,8 @@ func usageError(cmd *cobra.Command, err error) error {
 	return &hintError{err, fmt.Sprintf("see '%s --help'", cmd.CommandPath())}
 }
 
-// complain writes an error to standard error, with a hint where there is one.
-// The words are lower case, without a full stop, and safe for a terminal.
+// complain writes an error to standard error, and its hint. name is that of the
+// image, empty if the error is not about one.
 func (a *app) complain(name string, err error) {
 	words := err.Error()
 	if name != "" {
@@ -48,7 +48,7 @@ func (a *app) complain(name string, err error) {
 	}
 	fmt.Fprintf(a.Stderr, "qinspect: %s%s\n", name, printable(words))
 	if hint := hintFor(err); hint != "" && hint != a.hinted {
-		a.hinted = hint // once is enough
+		a.hinted = hint
 		fmt.Fprintf(a.Stderr, "qinspect: hint: %s\n", hint)
 	}
 }
@@ -67,8 +67,8 @@ func printable(s string) string {
 	return b.String()
 }
 
-// reason returns the words of an error about an image without the image's name,
-// which the operating system's errors repeat.
+// reason returns the words of an error about an image without the name of the
+// image, which errors of the operating system repeat.
 func reason(err error) string {
 	if e, ok := err.(*fs.PathError); ok { //nolint:errorlint // a wrapped one has words around it
 		return e.Err.Error()
@@ -76,7 +76,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// hintFor returns what to do about an error, where there is something.
+// hintFor returns what to do about an error, empty if there is no advice.
 func hintFor(err error) string {
 	if e, ok := errors.AsType[*hintError](err); ok {
 		return e.hint

@@ -37,7 +37,7 @@ func worse(a, b exitCode) exitCode {
 	return a
 }
 
-// An exitError ends the run with a status; what there is to say has been said.
+// An exitError ends the run with a status. All messages have been written.
 type exitError struct{ code exitCode }
 
 func (e *exitError) Error() string { return fmt.Sprintf("exit status %d", e.code) }

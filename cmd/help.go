@@ -2,8 +2,8 @@ package cmd
 
 import "github.com/spf13/cobra"
 
-// newHelpCommand returns cobra's help command, but for an unknown command,
-// which is an error.
+// newHelpCommand returns a help command like Cobra's, for which an unknown
+// command is an error.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

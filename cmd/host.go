@@ -95,7 +95,7 @@ image or a snapshot), guest address, refcount and number of references.
 Neighbours are joined into runs. The lengths add up to the size of the file.
 
 With --at or --owners each row is one reference: who refers to the cluster, for
-which guest address, and at which file offset the entry lies that does.
+which guest address, and the file offset of the entry that refers to it.
 
 Use it to learn what lies at an offset of the file, and what stands behind a
 line of 'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster

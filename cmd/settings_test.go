@@ -16,13 +16,13 @@ func TestCheckValue(t *testing.T) {
 	flags.Uint("uint", 7, "")
 	flags.Uint64("uint64", 7, "")
 	flags.String("text", "", "")
-	const max = 1<<64 - 1
+	const most = 1<<64 - 1
 	for name, values := range map[string]struct{ right, wrong []any }{
 		"choice": {[]any{"red", "green"}, []any{"", "blue", "Red", true, 1, 1.0, nil, []any{"red"}}},
 		"kinds":  {[]any{"", "data", "leaked, free"}, []any{"nonsense", "data,", 1, false, []any{"data"}}},
 		"bool":   {[]any{true, false}, []any{"true", "", 1, 0.0, nil}},
-		"uint":   {[]any{0, int64(5), uint64(max), 3.0, 1e15}, []any{-1, int64(-1), -1.0, 0.5, 1e20, "5", "", true, nil}},
-		"uint64": {[]any{0, int64(5), uint64(max), 3.0, 1e15}, []any{-1, int64(-1), -1.0, 0.5, 1e20, "5", "", true, nil}},
+		"uint":   {[]any{0, int64(5), uint64(most), 3.0, 1e15}, []any{-1, int64(-1), -1.0, 0.5, 1e20, "5", "", true, nil}},
+		"uint64": {[]any{0, int64(5), uint64(most), 3.0, 1e15}, []any{-1, int64(-1), -1.0, 0.5, 1e20, "5", "", true, nil}},
 		"text":   {[]any{"", "anything"}, []any{1, 1.5, true, nil}},
 	} {
 		flag := flags.Lookup(name)

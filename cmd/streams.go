@@ -34,14 +34,13 @@ type outputError struct{ err error }
 func (e *outputError) Error() string { return "writing output: " + e.err.Error() }
 func (e *outputError) Unwrap() error { return e.err }
 
-// closedPipe reports whether the reader of the output has gone away, which is
-// no error worth a word.
+// closedPipe reports whether the reader of the output has gone away.
 func (e *outputError) closedPipe() bool {
 	const noData = syscall.Errno(232) // Windows' ERROR_NO_DATA: "The pipe is being closed."
 	return errors.Is(e.err, syscall.EPIPE) || runtime.GOOS == "windows" && errors.Is(e.err, noData)
 }
 
-// A stickyWriter keeps the first error of a writer, for cobra, which drops it.
+// A stickyWriter keeps the first error of a writer, which Cobra drops.
 type stickyWriter struct {
 	w   io.Writer
 	err error
@@ -53,8 +52,8 @@ func (s *stickyWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// terminalWidth returns the width of the terminal that w is, in columns, and 0
-// when it is none.
+// terminalWidth returns the width of the terminal w in columns, 0 if w is not a
+// terminal.
 func terminalWidth(w io.Writer) int {
 	f := terminal(w)
 	if f == nil {
@@ -67,9 +66,9 @@ func terminalWidth(w io.Writer) int {
 	return width
 }
 
-// mayBeSeen reports whether what is written to w may go to the terminal of
-// standard error: w is one, or a pipe, behind which a pager may be that takes the
-// whole screen. A program there that shows nothing cannot be told from one.
+// mayBeSeen reports whether output to w may appear on the terminal that standard
+// error is: w is a terminal, or a pipe to a program that may be a pager, which
+// takes the whole screen.
 func mayBeSeen(w io.Writer) bool {
 	if terminal(w) != nil {
 		return true
@@ -82,7 +81,7 @@ func mayBeSeen(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
-// terminal returns the terminal that w is, or nil.
+// terminal returns w as a file if it is a terminal, else nil.
 func terminal(w io.Writer) *os.File {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return f
