@@ -177,7 +177,7 @@ func (l *problemList) add(f *qcow2.Finding) bool {
 	switch {
 	case f.Severity == qcow2.SeverityWarning:
 		l.warnings++
-	case f.Severity == qcow2.SeverityError && f.Kind >= qcow2.FindingHeader && f.Kind <= qcow2.FindingEncryptionHeader:
+	case f.Severity == qcow2.SeverityError && f.Kind.Structure():
 		l.hides = true
 	}
 	if l.shown == l.limit {
@@ -277,7 +277,7 @@ func (p *problemRow) words(f *qcow2.Finding) string {
 		words = append(words, counted(f.References, "reference", "references"))
 	}
 	if f.Length > p.g.ClusterSize {
-		words = append(words, fmt.Sprintf("%d clusters", (f.Length-1)>>p.g.ClusterBits+1))
+		words = append(words, fmt.Sprintf("%d clusters", p.g.ClustersIn(f.Length)))
 	}
 	return strings.Join(words, ", ")
 }

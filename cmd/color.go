@@ -50,8 +50,10 @@ func hostColors() []render.Color {
 		qcow2.HostFree:          render.ColorDim,
 		qcow2.HostUnknown:       render.ColorYellow,
 	}
-	for k := range qcow2.HostData {
-		colors[k] = render.ColorCyan
+	for i := range colors {
+		if qcow2.HostKind(i).Metadata() {
+			colors[i] = render.ColorCyan
+		}
 	}
 	return colors
 }

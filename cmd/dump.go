@@ -155,7 +155,7 @@ func dumpHost(rep *report, g qcow2.Geometry, o dumpOptions, selected *qcow2.Snap
 	}
 	s := hostSection(rep.img, lines)
 	s.Title = "Host clusters"
-	wanted := func(k qcow2.HostKind) bool { return !o.each || k < qcow2.HostLeaked }
+	wanted := func(k qcow2.HostKind) bool { return !o.each || k.Referenced() }
 	return listHost(rep, s, qcow2.HostOptions{Wanted: wanted, PerCluster: o.each, Snapshot: selected})
 }
 

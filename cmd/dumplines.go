@@ -94,7 +94,7 @@ func (d *dumpLines) extension(dst []byte, i int, x qcow2.Extension) []byte {
 		}
 	case qcow2.ExtEncryption:
 		if e, err := x.EncryptionHeader(); err == nil {
-			dst = fmt.Appendf(dst, "\n  Offset %s, length %d bytes (%d clusters)", d.cluster(e.Offset), e.Length, (e.Length+d.g.ClusterSize-1)>>d.g.ClusterBits)
+			dst = fmt.Appendf(dst, "\n  Offset %s, length %d bytes (%d clusters)", d.cluster(e.Offset), e.Length, d.g.ClustersIn(e.Length))
 		}
 	}
 	return dst

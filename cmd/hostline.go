@@ -45,7 +45,7 @@ var hostWords = [...]struct {
 // append appends the line of a row.
 func (l *hostLines) append(dst []byte, row []render.Value) []byte {
 	offset, length := row[hostOffset].Num(), row[hostLength].Num()
-	clusters := clustersOf(length, l.g.ClusterBits)
+	clusters := l.g.ClustersIn(length)
 	if clusters == 1 {
 		dst = render.AppendAddr(dst, offset, l.g.ClusterBits)
 	} else {
