@@ -45,7 +45,7 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 		ClusterBits: g.ClusterBits,
 		Line:        line.append,
 		Columns: []render.Column{
-			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames(), Colors: severityColors()},
+			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames(), Tones: severityTones()},
 			checkKind:           {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
 			checkOffset:         {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
 			checkCluster:        {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
@@ -53,7 +53,7 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 			checkRefcount:       {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 1},
 			checkRefcountOffset: {Key: "refcount-offset", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
 			checkReferences:     {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 2},
-			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 6, Colors: hostColors()},
+			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 6, Tones: hostTones()},
 			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 7},
 			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 8},
 			checkSnapshotIndex:  {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
@@ -71,11 +71,11 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 func checkSummary(r *qcow2.CheckResult) *render.Section {
 	return &render.Section{
 		Columns: []render.Column{
-			{Key: "result", Title: "Result", Kind: render.KindText, Colors: verdictColors(r), Show: render.InTable | render.InPlain},
+			{Key: "result", Title: "Result", Kind: render.KindText, Tones: verdictTones(r), Show: render.InTable | render.InPlain},
 			{Key: "problems-omitted", Title: "Problems left out", Kind: render.KindUint},
-			{Key: "check-errors", Title: "Read errors", Kind: render.KindUint, Colors: alarm()},
-			{Key: "corruptions", Title: "Errors", Kind: render.KindUint, Colors: alarm()},
-			{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint, Colors: caution()},
+			{Key: "check-errors", Title: "Read errors", Kind: render.KindUint, Tones: alarm()},
+			{Key: "corruptions", Title: "Errors", Kind: render.KindUint, Tones: alarm()},
+			{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint, Tones: caution()},
 			{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize},
 			{Key: "total-clusters", Title: "Guest clusters", Kind: render.KindUint},
 			{Key: "allocated-clusters", Title: "Allocated clusters", Kind: render.KindUint},
@@ -213,15 +213,15 @@ func checkVerdict(r *qcow2.CheckResult, warnings uint64) string {
 	return strings.Join(words, ", ")
 }
 
-// verdictColors returns the colour of the result in words.
-func verdictColors(r *qcow2.CheckResult) []render.Color {
+// verdictTones returns the colour of the result in words.
+func verdictTones(r *qcow2.CheckResult) []render.Tone {
 	switch {
 	case r.Corruptions > 0:
 		return alarm()
 	case r.Leaks > 0:
 		return caution()
 	}
-	return []render.Color{render.ColorGreen}
+	return []render.Tone{render.ToneGood}
 }
 
 // A problemRow makes rows of findings.

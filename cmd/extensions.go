@@ -79,7 +79,7 @@ func listExtensions(rep *report, s *render.Section) error {
 	for x, err := range rep.img.Extensions() {
 		if err != nil {
 			rep.damaged(err)
-			s.Empty = "" // nobody knows
+			rep.Incomplete()
 			break
 		}
 		c := newExtensionContent(rep, x, last[x.Type] == x.Offset)

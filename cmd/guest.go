@@ -47,11 +47,11 @@ func guestSection(g qcow2.Geometry, reach addressReach, each bool) *render.Secti
 			{Key: "compressed", Kind: render.KindBool, Show: render.InJSON},
 			guestOffset:  {Key: "offset", Kind: render.KindOffset, Show: render.InJSON},
 			guestHost:    {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: reach.host},
-			guestKind:    {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames(), Colors: mappingColors()},
+			guestKind:    {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames(), Tones: mappingTones()},
 			guestSectors: {Key: "sectors", Title: "SECTORS", Kind: render.KindUint, Drop: 3},
 			{Key: "subclusters.allocated", Title: "ALLOCATED", Kind: render.KindHex, Drop: 4, Show: subclusters},
 			{Key: "subclusters.zero", Title: "ZERO", Kind: render.KindHex, Drop: 5, Show: subclusters},
-			guestProblems: {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Colors: alarm()},
+			guestProblems: {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Tones: alarm()},
 		},
 	}
 }
@@ -181,7 +181,7 @@ func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
 	for m, err := range rep.img.Guest(rep.ctx, opts) {
 		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
-			s.Empty = "" // nobody knows
+			rep.Incomplete()
 			continue
 		}
 		if err != nil || rep.interrupted() != nil {

@@ -101,8 +101,8 @@ func flagFacts() []headerFact {
 		})
 	}
 	return []headerFact{
-		{render.Column{Key: "dirty-flag", Title: "Dirty", Kind: render.KindBool, Colors: caution()}, incompatible(qcow2.Dirty)},
-		{render.Column{Key: "corrupt", Title: "Corrupt", Kind: render.KindBool, Colors: alarm()}, incompatible(qcow2.Corrupt)},
+		{render.Column{Key: "dirty-flag", Title: "Dirty", Kind: render.KindBool, Tones: caution()}, incompatible(qcow2.Dirty)},
+		{render.Column{Key: "corrupt", Title: "Corrupt", Kind: render.KindBool, Tones: alarm()}, incompatible(qcow2.Corrupt)},
 		{render.Column{Key: "lazy-refcounts", Title: "Lazy refcounts", Kind: render.KindBool},
 			ifThere("compatible_features", func(f *headerFacts) render.Value {
 				return render.Bool(f.CompatibleFeatures&qcow2.LazyRefcounts != 0)

@@ -52,7 +52,7 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 		Columns: []render.Column{
 			hostOffset:        {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: host},
 			hostLength:        {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
-			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Colors: hostColors()},
+			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Tones: hostTones()},
 			hostOwner:         {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 2},
 			hostSnapshot:      {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 3},
 			hostSnapshotIndex: {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
@@ -62,7 +62,7 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 			hostEntry:         {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: host, Show: reference},
 			hostRefcount:      {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 5},
 			hostReferences:    {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 5},
-			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Colors: alarm()},
+			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Tones: alarm()},
 		},
 	}
 }
@@ -169,7 +169,7 @@ func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
 	for r, err := range rep.img.Host(rep.ctx, opts) {
 		if err != nil && rep.ctx.Err() == nil {
 			rep.damaged(err)
-			s.Empty = "" // nobody knows
+			rep.Incomplete()
 			continue
 		}
 		if err != nil || rep.interrupted() != nil {

@@ -84,7 +84,7 @@ func listSnapshots(rep *report, s *render.Section) error {
 	for snapshot, err := range rep.img.Snapshots() {
 		if err != nil {
 			rep.damaged(err)
-			s.Empty = "" // nobody knows
+			rep.Incomplete()
 			break
 		}
 		for _, e := range snapshot.Damage {

@@ -20,7 +20,7 @@ func usageTotals() *render.Section {
 			{Key: "file-size", Title: "File size", Kind: render.KindSize},
 			{Key: "actual-size", Title: "Allocated on disk", Kind: render.KindSize},
 			{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize},
-			{Key: "tail", Title: "Unused tail", Kind: render.KindSize, Colors: caution()},
+			{Key: "tail", Title: "Unused tail", Kind: render.KindSize, Tones: caution()},
 			{Key: "mapped.bytes", Title: "Mapped by the guest", Kind: render.KindSize},
 			{Key: "mapped.preallocated", Title: "of it preallocated zeros", Kind: render.KindSize},
 			{Key: "mapped.zero", Title: "of it plain zeros", Kind: render.KindSize},
@@ -37,7 +37,7 @@ func usageKinds() *render.Section {
 		Label:  "kind",
 		Empty:  "the file is empty",
 		Columns: []render.Column{
-			{Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Colors: hostColors()},
+			{Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Tones: hostTones()},
 			{Key: "clusters", Title: "CLUSTERS", Kind: render.KindUint},
 			{Key: "bytes", Title: "BYTES", Kind: render.KindSize},
 			{Key: "share", Title: "SHARE", Kind: render.KindText, Show: render.InTable, Drop: 1},
@@ -82,13 +82,13 @@ func usageFree(u *qcow2.Usage) *render.Section {
 func usageNotable(remark render.Value) *render.Section {
 	return &render.Section{
 		Show:    unlessNothing(remark.IsNull()),
-		Columns: []render.Column{{Key: "remark", Title: "Remark", Kind: render.KindText, Colors: caution()}},
+		Columns: []render.Column{{Key: "remark", Title: "Remark", Kind: render.KindText, Tones: caution()}},
 	}
 }
 
 // unlessNothing returns where a section is shown that tables do without when it
 // says nothing.
-func unlessNothing(nothing bool) render.Formats {
+func unlessNothing(nothing bool) render.Audience {
 	if nothing {
 		return render.InPlain | render.InJSON
 	}
