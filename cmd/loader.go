@@ -19,7 +19,7 @@ import (
 // A report is what a subcommand gets: an open image, a renderer, and a place
 // for what is wrong.
 type report struct {
-	render.Renderer
+	render.Sections
 	ctx      context.Context
 	img      *qcow2.File
 	name     string // of the image, as the user gave it
@@ -77,7 +77,7 @@ func (a *app) newRenderer(out *outputWriter) render.Renderer {
 
 // loadOne shows one image. The error is one that ends the run.
 func (a *app) loadOne(ctx context.Context, r render.Renderer, doc render.Document, p *progress, show func(*report) error) (exitCode, error) {
-	rep := &report{Renderer: r, ctx: ctx, name: doc.Filename, progress: p}
+	rep := &report{Sections: r, ctx: ctx, name: doc.Filename, progress: p}
 	defer p.hide()
 	img, err := qcow2.OpenFile(doc.Filename, a.options()...)
 	if errors.Is(err, fs.ErrNotExist) && doc.Filename == "-" {
