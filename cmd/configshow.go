@@ -74,14 +74,15 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 		return err
 	}
 	name := cmp.Or(c.file, usualConfigFile())
-	rep := &report{Renderer: a.newRenderer(&outputWriter{Writer: a.Stdout})}
-	rep.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
+	r := a.newRenderer(&outputWriter{Writer: a.Stdout})
+	rep := &report{Sections: r, document: r}
+	r.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
 	rep.single(configFileSection(), render.Text(printable(name)), render.Bool(c.file != ""))
 	rep.Section(settingsSection())
 	for _, row := range rows {
 		rep.row(row...)
 	}
-	return rep.failures.render(rep)
+	return rep.failures.render(r)
 }
 
 // usualConfigFile returns the file that 'config init' writes, "" if the user has

@@ -25,7 +25,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		r := a.newRenderer(out)
 		code := exitOK
 		for _, name := range names {
-			rep := &report{Renderer: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name)}
+			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name)}
 			if mayBeSeen(a.Stdout) {
 				out.before = rep.progress.hide
 			}
@@ -70,11 +70,11 @@ func (a *app) loadOne(rep *report, doc render.Document, show func(*report) error
 	img, file, err := a.open(rep.name)
 	if err != nil {
 		doc.Heading = false // the error names the file
-		rep.Begin(doc)
+		rep.document.Begin(doc)
 	} else {
 		defer file.Close()
 		rep.img, rep.file = img, file
-		rep.Begin(doc)
+		rep.document.Begin(doc)
 		err = show(rep)
 	}
 	if err := rep.finish(err); err != nil {

@@ -15,7 +15,8 @@ import (
 // it at the end of the document. So short sections go through single and row,
 // which return none; a listing calls Row, and ends at its error.
 type report struct {
-	render.Renderer
+	render.Sections
+	document render.Renderer
 	ctx      context.Context
 	name     string // of the image, as the user gave it
 	img      *qcow2.Image
@@ -65,7 +66,7 @@ func (rep *report) finish(err error) error {
 		rep.failures.add(exitFailed, err)
 	}
 	rep.progress.hide()
-	return rep.failures.render(rep) // draws rows that were held back: the image has to be open
+	return rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
 }
 
 // complain writes to standard error what a reader of the output has to know.

@@ -47,7 +47,7 @@ func (c *ownerCounter) add(r *reference) bool {
 			word := c.tables.at(r.first)
 			*word = c.sets.union(*word, set)
 		}
-	case !r.kind.metadata():
+	case !r.kind.Metadata():
 		set = c.ofL2Entry(r.place * 8)
 	}
 	for i := range r.n {
