@@ -7,21 +7,26 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// imageText returns a text from the image, null if there is none.
-func imageText(s string, ok bool) render.Value {
+// valueIf returns a value, null unless ok.
+func valueIf(ok bool, v render.Value) render.Value {
 	if !ok {
 		return render.Null
 	}
-	return render.ImageText(s)
+	return v
 }
 
-// offsetOrNull returns an offset that is absent when it is 0.
-func offsetOrNull(n uint64) render.Value {
-	if n == 0 {
-		return render.Null
-	}
-	return render.Offset(n)
+// allocatedSize returns the bytes that a file takes on its file system, null where
+// that is not known.
+func allocatedSize(f File) render.Value {
+	n, ok := f.AllocatedBytes()
+	return valueIf(ok, render.Size(uint64(n)))
 }
+
+// imageText returns a text from the image, null if there is none.
+func imageText(s string, ok bool) render.Value { return valueIf(ok, render.ImageText(s)) }
+
+// offsetOrNull returns an offset that is absent when it is 0.
+func offsetOrNull(n uint64) render.Value { return valueIf(n != 0, render.Offset(n)) }
 
 // previewBytes is how much of unknown data is shown.
 const previewBytes = 32
@@ -33,11 +38,6 @@ func preview(p []byte) string {
 		return hex.EncodeToString(p[:previewBytes]) + "…"
 	}
 	return hex.EncodeToString(p)
-}
-
-// oneRow returns a nested section of one row.
-func oneRow(s *render.Section, row ...render.Value) render.Value {
-	return render.Rows(s, func(yield func([]render.Value) bool) { yield(row) })
 }
 
 // counted returns a number of things in words.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -45,7 +44,7 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 		ClusterBits: g.ClusterBits,
 		Line:        line.append,
 		Columns: []render.Column{
-			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames(), Colors: severityColors()},
+			checkSeverity:       {Key: "severity", Title: "SEVERITY", Kind: render.KindEnum, Names: qcow2.SeverityNames(), Tones: severityTones()},
 			checkKind:           {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.FindingKindNames()},
 			checkOffset:         {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
 			checkCluster:        {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
@@ -53,8 +52,8 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 			checkRefcount:       {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 1},
 			checkRefcountOffset: {Key: "refcount-offset", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
 			checkReferences:     {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 2},
-			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 6, Colors: hostColors()},
-			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 7},
+			checkHolds:          {Key: "holds", Title: "HOLDS", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Drop: 6, Tones: hostTones()},
+			checkOwner:          {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: ownerNames(), Drop: 7},
 			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 8},
 			checkSnapshotIndex:  {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
 			checkGuest:          {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 5},
@@ -67,21 +66,76 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 	}
 }
 
-// checkSummary declares the totals, after those of qemu-img check, for a result.
-func checkSummary(r *qcow2.CheckResult) *render.Section {
-	return &render.Section{
-		Columns: []render.Column{
-			{Key: "result", Title: "Result", Kind: render.KindText, Colors: verdictColors(r), Show: render.InTable | render.InPlain},
-			{Key: "problems-omitted", Title: "Problems left out", Kind: render.KindUint},
-			{Key: "check-errors", Title: "Read errors", Kind: render.KindUint, Colors: alarm()},
-			{Key: "corruptions", Title: "Errors", Kind: render.KindUint, Colors: alarm()},
-			{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint, Colors: caution()},
-			{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize},
-			{Key: "total-clusters", Title: "Guest clusters", Kind: render.KindUint},
-			{Key: "allocated-clusters", Title: "Allocated clusters", Kind: render.KindUint},
-			{Key: "fragmented-clusters", Title: "Fragmented clusters", Kind: render.KindUint},
-			{Key: "compressed-clusters", Title: "Compressed clusters", Kind: render.KindUint},
-		},
+// A problemRow makes rows of findings.
+type problemRow struct {
+	cells   []render.Value
+	ids     []string // of the snapshots
+	g       qcow2.Geometry
+	inWords bool // the rows are for a table: see words
+}
+
+func (p *problemRow) of(f *qcow2.Finding) []render.Value {
+	c := p.cells
+	clear(c)
+	c[checkSeverity], c[checkKind] = render.Enum(uint64(f.Severity)), render.Enum(uint64(f.Kind))
+	c[checkOffset] = valueIf(f.HasOffset, render.Addr(f.Offset))
+	c[checkCluster] = valueIf(f.HasOffset, render.Uint(f.Offset>>p.g.ClusterBits))
+	c[checkLength] = valueIf(f.Length > 0, render.Size(f.Length))
+	c[checkRefcount] = valueIf(f.HasRefcount, render.Uint(f.Refcount))
+	c[checkRefcountOffset] = valueIf(f.RefcountOffset > 0, render.Offset(f.RefcountOffset))
+	c[checkReferences] = valueIf(f.HasReferences, render.Uint(f.References))
+	c[checkEntry] = valueIf(f.HasEntry, render.Offset(f.Entry))
+	c[checkMessage] = valueIf(f.Detail != "", render.Text(f.Detail))
+	if p.inWords {
+		c[checkWords] = render.Text(cmp.Or(f.Detail, p.words(f)))
+	}
+	if f.HasReference {
+		p.reference(f)
+	}
+	return c
+}
+
+// words returns what is wrong with clusters, for a table on a terminal, which may
+// have no room for the columns that hold it.
+func (p *problemRow) words(f *qcow2.Finding) string {
+	var words []string
+	if f.HasRefcount {
+		words = append(words, fmt.Sprintf("refcount %d", f.Refcount))
+	}
+	if f.HasReferences {
+		words = append(words, counted(f.References, "reference", "references"))
+	}
+	if f.Length > p.g.ClusterSize {
+		words = append(words, fmt.Sprintf("%d clusters", p.g.ClustersIn(f.Length)))
+	}
+	return strings.Join(words, ", ")
+}
+
+// reference sets the cells that say who refers to the first cluster.
+func (p *problemRow) reference(f *qcow2.Finding) {
+	c, ref := p.cells, newReferenceCells(f.HostKind, &f.Reference, p.ids)
+	c[checkHolds] = render.Enum(uint64(f.HostKind))
+	c[checkOwner], c[checkSnapshot], c[checkSnapshotIndex] = ref.owner, ref.snapshot, ref.snapshotIndex
+	c[checkGuest], c[checkIndex], c[checkL1Index] = ref.guest, ref.index, ref.l1Index
+	if !f.HasEntry {
+		c[checkEntry] = ref.entry
+	}
+}
+
+// checkFacts are the totals, after those of qemu-img check.
+func checkFacts(r *qcow2.CheckResult, omitted, warnings uint64) []fact {
+	return []fact{
+		{render.Column{Key: "result", Title: "Result", Kind: render.KindText, Tones: verdictTones(r), Show: render.InTable | render.InPlain},
+			render.Text(checkVerdict(r, warnings))},
+		{render.Column{Key: "problems-omitted", Title: "Problems left out", Kind: render.KindUint}, render.Uint(omitted)},
+		{render.Column{Key: "check-errors", Title: "Read errors", Kind: render.KindUint, Tones: alarm()}, render.Uint(r.CheckErrors)},
+		{render.Column{Key: "corruptions", Title: "Errors", Kind: render.KindUint, Tones: alarm()}, render.Uint(r.Corruptions)},
+		{render.Column{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint, Tones: caution()}, render.Uint(r.Leaks)},
+		{render.Column{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize}, render.Size(r.ImageEndOffset)},
+		{render.Column{Key: "total-clusters", Title: "Guest clusters", Kind: render.KindUint}, render.Uint(r.TotalClusters)},
+		{render.Column{Key: "allocated-clusters", Title: "Allocated clusters", Kind: render.KindUint}, render.Uint(r.AllocatedClusters)},
+		{render.Column{Key: "fragmented-clusters", Title: "Fragmented clusters", Kind: render.KindUint}, render.Uint(r.FragmentedClusters)},
+		{render.Column{Key: "compressed-clusters", Title: "Compressed clusters", Kind: render.KindUint}, render.Uint(r.CompressedClusters)},
 	}
 }
 
@@ -100,8 +154,9 @@ leaks waste space; warnings and notes do not change the exit status.
 Use it after a crash, a full disk or a copy that failed, and before an image is
 relied on. It repairs nothing; 'qemu-img check -r' does.
 
-The JSON has the keys of 'qemu-img check --output=json', and lists all problems
-unless --limit is given: that of the configuration is for people.
+The JSON has the keys of 'qemu-img check --output=json'. It lists all problems
+unless --limit is given on the command line; a limit in the config file applies
+to tables and plain lines only.
 'qinspect host --at OFFSET' lists everything that refers to a cluster.
 
 Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
@@ -124,21 +179,14 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 	return cmd
 }
 
-// forPrograms reports whether a format is one that programs read: what a person
-// wants as the default is not for them.
-func forPrograms(f render.Format) bool { return f == render.FormatJSON || f == render.FormatNDJSON }
-
 func runCheck(rep *report, list *problemList) error {
 	g, err := rep.mappable()
 	if err != nil {
 		return err
 	}
-	s := problemsSection(g)
-	if err := rep.single(&render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "format", Kind: render.KindText}}}, render.Text("qcow2")); err != nil {
-		return err
-	}
-	rep.Section(s)
-	list.rep, list.row = rep, problemRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
+	rep.facts(&render.Section{Show: render.InJSON}, fact{render.Column{Key: "format", Kind: render.KindText}, render.Text("qcow2")})
+	rep.Section(problemsSection(g))
+	list.rep, list.row = rep, problemRow{cells: make([]render.Value, checkWords+1), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
 	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: list.add})
 	if list.err != nil || err != nil {
 		return cmp.Or(list.err, err)
@@ -152,16 +200,14 @@ func runCheck(rep *report, list *problemList) error {
 	if list.hides && result.Leaks > 0 {
 		rep.note(errLooksLeaked)
 	}
-	return rep.single(checkSummary(&result),
-		render.Text(checkVerdict(&result, list.warnings)), render.Uint(list.omitted), render.Uint(result.CheckErrors),
-		render.Uint(result.Corruptions), render.Uint(result.Leaks), render.Size(result.ImageEndOffset), render.Uint(result.TotalClusters),
-		render.Uint(result.AllocatedClusters), render.Uint(result.FragmentedClusters), render.Uint(result.CompressedClusters))
+	rep.facts(&render.Section{}, checkFacts(&result, list.omitted, list.warnings)...)
+	return nil
 }
 
 // A problemList takes findings and makes rows of the first.
 type problemList struct {
 	limit uint64 // rows at most
-	words bool   // for a table: see problemRow.words
+	words bool   // see problemRow
 
 	rep      *report
 	row      problemRow
@@ -177,7 +223,7 @@ func (l *problemList) add(f *qcow2.Finding) bool {
 	switch {
 	case f.Severity == qcow2.SeverityWarning:
 		l.warnings++
-	case f.Severity == qcow2.SeverityError && f.Kind >= qcow2.FindingHeader && f.Kind <= qcow2.FindingEncryptionHeader:
+	case f.Severity == qcow2.SeverityError && f.Kind.Structure():
 		l.hides = true
 	}
 	if l.shown == l.limit {
@@ -213,135 +259,13 @@ func checkVerdict(r *qcow2.CheckResult, warnings uint64) string {
 	return strings.Join(words, ", ")
 }
 
-// verdictColors returns the colour of the result in words.
-func verdictColors(r *qcow2.CheckResult) []render.Color {
+// verdictTones returns the tone of the result in words.
+func verdictTones(r *qcow2.CheckResult) []render.Tone {
 	switch {
 	case r.Corruptions > 0:
 		return alarm()
 	case r.Leaks > 0:
 		return caution()
 	}
-	return []render.Color{render.ColorGreen}
-}
-
-// A problemRow makes rows of findings.
-type problemRow struct {
-	cells   []render.Value
-	ids     []string // of the snapshots
-	g       qcow2.Geometry
-	inWords bool // for a table
-}
-
-func (p *problemRow) of(f *qcow2.Finding) []render.Value {
-	c := p.cells
-	clear(c)
-	c[checkSeverity], c[checkKind] = render.Enum(uint64(f.Severity)), render.Enum(uint64(f.Kind))
-	if f.HasOffset {
-		c[checkOffset], c[checkCluster] = render.Addr(f.Offset), render.Uint(f.Offset>>p.g.ClusterBits)
-	}
-	if f.Length > 0 {
-		c[checkLength] = render.Size(f.Length)
-	}
-	if f.HasRefcount {
-		c[checkRefcount] = render.Uint(f.Refcount)
-	}
-	if f.RefcountOffset > 0 {
-		c[checkRefcountOffset] = render.Offset(f.RefcountOffset)
-	}
-	if f.HasReferences {
-		c[checkReferences] = render.Uint(f.References)
-	}
-	if f.HasEntry {
-		c[checkEntry] = render.Offset(f.Entry)
-	}
-	if f.Detail != "" {
-		c[checkMessage] = render.Text(f.Detail)
-	}
-	if p.inWords {
-		c[checkWords] = render.Text(cmp.Or(f.Detail, p.words(f)))
-	}
-	if f.HasReference {
-		p.reference(f)
-	}
-	return c
-}
-
-// words says what is wrong with clusters, for tables that have no room for all
-// columns.
-func (p *problemRow) words(f *qcow2.Finding) string {
-	var words []string
-	if f.HasRefcount {
-		words = append(words, fmt.Sprintf("refcount %d", f.Refcount))
-	}
-	if f.HasReferences {
-		words = append(words, counted(f.References, "reference", "references"))
-	}
-	if f.Length > p.g.ClusterSize {
-		words = append(words, fmt.Sprintf("%d clusters", (f.Length-1)>>p.g.ClusterBits+1))
-	}
-	return strings.Join(words, ", ")
-}
-
-// reference sets the cells that say who refers to the first cluster.
-func (p *problemRow) reference(f *qcow2.Finding) {
-	c, ref := p.cells, newReferenceCells(f.HostKind, &f.Reference, p.ids)
-	c[checkHolds] = render.Enum(uint64(f.HostKind))
-	c[checkOwner], c[checkSnapshot], c[checkSnapshotIndex] = ref.owner, ref.snapshot, ref.snapshotIndex
-	c[checkGuest], c[checkIndex], c[checkL1Index] = ref.guest, ref.index, ref.l1Index
-	if !f.HasEntry {
-		c[checkEntry] = ref.entry
-	}
-}
-
-// A problemLine makes plain lines of problems: "error refcount-too-low: 0x50000
-// (#5), refcount=1 at 0x2000a, references=2, data [guest 0x0 (#0)], entry 0x40000".
-type problemLine struct{ g qcow2.Geometry }
-
-func (p *problemLine) append(dst []byte, row []render.Value) []byte {
-	dst = append(dst, qcow2.SeverityNames()[row[checkSeverity].Num()]...)
-	dst = append(append(dst, ' '), qcow2.FindingKindNames()[row[checkKind].Num()]...)
-	sep := ": "
-	part := func() {
-		dst = append(dst, sep...)
-		sep = ", "
-	}
-	if !row[checkOffset].IsNull() {
-		part()
-		first, length := row[checkOffset].Num(), max(row[checkLength].Num(), 1)
-		if length <= p.g.ClusterSize {
-			dst = render.AppendAddr(dst, first, p.g.ClusterBits)
-		} else {
-			dst = render.AppendAddrRange(dst, first, first+length-1, p.g.ClusterBits)
-		}
-	}
-	if !row[checkRefcount].IsNull() {
-		part()
-		dst = strconv.AppendUint(append(dst, "refcount="...), row[checkRefcount].Num(), 10)
-	}
-	if !row[checkRefcountOffset].IsNull() {
-		dst = fmt.Appendf(dst, " at %#x", row[checkRefcountOffset].Num())
-	}
-	if !row[checkReferences].IsNull() {
-		part()
-		dst = strconv.AppendUint(append(dst, "references="...), row[checkReferences].Num(), 10)
-	}
-	if !row[checkHolds].IsNull() {
-		part()
-		dst = append(dst, qcow2.HostKindNames()[row[checkHolds].Num()]...)
-		if !row[checkSnapshot].IsNull() {
-			dst = fmt.Appendf(dst, " [snapshot %s]", render.Escape(row[checkSnapshot].Str()))
-		}
-	}
-	if !row[checkGuest].IsNull() {
-		dst = append(render.AppendAddr(append(dst, " [guest "...), row[checkGuest].Num(), p.g.ClusterBits), ']')
-	}
-	if !row[checkEntry].IsNull() {
-		part()
-		dst = fmt.Appendf(dst, "entry %#x", row[checkEntry].Num())
-	}
-	if !row[checkMessage].IsNull() {
-		part()
-		dst = append(dst, row[checkMessage].Str()...)
-	}
-	return dst
+	return []render.Tone{render.ToneGood}
 }

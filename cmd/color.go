@@ -1,11 +1,6 @@
 package cmd
 
-import (
-	"os"
-
-	"github.com/qinspect/qinspect/pkg/qcow2"
-	"github.com/qinspect/qinspect/pkg/render"
-)
+import "os"
 
 // A colorMode says when tables have colours.
 type colorMode string
@@ -24,45 +19,4 @@ func (a *app) colored() bool {
 	}
 	kind := os.Getenv("TERM")
 	return terminal(a.Stdout) != nil && os.Getenv("NO_COLOR") == "" && kind != "" && kind != "dumb"
-}
-
-// alarm is the colour of a thing that is bad whenever it is there; caution that
-// of one to look at.
-func alarm() []render.Color   { return []render.Color{render.ColorRed} }
-func caution() []render.Color { return []render.Color{render.ColorYellow} }
-
-// severityColors returns the colours of severities.
-func severityColors() []render.Color {
-	return []render.Color{
-		qcow2.SeverityError:   render.ColorRed,
-		qcow2.SeverityLeak:    render.ColorYellow,
-		qcow2.SeverityWarning: render.ColorYellow,
-	}
-}
-
-// hostColors returns the colours of what host clusters hold: metadata cyan,
-// data that are no plain data another.
-func hostColors() []render.Color {
-	colors := []render.Color{
-		qcow2.HostZeroAllocated: render.ColorGreen,
-		qcow2.HostCompressed:    render.ColorMagenta,
-		qcow2.HostLeaked:        render.ColorYellow,
-		qcow2.HostFree:          render.ColorDim,
-		qcow2.HostUnknown:       render.ColorYellow,
-	}
-	for k := range qcow2.HostData {
-		colors[k] = render.ColorCyan
-	}
-	return colors
-}
-
-// mappingColors returns the colours of mappings, those of the clusters that
-// hold them.
-func mappingColors() []render.Color {
-	return []render.Color{
-		qcow2.MappingUnallocated:   render.ColorDim,
-		qcow2.MappingZero:          render.ColorGreen,
-		qcow2.MappingZeroAllocated: render.ColorGreen,
-		qcow2.MappingCompressed:    render.ColorMagenta,
-	}
 }

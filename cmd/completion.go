@@ -12,16 +12,16 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// describeCompletion puts words to Cobra's completion command, and has it and
-// those below it complain as other commands do. How each shell loads its script
-// is told in Cobra's words.
+// describeCompletion gives Cobra's completion command a help text, and makes it
+// and its subcommands fail as other commands do. The help of the subcommands is
+// Cobra's: it says how each shell loads its script.
 func describeCompletion(cmd *cobra.Command) {
 	cmd.Use = "completion SHELL"
 	cmd.Short = "Print the completion script of a shell"
 	cmd.Long = `Print the script with which a shell completes commands, flags and their values:
-formats, kinds of clusters, config keys, and, where the image stands before
---snapshot, the ids and names of its snapshots. The help of each command below
-says how that shell loads it.
+formats, kinds of clusters, config keys, and the ids and names of the snapshots
+of an image that comes before --snapshot. The help of each command below says
+how its shell loads the script.
 
 Exit status: 0 fine, 1 no such shell.`
 	cmd.Example = "  $ qinspect completion bash"
@@ -32,8 +32,8 @@ Exit status: 0 fine, 1 no such shell.`
 	}
 }
 
-// completeImages leaves the arguments to the shell, which knows the files: an
-// image can have any name.
+// completeImages lets the shell complete the names of all files, as an image can
+// have any name.
 func completeImages(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveDefault
 }
@@ -46,7 +46,7 @@ func completeImage(_ *cobra.Command, args []string, _ string) ([]cobra.Completio
 	return nil, cobra.ShellCompDirectiveDefault
 }
 
-// completeCommands completes what has a help.
+// completeCommands completes the commands that have a help text.
 func completeCommands(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var words []cobra.Completion
 	if about, rest, err := cmd.Root().Find(args); err == nil && len(rest) == 0 {
@@ -68,8 +68,8 @@ func completeKeys(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion,
 	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeList returns what completes a list of words, separated by commas, by
-// one that it does not have yet.
+// completeList returns a function that completes a list of words, separated by
+// commas, with the words that are not in it yet.
 func completeList(all []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, list string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		given := list[:strings.LastIndexByte(list, ',')+1]
@@ -83,57 +83,70 @@ func completeList(all []string) cobra.CompletionFunc {
 	}
 }
 
-// completeSnapshots completes the snapshots of the image that stands before on
-// the command line. Where that cannot be read there are none: nothing else may be
-// printed while a command line is being typed.
+// completeSnapshots completes the snapshots of the image that is on the command
+// line already. If it cannot be read there are none, and no message: that would
+// disturb the line that is being typed.
 func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	if len(args) == 0 {
 		return nil, directive
 	}
-	img, err := qcow2.OpenFile(args[0], a.options()...)
+	img, file, err := a.open(args[0])
 	if err != nil {
 		return nil, directive
 	}
-	defer img.Close()
-	return snapshotWords(img.Image), directive
+	defer file.Close()
+	return snapshotWords(img), directive
 }
 
 // completedSnapshots is how many snapshots of an image are offered.
 const completedSnapshots = 1000
 
-// snapshotWords returns the ids and names of the snapshots, each with what tells
-// it from the others. A snapshot for which neither can be typed as it is, or
-// stands for one alone, goes by its position.
+// snapshotWords returns the ids and names of the first snapshots, each described
+// by what else is known of that snapshot.
 func snapshotWords(img *qcow2.Image) []cobra.Completion {
-	var all []qcow2.Snapshot
-	ids, names := map[string]int{}, map[string]int{}
+	var c snapshotCompletion
+	c.ids, c.names = map[string]int{}, map[string]int{}
 	for s, err := range img.Snapshots() {
-		if err != nil || len(all) == completedSnapshots {
+		if err != nil || len(c.all) == completedSnapshots {
 			break
 		}
-		all = append(all, s)
-		ids[s.ID]++
-		names[s.Name]++
+		c.all = append(c.all, s)
+		c.ids[s.ID]++
+		c.names[s.Name]++
 	}
 	var words []cobra.Completion
-	for _, s := range all {
-		id, name := shortened(render.Escape(s.ID)), shortened(render.Escape(s.Name))
-		date := time.Unix(int64(s.Seconds), 0).UTC().Format(time.RFC3339)
-		byID := ids[s.ID] == 1 && isPlainWord(s.ID)
-		if byID {
-			words = append(words, cobra.CompletionWithDesc(s.ID, name+", "+date))
-		}
-		if names[s.Name] == 1 && ids[s.Name] == 0 && isPlainWord(s.Name) {
-			words = append(words, cobra.CompletionWithDesc(s.Name, "id "+id+", "+date))
-		} else if at := fmt.Sprintf("@%d", s.Index); !byID && ids[at]+names[at] == 0 {
-			words = append(words, cobra.CompletionWithDesc(at, "id "+id+", "+name+", "+date))
-		}
+	for i := range c.all {
+		words = append(words, c.words(&c.all[i])...)
 	}
 	return words
 }
 
-// shortened cuts a text to what has room in a list of completions.
+// A snapshotCompletion knows which words select a snapshot.
+type snapshotCompletion struct {
+	all        []qcow2.Snapshot
+	ids, names map[string]int // how many snapshots have one
+}
+
+// words returns the id and the name of a snapshot. If neither can be typed as it
+// is and selects this snapshot alone, its position stands for both.
+func (c *snapshotCompletion) words(s *qcow2.Snapshot) []cobra.Completion {
+	var words []cobra.Completion
+	id, name := shortened(render.Escape(s.ID)), shortened(render.Escape(s.Name))
+	date := time.Unix(int64(s.Seconds), 0).UTC().Format(time.RFC3339)
+	byID := c.ids[s.ID] == 1 && isPlainWord(s.ID)
+	if byID {
+		words = append(words, cobra.CompletionWithDesc(s.ID, name+", "+date))
+	}
+	if c.names[s.Name] == 1 && c.ids[s.Name] == 0 && isPlainWord(s.Name) {
+		words = append(words, cobra.CompletionWithDesc(s.Name, "id "+id+", "+date))
+	} else if at := fmt.Sprintf("@%d", s.Index); !byID && c.ids[at]+c.names[at] == 0 {
+		words = append(words, cobra.CompletionWithDesc(at, "id "+id+", "+name+", "+date))
+	}
+	return words
+}
+
+// shortened cuts a text to a length that suits a list of completions.
 func shortened(s string) string {
 	const most = 40
 	if r := []rune(s); len(r) > most {
@@ -145,8 +158,8 @@ func shortened(s string) string {
 // plain are the characters that no shell acts on.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:+/"
 
-// isPlainWord reports whether s needs no quotes in any shell, is no flag, and of
-// a length that can be typed.
+// isPlainWord reports whether s can be typed as it is: it needs no quotes in any
+// shell, does not look like a flag, and is not too long.
 func isPlainWord(s string) bool {
 	return s != "" && len(s) <= 255 && s[0] != '-' && strings.Trim(s, plain) == ""
 }

@@ -26,7 +26,7 @@ func configFile(cmd *cobra.Command) string {
 	for _, ext := range []string{"yaml", "toml", "json"} {
 		name := filepath.Join(dir, "config."+ext)
 		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-			return name // what is wrong with it comes out when it is read
+			return name // if something is wrong with it, reading it will tell
 		}
 	}
 	return ""
@@ -46,9 +46,9 @@ func configFolder() (string, error) {
 	return filepath.Join(dir, "qinspect"), err
 }
 
-// readConfigFile reads a config file and checks all of it, also what flags or
-// variables override.
-func readConfigFile(name string) (map[string]any, error) {
+// readConfigFile reads a config file and checks all of it against the known
+// settings, also what flags or variables override.
+func readConfigFile(name string, known []setting) (map[string]any, error) {
 	if !slices.Contains([]string{".yaml", ".yml", ".toml", ".json"}, filepath.Ext(name)) {
 		return nil, errors.New("its name does not end in .yaml, .toml or .json")
 	}
@@ -57,7 +57,6 @@ func readConfigFile(name string) (map[string]any, error) {
 	if err := file.ReadInConfig(); err != nil {
 		return nil, parseError(err)
 	}
-	known := allSettings((&app{}).newRootCommand()) // flags to try values on
 	for _, key := range keysIn(file) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
 		if file.Get(key) == nil && slices.ContainsFunc(known, func(s setting) bool { return strings.HasPrefix(s.key, key+".") }) {
@@ -73,8 +72,8 @@ func readConfigFile(name string) (map[string]any, error) {
 	return file.AllSettings(), nil
 }
 
-// keysIn returns the keys of a config file in their order, also those with an
-// empty map, which viper leaves out.
+// keysIn returns the keys of a config file, sorted, with those of empty maps,
+// which viper leaves out.
 func keysIn(file *viper.Viper) []string {
 	keys := file.AllKeys()
 	for name, value := range file.AllSettings() {
@@ -86,8 +85,8 @@ func keysIn(file *viper.Viper) []string {
 	return keys
 }
 
-// parseError returns what is wrong with a file in one line, without the words
-// that viper begins with.
+// parseError returns in one line what is wrong with a file, without the words
+// that viper puts before it.
 func parseError(err error) error {
 	if e, ok := errors.AsType[viper.ConfigParseError](err); ok {
 		return errors.New(strings.Join(strings.Fields(e.Unwrap().Error()), " "))

@@ -76,7 +76,7 @@ func writeNew(name, content string) error {
 	}
 	_, err = f.WriteString(content)
 	if err = cmp.Or(err, f.Close()); err != nil {
-		return errors.Join(parseError(err), os.Remove(name)) // half a file is none
+		return errors.Join(parseError(err), os.Remove(name)) // it is incomplete
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// configFileSection declares where the config file is. In JSON its name is the
-// document's.
+// configFileSection declares the config file. In JSON its name is the filename of
+// the document.
 func configFileSection() *render.Section {
 	return &render.Section{Columns: []render.Column{
 		{Key: "config-file", Title: "Config file", Kind: render.KindText, Show: render.InTable | render.InPlain},
@@ -21,7 +21,7 @@ func configFileSection() *render.Section {
 	}}
 }
 
-// settingsSection declares what is configured.
+// settingsSection declares the list of settings.
 func settingsSection() *render.Section {
 	return &render.Section{
 		Key:    "settings",
@@ -69,43 +69,46 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 			return unknownKey(key, all)
 		}
 	}
-	var rows [][]render.Value
-	for _, s := range all { // the output format is one of them
-		from, err := c.set(s)
-		if err != nil {
-			return err
-		}
-		if len(keys) == 0 || slices.Contains(keys, s.key) {
-			rows = append(rows, settingRow(s, from))
-		}
-	}
-	return showSettings(a.newRenderer(&outputWriter{Writer: a.Stdout}), c, rows)
-}
-
-func showSettings(r render.Renderer, c *configured, rows [][]render.Value) error {
-	name := cmp.Or(c.file, usualConfigFile())
-	r.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
-	r.Section(configFileSection())
-	if err := r.Row([]render.Value{render.Text(printable(name)), render.Bool(c.file != "")}); err != nil {
+	rows, err := settingRows(c, all, keys) // first: the output format is a setting
+	if err != nil {
 		return err
 	}
-	r.Section(settingsSection())
+	name := cmp.Or(c.file, usualConfigFile())
+	r := a.newRenderer(&outputWriter{Writer: a.Stdout})
+	rep := &report{Sections: r, document: r}
+	r.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
+	rep.single(configFileSection(), render.Text(printable(name)), render.Bool(c.file != ""))
+	rep.Section(settingsSection())
 	for _, row := range rows {
-		if err := r.Row(row); err != nil {
-			return err
-		}
+		rep.row(row...)
 	}
-	return (&failures{}).render(r)
+	return rep.failures.render(r)
 }
 
-// usualConfigFile returns where 'config init' writes, "" where a user has no
-// config directory.
+// usualConfigFile returns the file that 'config init' writes, "" if the user has
+// no config directory.
 func usualConfigFile() string {
 	dir, err := configFolder()
 	if err != nil {
 		return ""
 	}
 	return filepath.Join(dir, "config.yaml")
+}
+
+// settingRows gives all settings their values, and returns the rows of those
+// with the given keys, or of all.
+func settingRows(c *configured, all []setting, keys []string) ([][]render.Value, error) {
+	var rows [][]render.Value
+	for _, s := range all {
+		from, err := c.set(s)
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) == 0 || slices.Contains(keys, s.key) {
+			rows = append(rows, settingRow(s, from))
+		}
+	}
+	return rows, nil
 }
 
 func settingRow(s setting, from origin) []render.Value {
@@ -118,7 +121,7 @@ func settingRow(s setting, from origin) []render.Value {
 	}
 }
 
-// settingValue returns a value of a flag as its type has it.
+// settingValue returns the value that a text is for a flag.
 func settingValue(flag *pflag.Flag, text string) render.Value {
 	switch flag.Value.Type() {
 	case "bool":

@@ -47,7 +47,7 @@ func meaning(flag *pflag.Flag) string {
 	return flag.Usage
 }
 
-// sentence makes one of the usage of a flag.
+// sentence returns the usage of a flag as a sentence.
 func sentence(usage string) string { return strings.ToUpper(usage[:1]) + usage[1:] + "." }
 
 // commentWidth is how wide the comments of a config file are, in characters.

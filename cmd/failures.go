@@ -17,33 +17,33 @@ type failures struct {
 	code    exitCode
 	list    []error
 	omitted int
-	seen    map[place]bool // what the list has of them
+	seen    map[failureKey]bool // those of list that are about a place in the image
 }
 
-// verdict records a status that the answer itself explains.
+// verdict records a status for which the document itself has the reasons.
 func (f *failures) verdict(code exitCode) { f.code = worse(f.code, code) }
 
-// A place is an error about an image without its kind.
-type place struct {
+// A failureKey identifies an error about an image.
+type failureKey struct {
 	section qcow2.Section
 	offset  uint64
 	detail  string
 }
 
-// add records an error and the status that it calls for. Two parts of a command
-// can come across the same one.
+// add records an error and the status that it calls for. An error that two parts
+// of a command come across is listed once.
 func (f *failures) add(code exitCode, err error) {
 	f.code = worse(f.code, code)
 	if e, ok := errors.AsType[*qcow2.Error](err); ok {
-		at := place{e.Section, e.Offset, e.Detail}
-		if f.seen[at] {
+		key := failureKey{e.Section, e.Offset, e.Detail}
+		if f.seen[key] {
 			return
 		}
 		if f.seen == nil {
-			f.seen = map[place]bool{}
+			f.seen = map[failureKey]bool{}
 		}
 		if len(f.list) < maxFailures {
-			f.seen[at] = true
+			f.seen[key] = true
 		}
 	}
 	if len(f.list) == maxFailures {
@@ -53,7 +53,7 @@ func (f *failures) add(code exitCode, err error) {
 	f.list = append(f.list, err)
 }
 
-// errorsSection is the end of every document.
+// errorsSection declares the errors, the last section of every document.
 func errorsSection() *render.Section {
 	return &render.Section{
 		Key:    "errors",
@@ -83,7 +83,7 @@ func (f *failures) render(r render.Renderer) error {
 	return r.End()
 }
 
-// failureRow is the row of one error: section and offset are null where the
+// failureRow returns the row of one error. Section and offset are null if the
 // error is not about a place in the image.
 func failureRow(err error) []render.Value {
 	if e, ok := errors.AsType[*qcow2.Error](err); ok {
@@ -92,7 +92,7 @@ func failureRow(err error) []render.Value {
 	return []render.Value{render.Null, render.Null, render.Text(reason(err))}
 }
 
-// complain says the errors on standard error.
+// complain writes the errors to standard error.
 func (f *failures) complain(a *app, name string) {
 	for _, err := range f.list {
 		a.complain(name, err)
@@ -102,4 +102,5 @@ func (f *failures) complain(a *app, name string) {
 	}
 }
 
+// more returns how many errors are not listed, in words.
 func (f *failures) more() string { return fmt.Sprintf("%d more errors", f.omitted) }

@@ -2,11 +2,20 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
+	"math/bits"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
-// A choice is a flag that takes one of a few words. It implements pflag.Value.
+// The types of flags. Each implements pflag.Value. allowed returns which values
+// a flag takes, in words that follow "must be". The types that a config file can
+// set have check: it returns the error that Set would, and sets nothing.
+
+// A choice is a flag that takes one of a few words.
 type choice[T ~string] struct {
 	value T
 	all   []T
@@ -20,10 +29,17 @@ func (c *choice[T]) Type() string   { return "string" }
 
 // Set chooses a word.
 func (c *choice[T]) Set(s string) error {
+	if err := c.check(s); err != nil {
+		return err
+	}
+	c.value = T(s)
+	return nil
+}
+
+func (c *choice[T]) check(s string) error {
 	if !slices.Contains(c.all, T(s)) {
 		return errors.New("must be " + c.allowed())
 	}
-	c.value = T(s)
 	return nil
 }
 
@@ -39,5 +55,140 @@ func (c *choice[T]) names() []string {
 // choices returns the words as a list for people.
 func (c *choice[T]) choices() string { return strings.Join(c.names(), ", ") }
 
-// allowed says which values there are.
 func (c *choice[T]) allowed() string { return "one of " + c.choices() }
+
+// An address is a flag that takes a position or a length in bytes: decimal,
+type address struct {
+	text     string // as given; empty: not given
+	n        uint64
+	clusters bool // n counts clusters
+}
+
+func (a *address) String() string { return a.text }
+func (a *address) Type() string   { return "address" }
+
+// Set parses an address.
+func (a *address) Set(s string) error {
+	digits, clusters := strings.CutPrefix(s, "#")
+	shift := 0
+	upper := strings.ToUpper(digits)
+	if i := strings.IndexByte("KMGTPE", lastByte(upper)); i >= 0 && !clusters && !strings.HasPrefix(upper, "0X") {
+		digits, shift = digits[:len(digits)-1], 10*(i+1)
+	}
+	base := 10
+	if hex, ok := strings.CutPrefix(upper, "0X"); ok && !clusters {
+		digits, base = hex, 16
+	}
+	n, err := strconv.ParseUint(digits, base, 64)
+	if err != nil || bits.Len64(n)+shift > 64 {
+		return errors.New("must be " + a.allowed())
+	}
+	*a = address{text: s, n: n << shift, clusters: clusters}
+	return nil
+}
+
+func (*address) allowed() string {
+	return "a number of bytes (0x…, decimal, 64K, 3G) or of clusters (#N)"
+}
+
+// given reports whether the flag was set.
+func (a *address) given() bool { return a.text != "" }
+
+// bytes returns the address in bytes.
+func (a *address) bytes(clusterBits uint) (uint64, error) {
+	if !a.clusters {
+		return a.n, nil
+	}
+	if bits.Len64(a.n)+int(clusterBits) > 64 {
+		return 0, fmt.Errorf("cluster %s lies beyond 2^64 bytes", a.text)
+	}
+	return a.n << clusterBits, nil
+}
+
+// lastByte returns the last byte of s, 0 if there is none.
+func lastByte(s string) byte {
+	if s == "" {
+		return 0
+	}
+	return s[len(s)-1]
+}
+
+// A snapshotFlag is a flag that selects a snapshot by its id, its name or "@N".
+// The name of a snapshot can be empty.
+type snapshotFlag struct {
+	name  string
+	given bool
+}
+
+const snapshotUsage = "the mapping of a snapshot, by id, name or @position"
+
+func (s *snapshotFlag) String() string { return s.name }
+func (s *snapshotFlag) Type() string   { return "string" }
+
+// Set takes any name.
+func (s *snapshotFlag) Set(name string) error {
+	*s = snapshotFlag{name, true}
+	return nil
+}
+
+// find returns the selected snapshot of an image, nil if the flag was not given.
+func (s *snapshotFlag) find(img *qcow2.Image) (*qcow2.Snapshot, error) {
+	if !s.given {
+		return nil, nil
+	}
+	found, err := img.FindSnapshot(s.name)
+	if err != nil {
+		return nil, err
+	}
+	return &found, nil
+}
+
+// hostKinds is a flag that takes kinds of host clusters, separated by commas.
+// Without any it stands for all.
+type hostKinds []qcow2.HostKind
+
+func (k *hostKinds) Type() string { return "string" }
+
+func (k *hostKinds) String() string {
+	names := make([]string, len(*k))
+	for i, kind := range *k {
+		names[i] = kind.String()
+	}
+	return strings.Join(names, ",")
+}
+
+// Set takes the names of kinds.
+func (k *hostKinds) Set(s string) error {
+	kinds, err := k.parse(s)
+	if err == nil {
+		*k = kinds
+	}
+	return err
+}
+
+func (k *hostKinds) check(s string) error {
+	_, err := k.parse(s)
+	return err
+}
+
+func (k *hostKinds) parse(s string) ([]qcow2.HostKind, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var kinds []qcow2.HostKind
+	for name := range strings.SplitSeq(s, ",") {
+		i := slices.Index(qcow2.HostKindNames(), strings.TrimSpace(name))
+		if i < 0 {
+			return nil, errors.New("must be " + k.allowed())
+		}
+		kinds = append(kinds, qcow2.HostKind(i))
+	}
+	return kinds, nil
+}
+
+func (*hostKinds) allowed() string {
+	return "some of " + strings.Join(qcow2.HostKindNames(), ", ")
+}
+
+// wants reports whether the flag stands for a kind.
+func (k *hostKinds) wants(kind qcow2.HostKind) bool { return len(*k) == 0 || slices.Contains(*k, kind) }

@@ -12,54 +12,117 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// Columns of the guest section that its plain lines are made of.
+// Columns of the guest section.
 const (
-	guestStart   = 0
-	guestLength  = 1
-	guestOffset  = 7
-	guestHost    = 8
-	guestKind    = 9
-	guestSectors = 10
-
-	guestProblems = 13
+	guestStart = iota
+	guestLength
+	guestDepth
+	guestPresent
+	guestZero
+	guestData
+	guestCompressed
+	guestOffset
+	guestHost
+	guestKind
+	guestSectors
+	guestAllocated
+	guestZeros
+	guestProblems
 )
 
-// guestSection declares the mapping of guest addresses. Addresses are no larger
-// than reach says. Subclusters have a place in the table where rows have them.
-func guestSection(g qcow2.Geometry, reach addressReach, each bool) *render.Section {
+// guestSection declares the mapping of guest addresses.
+func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.GuestOptions) *render.Section {
 	subclusters := render.InJSON
-	if g.L2EntrySize == 16 && each {
+	if g.L2EntrySize == 16 && o.PerCluster { // else rows have none
 		subclusters |= render.InTable
 	}
+	reach := newAddressReach(img, g, o)
 	return &render.Section{
 		Key:         "guest",
+		Title:       title,
 		Layout:      render.LayoutStream,
 		Empty:       "nothing is mapped",
 		ClusterBits: g.ClusterBits,
 		Line:        (&guestLines{g}).append,
 		Columns: []render.Column{
-			guestStart:  {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
-			guestLength: {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
-			{Key: "depth", Kind: render.KindUint, Show: render.InJSON},
-			{Key: "present", Kind: render.KindBool, Show: render.InJSON},
-			{Key: "zero", Kind: render.KindBool, Show: render.InJSON},
-			{Key: "data", Kind: render.KindBool, Show: render.InJSON},
-			{Key: "compressed", Kind: render.KindBool, Show: render.InJSON},
-			guestOffset:  {Key: "offset", Kind: render.KindOffset, Show: render.InJSON},
-			guestHost:    {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: reach.host},
-			guestKind:    {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames(), Colors: mappingColors()},
-			guestSectors: {Key: "sectors", Title: "SECTORS", Kind: render.KindUint, Drop: 3},
-			{Key: "subclusters.allocated", Title: "ALLOCATED", Kind: render.KindHex, Drop: 4, Show: subclusters},
-			{Key: "subclusters.zero", Title: "ZERO", Kind: render.KindHex, Drop: 5, Show: subclusters},
-			guestProblems: {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Colors: alarm()},
+			guestStart:      {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
+			guestLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
+			guestDepth:      {Key: "depth", Kind: render.KindUint, Show: render.InJSON},
+			guestPresent:    {Key: "present", Kind: render.KindBool, Show: render.InJSON},
+			guestZero:       {Key: "zero", Kind: render.KindBool, Show: render.InJSON},
+			guestData:       {Key: "data", Kind: render.KindBool, Show: render.InJSON},
+			guestCompressed: {Key: "compressed", Kind: render.KindBool, Show: render.InJSON},
+			guestOffset:     {Key: "offset", Kind: render.KindOffset, Show: render.InJSON},
+			guestHost:       {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: reach.host},
+			guestKind:       {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames(), Tones: mappingTones()},
+			guestSectors:    {Key: "sectors", Title: "SECTORS", Kind: render.KindUint, Drop: 3},
+			guestAllocated:  {Key: "subclusters.allocated", Title: "ALLOCATED", Kind: render.KindHex, Drop: 4, Show: subclusters},
+			guestZeros:      {Key: "subclusters.zero", Title: "ZERO", Kind: render.KindHex, Drop: 5, Show: subclusters},
+			guestProblems:   {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Tones: alarm()},
 		},
 	}
+}
+
+// A guestRow makes rows of mappings.
+type guestRow struct {
+	cells     []render.Value
+	encrypted bool // guest data is encrypted: it has no offset for a reader
+	backing   bool // there is a backing file: unallocated is not zero
+
+	last qcow2.Mapping // what the cells show; before the first, nothing
+}
+
+func newGuestRow(img *qcow2.Image) *guestRow {
+	h := img.Header()
+	return &guestRow{
+		cells:     make([]render.Value, guestProblems+1),
+		encrypted: h.CryptMethod != qcow2.CryptNone,
+		backing:   h.BackingFileOffset != 0 && h.BackingFileSize != 0,
+	}
+}
+
+// of returns the row of a mapping. Most differ from the one before in their
+// offsets alone.
+func (r *guestRow) of(m *qcow2.Mapping) []render.Value {
+	if m.Kind == qcow2.MappingData && r.last.Kind == m.Kind && m.HasHost && r.last.HasHost &&
+		!m.HasSubclusterBitmap && !r.last.HasSubclusterBitmap && m.Problems|r.last.Problems == 0 {
+		r.cells[guestStart].SetNum(m.Start)
+		r.cells[guestLength].SetNum(m.Length)
+		r.cells[guestOffset].SetNum(m.HostOffset)
+		r.cells[guestHost].SetNum(m.HostOffset)
+		return r.cells
+	}
+	r.last = *m
+	return r.fill(m)
+}
+
+// fill sets all cells of the row.
+func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
+	present := m.Kind != qcow2.MappingUnallocated
+	compressed := m.Kind == qcow2.MappingCompressed
+	zero := m.Kind == qcow2.MappingZero || m.Kind == qcow2.MappingZeroAllocated || !present
+	c := r.cells
+	c[guestStart] = render.Addr(m.Start)
+	c[guestLength] = render.Size(m.Length)
+	c[guestDepth] = render.Uint(0)
+	c[guestPresent] = render.Bool(present)
+	c[guestZero] = valueIf(present || !r.backing, render.Bool(zero))
+	c[guestData] = render.Bool(m.Kind == qcow2.MappingData || compressed)
+	c[guestCompressed] = render.Bool(compressed)
+	c[guestOffset] = valueIf(m.HasHost && !compressed && !r.encrypted, render.Offset(m.HostOffset))
+	c[guestHost] = valueIf(m.HasHost, render.Addr(m.HostOffset))
+	c[guestKind] = render.Enum(uint64(m.Kind))
+	c[guestSectors] = valueIf(compressed, render.Uint(m.Sectors))
+	c[guestAllocated] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap&math.MaxUint32))
+	c[guestZeros] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap>>32))
+	c[guestProblems] = render.Flags(uint64(m.Problems))
+	return c
 }
 
 // addressReach is how large guest and host addresses can get, in bytes.
 type addressReach struct{ guest, host uint64 }
 
-func newAddressReach(img *qcow2.File, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
+func newAddressReach(img *qcow2.Image, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
 	size, entries := g.VirtualSize, uint64(img.Header().L1Size)
 	if o.Snapshot != nil {
 		size, entries = o.Snapshot.DiskSize, uint64(o.Snapshot.L1Size)
@@ -146,14 +209,11 @@ func runGuest(rep *report, o guestOptions) error {
 	if err != nil {
 		return err
 	}
-	rep.Section(guestHead())
-	if err := rep.Row(guestHeadRow(rep.img, g, opts.Snapshot)); err != nil {
-		return err
-	}
+	rep.facts(&render.Section{Show: render.InJSON}, guestFacts(rep.img, g, opts.Snapshot)...)
 	if size := diskSize(rep.img, opts); o.window.at.given() && !o.vmState && opts.Offset >= size {
 		rep.note(fmt.Errorf("the disk ends at %#x, before that address", size))
 	}
-	return listGuest(rep, guestSection(g, newAddressReach(rep.img, g, opts), o.each), opts)
+	return listGuest(rep, "", g, opts)
 }
 
 // noteDataFile says where the host offsets are, if that is not the image file.
@@ -169,37 +229,23 @@ func noteDataFile(rep *report) {
 }
 
 // listGuest pushes the rows of the guest section.
-func listGuest(rep *report, s *render.Section, opts qcow2.GuestOptions) error {
-	rep.Section(s)
-	row := guestRow{
-		cells:     make([]render.Value, len(s.Columns)),
-		encrypted: rep.img.Header().CryptMethod != qcow2.CryptNone,
-		backing:   rep.img.Header().BackingFileOffset != 0 && rep.img.Header().BackingFileSize != 0,
-	}
-	damaged := damagedPlaces{one: "damaged entry", many: "damaged entries"}
+func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOptions) error {
+	rep.Section(guestSection(title, rep.img, g, opts))
+	row := newGuestRow(rep.img)
+	var damaged damagedPlaces
 	total := guestTotal(rep.img, opts)
-	for m, err := range rep.img.Guest(rep.ctx, opts) {
-		if err != nil && rep.ctx.Err() == nil {
-			rep.damaged(err)
-			s.Empty = "" // nobody knows
-			continue
-		}
-		if err != nil || rep.interrupted() != nil {
-			break
-		}
+	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
 		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
-		damaged.add(m.Start>>s.ClusterBits, 1, m.Problems)
-		if err := rep.Row(row.of(m)); err != nil {
-			return err
-		}
-	}
-	damaged.report(rep)
-	return nil
+		damaged.add(m.Start>>g.ClusterBits, 1, m.Problems)
+		return rep.Row(row.of(m))
+	})
+	rep.damagedEntries(damaged.n)
+	return err
 }
 
 // guestTotal returns how many guest bytes a listing goes through. What lies past
 // the end of the disk is little, and not counted.
-func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
+func guestTotal(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
 	if o.Length > 0 {
@@ -209,7 +255,7 @@ func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 }
 
 // diskSize returns how large the disk is whose mapping is wanted, in bytes.
-func diskSize(img *qcow2.File, o qcow2.GuestOptions) uint64 {
+func diskSize(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	if o.Snapshot != nil {
 		return o.Snapshot.DiskSize
 	}
@@ -217,7 +263,7 @@ func diskSize(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 }
 
 // resolve turns the flags into what the library wants.
-func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOptions, error) {
+func (o *guestOptions) resolve(img *qcow2.Image, g qcow2.Geometry) (qcow2.GuestOptions, error) {
 	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all && !o.window.at.given()}
 	var err error
 	if opts.Snapshot, err = o.snapshot.find(img); err != nil {
@@ -229,137 +275,17 @@ func (o *guestOptions) resolve(img *qcow2.File, g qcow2.Geometry) (qcow2.GuestOp
 	return opts, nil
 }
 
-// guestHead declares what stands before the mapping in JSON.
-func guestHead() *render.Section {
-	return &render.Section{
-		Show: render.InJSON,
-		Columns: []render.Column{
-			{Key: "virtual-size", Kind: render.KindSize},
-			{Key: "vm-state-offset", Kind: render.KindOffset},
-			{Key: "snapshot", Kind: render.KindImageText},
-			{Key: "data-file", Kind: render.KindImageText},
-		},
-	}
-}
-
-func guestHeadRow(img *qcow2.File, g qcow2.Geometry, s *qcow2.Snapshot) []render.Value {
+// guestFacts stand before the mapping in JSON.
+func guestFacts(img *qcow2.Image, g qcow2.Geometry, s *qcow2.Snapshot) []fact {
 	size, vmState, id := g.VirtualSize, g.VMStateOffset, render.Null
 	if s != nil {
 		size, id = s.DiskSize&^511, render.ImageText(s.ID)
 		vmState = g.VMStateOffsetOf(s.DiskSize)
 	}
-	return []render.Value{render.Size(size), render.Offset(vmState), id, imageText(img.DataFile())}
-}
-
-// A guestRow makes rows of mappings.
-type guestRow struct {
-	cells     []render.Value
-	encrypted bool // guest data is: it has no offset for a reader
-	backing   bool // there is a backing file: unallocated is not zero
-
-	last qcow2.Mapping // what the cells show; before the first, nothing
-}
-
-// of returns the row of a mapping. Most differ from the one before in their
-// offsets alone.
-func (r *guestRow) of(m *qcow2.Mapping) []render.Value {
-	if m.Kind == qcow2.MappingData && r.last.Kind == m.Kind && m.HasHost && r.last.HasHost &&
-		!m.HasSubclusterBitmap && !r.last.HasSubclusterBitmap && m.Problems|r.last.Problems == 0 {
-		r.cells[guestStart].SetNum(m.Start)
-		r.cells[guestLength].SetNum(m.Length)
-		r.cells[guestOffset].SetNum(m.HostOffset)
-		r.cells[guestHost].SetNum(m.HostOffset)
-		return r.cells
+	return []fact{
+		{render.Column{Key: "virtual-size", Kind: render.KindSize}, render.Size(size)},
+		{render.Column{Key: "vm-state-offset", Kind: render.KindOffset}, render.Offset(vmState)},
+		{render.Column{Key: "snapshot", Kind: render.KindImageText}, id},
+		{render.Column{Key: "data-file", Kind: render.KindImageText}, imageText(img.DataFile())},
 	}
-	r.last = *m
-	return r.fill(m)
-}
-
-// fill sets all cells of the row.
-func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
-	present := m.Kind != qcow2.MappingUnallocated
-	compressed := m.Kind == qcow2.MappingCompressed
-	zero := render.Bool(m.Kind == qcow2.MappingZero || m.Kind == qcow2.MappingZeroAllocated || !present)
-	if !present && r.backing {
-		zero = render.Null
-	}
-	offset, host, sectors, allocated, zeros := render.Null, render.Null, render.Null, render.Null, render.Null
-	if m.HasHost {
-		host = render.Addr(m.HostOffset)
-		if !compressed && !r.encrypted {
-			offset = render.Offset(m.HostOffset)
-		}
-	}
-	if compressed {
-		sectors = render.Uint(m.Sectors)
-	}
-	if m.HasSubclusterBitmap {
-		allocated, zeros = render.Hex(m.SubclusterBitmap&math.MaxUint32), render.Hex(m.SubclusterBitmap>>32)
-	}
-	return append(r.cells[:0],
-		render.Addr(m.Start),
-		render.Size(m.Length),
-		render.Uint(0),
-		render.Bool(present),
-		zero,
-		render.Bool(m.Kind == qcow2.MappingData || compressed),
-		render.Bool(compressed),
-		offset,
-		host,
-		render.Enum(uint64(m.Kind)),
-		sectors,
-		allocated,
-		zeros,
-		render.Flags(uint64(m.Problems)),
-	)
-}
-
-// guestLines makes plain lines of mappings, as dump-qcow2.pl has them: "0x0 (#0):
-// 0x50000 (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
-// Problems follow in brackets.
-type guestLines struct{ g qcow2.Geometry }
-
-func (l *guestLines) append(dst []byte, row []render.Value) []byte {
-	start, length := row[guestStart].Num(), row[guestLength].Num()
-	one := length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
-	dst = append(l.appendPlace(dst, start, length, one), ": "...)
-	dst = l.appendMapping(dst, row, one)
-	if problems := row[guestProblems].Num(); problems != 0 {
-		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
-	}
-	return dst
-}
-
-// appendMapping appends what a mapping points to.
-func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []byte {
-	length, host := row[guestLength].Num(), row[guestHost].Num()
-	switch qcow2.MappingKind(row[guestKind].Num()) {
-	case qcow2.MappingUnallocated:
-		return append(dst, "Unallocated"...)
-	case qcow2.MappingZero:
-		return append(dst, "All zeros"...)
-	case qcow2.MappingCompressed:
-		return appendCompressed(dst, host, row[guestSectors].Num(), l.g.ClusterBits)
-	case qcow2.MappingZeroAllocated:
-		return append(l.appendPlace(dst, host, length, one), " (all zeros)"...)
-	}
-	return l.appendPlace(dst, host, length, one)
-}
-
-// appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
-func (l *guestLines) appendPlace(dst []byte, first, length uint64, one bool) []byte {
-	if one {
-		return render.AppendAddr(dst, first, l.g.ClusterBits)
-	}
-	return render.AppendAddrRange(dst, first, first+length-1, l.g.ClusterBits)
-}
-
-// appendCompressed appends where compressed data lie: their first byte, and
-// the clusters that they touch.
-func appendCompressed(dst []byte, offset, sectors uint64, clusterBits uint) []byte {
-	first, last := offset>>clusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>clusterBits
-	if first == last {
-		return fmt.Appendf(dst, "%#x (#%d) (compressed, %d sectors)", offset, first, sectors)
-	}
-	return fmt.Appendf(dst, "%#x (#%d - #%d) (compressed, %d sectors)", offset, first, last, sectors)
 }

@@ -3,8 +3,6 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,29 +11,26 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// Columns of the host section that its plain lines are made of.
+// Columns of the host section.
 const (
-	hostOffset        = 0
-	hostLength        = 1
-	hostKind          = 2
-	hostOwner         = 3
-	hostSnapshot      = 4
-	hostSnapshotIndex = 5
-	hostGuest         = 6
-	hostIndex         = 7
-	hostL1Index       = 8
-	hostEntry         = 9
-	hostRefcount      = 10
-	hostReferences    = 11
-	hostProblems      = 12
+	hostOffset = iota
+	hostLength
+	hostKind
+	hostOwner
+	hostSnapshot
+	hostSnapshotIndex
+	hostGuest
+	hostIndex
+	hostL1Index
+	hostEntry
+	hostRefcount
+	hostReferences
+	hostProblems
 )
-
-// hostOwnerNames are the owners other than the image itself.
-func hostOwnerNames() []string { return []string{"active", "snapshot"} }
 
 // hostSection declares what host clusters hold. Where lines name owners, a row
 // is a reference.
-func hostSection(img *qcow2.File, lines hostLines) *render.Section {
+func hostSection(title string, img *qcow2.Image, lines hostLines) *render.Section {
 	g := lines.g
 	reference := render.InJSON
 	if lines.owners {
@@ -45,6 +40,7 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 	guest := max(g.VirtualSize, uint64(img.Header().L1Size)*g.L2Entries*g.ClusterSize)
 	return &render.Section{
 		Key:         "host",
+		Title:       title,
 		Layout:      render.LayoutStream,
 		Empty:       "no such clusters",
 		ClusterBits: g.ClusterBits,
@@ -52,8 +48,8 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 		Columns: []render.Column{
 			hostOffset:        {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: host},
 			hostLength:        {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
-			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Colors: hostColors()},
-			hostOwner:         {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: hostOwnerNames(), Drop: 2},
+			hostKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Tones: hostTones()},
+			hostOwner:         {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: ownerNames(), Drop: 2},
 			hostSnapshot:      {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 3},
 			hostSnapshotIndex: {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
 			hostGuest:         {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: guest},
@@ -62,9 +58,58 @@ func hostSection(img *qcow2.File, lines hostLines) *render.Section {
 			hostEntry:         {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: host, Show: reference},
 			hostRefcount:      {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 5},
 			hostReferences:    {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 5},
-			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Colors: alarm()},
+			hostProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Tones: alarm()},
 		},
 	}
+}
+
+// A hostRow makes rows of host ranges.
+type hostRow struct {
+	cells []render.Value
+	ids   []string // of the snapshots
+
+	last qcow2.HostRange // what the cells show; before the first, nothing
+}
+
+// of returns the row of a range. Most differ from the one before in their
+// offsets and indexes alone.
+func (r *hostRow) of(h *qcow2.HostRange) []render.Value {
+	l := &r.last
+	if h.Kind == qcow2.HostData && l.Kind == h.Kind && l.Reference.Owner == h.Reference.Owner && l.References == h.References &&
+		l.Refcount == h.Refcount && l.HasRefcount == h.HasRefcount && l.Problems|h.Problems == 0 {
+		r.cells[hostOffset].SetNum(h.Offset)
+		r.cells[hostLength].SetNum(h.Length)
+		r.cells[hostGuest].SetNum(h.Reference.GuestOffset)
+		r.cells[hostIndex].SetNum(h.Reference.Index)
+		r.cells[hostL1Index].SetNum(h.Reference.L1Index)
+		r.cells[hostEntry].SetNum(h.Reference.Entry)
+		return r.cells
+	}
+	*l = *h
+	return r.fill(h)
+}
+
+// fill sets all cells of the row.
+func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
+	var ref referenceCells
+	if h.HasReference {
+		ref = newReferenceCells(h.Kind, &h.Reference, r.ids)
+	}
+	c := r.cells
+	c[hostOffset] = render.Addr(h.Offset)
+	c[hostLength] = render.Size(h.Length)
+	c[hostKind] = render.Enum(uint64(h.Kind))
+	c[hostOwner] = ref.owner
+	c[hostSnapshot] = ref.snapshot
+	c[hostSnapshotIndex] = ref.snapshotIndex
+	c[hostGuest] = ref.guest
+	c[hostIndex] = ref.index
+	c[hostL1Index] = ref.l1Index
+	c[hostEntry] = ref.entry
+	c[hostRefcount] = valueIf(h.HasRefcount, render.Uint(h.Refcount))
+	c[hostReferences] = render.Uint(h.References)
+	c[hostProblems] = render.Flags(uint64(h.Problems))
+	return c
 }
 
 // hostOptions are the flags of the host command.
@@ -97,7 +142,7 @@ image or a snapshot), guest address, refcount and number of references.
 Neighbours are joined into runs. The lengths add up to the size of the file.
 
 With --at or --owners each row is one reference: who refers to the cluster, for
-which guest address, and at which file offset the entry lies that does.
+which guest address, and the file offset of the entry that refers to it.
 
 Use it to learn what lies at an offset of the file, and what stands behind a
 line of 'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster
@@ -150,154 +195,29 @@ func runHost(rep *report, o hostOptions) error {
 	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return err
 	}
-	if err := rep.single(hostHead(), render.Size(uint64(rep.img.Size()))); err != nil {
-		return err
-	}
-	if size := uint64(rep.img.Size()); o.window.at.given() && opts.Offset >= size {
+	size := uint64(rep.img.Size())
+	rep.facts(&render.Section{Show: render.InJSON}, fact{render.Column{Key: "file-size", Kind: render.KindSize}, render.Size(size)})
+	if o.window.at.given() && opts.Offset >= size {
 		rep.note(fmt.Errorf("the file ends at %#x, before that address", size))
 	}
-	return listHost(rep, hostSection(rep.img, hostLines{g: g, owners: opts.Owners}), opts)
+	return listHost(rep, "", hostLines{g: g, owners: opts.Owners}, opts)
 }
 
 // listHost pushes the rows of the host section.
-func listHost(rep *report, s *render.Section, opts qcow2.HostOptions) error {
+func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions) error {
 	opts.Progress = rep.progress.report
-	rep.Section(s)
-	row := hostRow{cells: make([]render.Value, len(s.Columns)), ids: snapshotIDs(rep.img)}
+	rep.Section(hostSection(title, rep.img, lines))
+	row := hostRow{cells: make([]render.Value, hostProblems+1), ids: snapshotIDs(rep.img)}
 	limited := false
-	damaged := damagedClusters()
-	for r, err := range rep.img.Host(rep.ctx, opts) {
-		if err != nil && rep.ctx.Err() == nil {
-			rep.damaged(err)
-			s.Empty = "" // nobody knows
-			continue
-		}
-		if err != nil || rep.interrupted() != nil {
-			break
-		}
-		damaged.add(r.Offset>>s.ClusterBits, clustersOf(r.Length, s.ClusterBits), r.Problems)
+	var damaged damagedPlaces
+	err := each(rep, rep.img.Host(rep.ctx, opts), func(r *qcow2.HostRange) error {
+		damaged.add(r.Offset>>lines.g.ClusterBits, lines.g.ClustersIn(r.Length), r.Problems)
 		limited = limited || opts.Limit > 0 && r.References > uint64(opts.Limit)
-		if err := rep.Row(row.of(r)); err != nil {
-			return err
-		}
-	}
-	damaged.report(rep)
+		return rep.Row(row.of(r))
+	})
+	rep.damagedClusters(damaged.n)
 	if limited {
 		rep.note(&hintError{fmt.Errorf("more references to a cluster than %d are left out", opts.Limit), "--limit 0 lists all"})
 	}
-	return nil
+	return err
 }
-
-// clustersOf returns how many clusters a length in bytes touches that begins one.
-func clustersOf(length uint64, clusterBits uint) uint64 {
-	return (length-1)>>clusterBits + 1
-}
-
-// hostHead declares what stands before the clusters in JSON.
-func hostHead() *render.Section {
-	return &render.Section{Show: render.InJSON, Columns: []render.Column{{Key: "file-size", Kind: render.KindSize}}}
-}
-
-// snapshotIDs returns the ids of the snapshots in their order, as far as the
-// table can be read.
-func snapshotIDs(img *qcow2.File) []string {
-	var ids []string
-	for s, err := range img.Snapshots() {
-		if err != nil {
-			break // Host has said it
-		}
-		ids = append(ids, s.ID)
-	}
-	return ids
-}
-
-// A hostRow makes rows of host ranges.
-type hostRow struct {
-	cells []render.Value
-	ids   []string // of the snapshots
-
-	last qcow2.HostRange // what the cells show; before the first, nothing
-}
-
-// of returns the row of a range. Most differ from the one before in their
-// offsets and indexes alone.
-func (r *hostRow) of(h *qcow2.HostRange) []render.Value {
-	l := &r.last
-	if h.Kind == qcow2.HostData && l.Kind == h.Kind && l.Reference.Owner == h.Reference.Owner && l.References == h.References &&
-		l.Refcount == h.Refcount && l.HasRefcount == h.HasRefcount && l.Problems|h.Problems == 0 {
-		r.cells[hostOffset].SetNum(h.Offset)
-		r.cells[hostLength].SetNum(h.Length)
-		r.cells[hostGuest].SetNum(h.Reference.GuestOffset)
-		r.cells[hostIndex].SetNum(h.Reference.Index)
-		r.cells[hostL1Index].SetNum(h.Reference.L1Index)
-		r.cells[hostEntry].SetNum(h.Reference.Entry)
-		return r.cells
-	}
-	*l = *h
-	return r.fill(h)
-}
-
-// fill sets all cells of the row.
-func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
-	var ref referenceCells
-	refcount := render.Null
-	if h.HasReference {
-		ref = newReferenceCells(h.Kind, &h.Reference, r.ids)
-	}
-	if h.HasRefcount {
-		refcount = render.Uint(h.Refcount)
-	}
-	return append(r.cells[:0],
-		render.Addr(h.Offset),
-		render.Size(h.Length),
-		render.Enum(uint64(h.Kind)),
-		ref.owner,
-		ref.snapshot,
-		ref.snapshotIndex,
-		ref.guest,
-		ref.index,
-		ref.l1Index,
-		ref.entry,
-		refcount,
-		render.Uint(h.References),
-		render.Flags(uint64(h.Problems)),
-	)
-}
-
-// hostKinds is a flag that takes kinds of host clusters. It implements
-// pflag.Value.
-type hostKinds []qcow2.HostKind
-
-func (k *hostKinds) Type() string { return "string" }
-
-func (k *hostKinds) String() string {
-	names := make([]string, len(*k))
-	for i, kind := range *k {
-		names[i] = kind.String()
-	}
-	return strings.Join(names, ",")
-}
-
-// Set parses names separated by commas.
-func (k *hostKinds) Set(s string) error {
-	*k = nil
-	if s == "" {
-		return nil // as built in
-	}
-	for name := range strings.SplitSeq(s, ",") {
-		i := slices.Index(qcow2.HostKindNames(), strings.TrimSpace(name))
-		if i < 0 {
-			return errors.New("must be " + k.allowed())
-		}
-		*k = append(*k, qcow2.HostKind(i))
-	}
-	return nil
-}
-
-// allowed says which values there are.
-func (*hostKinds) allowed() string {
-	return "some of " + strings.Join(qcow2.HostKindNames(), ", ")
-}
-
-// wants reports whether a kind is one of them; without any, all are.
-func (k *hostKinds) wants(kind qcow2.HostKind) bool { return len(*k) == 0 || slices.Contains(*k, kind) }

@@ -12,9 +12,9 @@ import (
 // cluster [guest 0x0-0x1ffff (#0-#1)]".
 type hostLines struct {
 	g        qcow2.Geometry
-	owners   bool   // name the owner in every line
-	selected uint64 // the snapshot whose guest addresses are shown, by its index, + 1; 0: the active image
-	inDump   bool   // as the script has them, without what it does not know
+	owners   bool            // name the owner in every line
+	inDump   bool            // as the script has them, without what it does not know
+	selected *qcow2.Snapshot // whose guest addresses a dump shows; nil: those of the active image
 }
 
 // hostWords are the words of the kinds. Those with a number are followed by the
@@ -45,7 +45,7 @@ var hostWords = [...]struct {
 // append appends the line of a row.
 func (l *hostLines) append(dst []byte, row []render.Value) []byte {
 	offset, length := row[hostOffset].Num(), row[hostLength].Num()
-	clusters := clustersOf(length, l.g.ClusterBits)
+	clusters := l.g.ClustersIn(length)
 	if clusters == 1 {
 		dst = render.AppendAddr(dst, offset, l.g.ClusterBits)
 	} else {
@@ -106,10 +106,11 @@ func (l *hostLines) appendGuest(dst []byte, row []render.Value, kind qcow2.HostK
 // isSelected reports whether a row belongs to the mapping whose guest addresses
 // are shown.
 func (l *hostLines) isSelected(row []render.Value) bool {
-	if row[hostSnapshotIndex].IsNull() {
-		return l.selected == 0
+	index := &row[hostSnapshotIndex]
+	if l.selected == nil || index.IsNull() {
+		return l.selected == nil && index.IsNull()
 	}
-	return row[hostSnapshotIndex].Num()+1 == l.selected
+	return index.Num() == uint64(l.selected.Index)
 }
 
 // appendEntry appends from where a reference comes: " [L1 0, L2 5, entry

@@ -1,13 +1,12 @@
 package cmd
 
 import (
-	"cmp"
 	"errors"
-	"math"
 
 	"github.com/spf13/cobra"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
 )
 
 // What the commands that list clusters share.
@@ -24,6 +23,10 @@ func (a *app) lasting(run func(*cobra.Command, []string) error) func(*cobra.Comm
 	}
 }
 
+// forPrograms reports whether programs read a format. Defaults that suit people
+// are not for them.
+func forPrograms(f render.Format) bool { return f == render.FormatJSON || f == render.FormatNDJSON }
+
 // mappable returns the geometry of an image whose tables can be understood.
 func (rep *report) mappable() (qcow2.Geometry, error) {
 	if err := rep.img.Supported(); err != nil {
@@ -34,14 +37,8 @@ func (rep *report) mappable() (qcow2.Geometry, error) {
 
 // damagedPlaces counts places with problems. Several rows can be about one.
 type damagedPlaces struct {
-	one, many string // what the places are called
-	n         uint64
-	last      uint64 // the last one, + 1
-}
-
-// damagedClusters counts host clusters.
-func damagedClusters() damagedPlaces {
-	return damagedPlaces{one: "cluster with damaged references", many: "clusters with damaged references"}
+	n    uint64
+	last uint64 // the last one, + 1
 }
 
 // add counts n places from one on, unless that is the last again.
@@ -51,37 +48,17 @@ func (d *damagedPlaces) add(place, n uint64, problems qcow2.Problems) {
 	}
 }
 
-// report makes them an error of the image.
-func (d *damagedPlaces) report(rep *report) {
-	if d.n > 0 {
-		rep.damaged(errors.New(counted(d.n, d.one, d.many)))
+// damagedEntries records the number of table entries with problems.
+func (rep *report) damagedEntries(n uint64) {
+	if n > 0 {
+		rep.damaged(errors.New(counted(n, "damaged entry", "damaged entries")))
 	}
 }
 
-// A window is the flags that narrow a listing: --offset and --length, or --at.
-type window struct{ offset, length, at address }
-
-// check returns an error where flags were given that do not go together.
-func (w *window) check(cmd *cobra.Command) error {
-	if w.at.given() && (w.offset.given() || w.length.given()) {
-		return usageError(cmd, errors.New("--at goes without --offset and --length"))
+// damagedClusters records the number of host clusters whose references have
+// problems.
+func (rep *report) damagedClusters(n uint64) {
+	if n > 0 {
+		rep.damaged(errors.New(counted(n, "cluster with damaged references", "clusters with damaged references")))
 	}
-	if w.length.given() && w.length.n == 0 {
-		return usageError(cmd, errors.New("--length must be more than 0"))
-	}
-	return nil
-}
-
-// bytes returns the range that the flags select. A length of 0 goes to the end.
-func (w *window) bytes(clusterBits uint) (first, n uint64, err error) {
-	if w.at.given() {
-		first, err = w.at.bytes(clusterBits)
-		return first, 1, err
-	}
-	first, err1 := w.offset.bytes(clusterBits)
-	n, err2 := w.length.bytes(clusterBits)
-	if err := cmp.Or(err1, err2); err != nil {
-		return 0, 0, err
-	}
-	return first, min(n, math.MaxUint64-first), nil
 }

@@ -18,8 +18,8 @@ const (
 	progressColumn = 30                     // characters of the file name
 )
 
-// A progress draws how far a command has got on a terminal's standard error, if
-// it takes long. A nil progress draws nothing.
+// A progress shows on standard error how far a command has got, if that is a
+// terminal and the command takes long. A nil progress shows nothing.
 type progress struct {
 	terminal io.Writer
 	name     string // of the image
@@ -32,8 +32,8 @@ type progress struct {
 	done  bool // hidden for good
 }
 
-// newProgress returns a progress for the image with a name, nil where standard
-// error is no terminal that can draw.
+// newProgress returns the progress of a command on the named image, nil if standard
+// error is not a terminal that can redraw a line.
 func newProgress(stderr io.Writer, name string) *progress {
 	if terminal(stderr) == nil || os.Getenv("TERM") == "dumb" {
 		return nil
@@ -41,9 +41,9 @@ func newProgress(stderr io.Writer, name string) *progress {
 	return &progress{terminal: stderr, name: name, now: time.Now}
 }
 
-// report says how much of the work is done.
+// report tells how much of the work is done.
 func (p *progress) report(done, total uint64) {
-	if p != nil && !p.done { // so short that it is inlined: mostly there is no terminal
+	if p != nil && !p.done { // short, so that it is inlined: most often p is nil
 		p.update(done, total)
 	}
 }
@@ -62,7 +62,7 @@ func (p *progress) update(done, total uint64) {
 	if p.bars == nil {
 		p.show()
 	}
-	// A bar that has come to its end cannot be removed any more.
+	// mpb does not remove a bar that is complete.
 	p.bar.SetCurrent(min(int64(float64(done)/float64(max(total, 1))*progressSteps), progressSteps-1))
 }
 

@@ -143,7 +143,7 @@ func TestGuestTotal(t *testing.T) {
 		{qcow2.GuestOptions{Snapshot: &snapshot}, old},
 		{qcow2.GuestOptions{Snapshot: &snapshot, Offset: old - 512, Length: 1024}, 512},
 	} {
-		if got := guestTotal(img, tt.options); got != tt.want {
+		if got := guestTotal(img.Image, tt.options); got != tt.want {
 			t.Errorf("%+v: %d bytes, want %d", tt.options, got, tt.want)
 		}
 	}

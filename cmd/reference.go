@@ -5,6 +5,16 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
+// The owners of references other than the image itself, by their place in
+// ownerNames.
+const (
+	ownerActive = iota
+	ownerSnapshot
+)
+
+// ownerNames returns the names of these owners.
+func ownerNames() []string { return []string{"active", "snapshot"} }
+
 // referenceCells are the values that say who refers to a host cluster. What a
 // kind of reference does not have is null.
 type referenceCells struct {
@@ -15,13 +25,13 @@ type referenceCells struct {
 // snapshots.
 func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) referenceCells {
 	c := referenceCells{index: render.Uint(r.Index), entry: render.Offset(r.Entry)}
-	switch {
-	case r.Owner == qcow2.OwnerActive:
-		c.owner = render.Enum(0)
-	case r.Owner >= 0:
-		c.owner, c.snapshotIndex = render.Enum(1), render.Uint(uint64(r.Owner))
-		if int(r.Owner) < len(ids) { // else the table could not be read to there, and then it could
-			c.snapshot = render.ImageText(ids[r.Owner])
+	if r.Owner == qcow2.OwnerActive {
+		c.owner = render.Enum(ownerActive)
+	}
+	if i, ok := r.Owner.Snapshot(); ok {
+		c.owner, c.snapshotIndex = render.Enum(ownerSnapshot), render.Uint(uint64(i))
+		if i < len(ids) { // else the table could be read to here only after ids were read
+			c.snapshot = render.ImageText(ids[i])
 		}
 	}
 	switch kind {
@@ -34,4 +44,17 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 		c.index, c.entry = render.Null, render.Null // nothing points there
 	}
 	return c
+}
+
+// snapshotIDs returns the ids of the snapshots in their order, as far as the
+// snapshot table can be read.
+func snapshotIDs(img *qcow2.Image) []string {
+	var ids []string
+	for s, err := range img.Snapshots() {
+		if err != nil {
+			break // Host and Check report it
+		}
+		ids = append(ids, s.ID)
+	}
+	return ids
 }

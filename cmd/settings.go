@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -13,8 +12,8 @@ import (
 	"github.com/spf13/viper"
 )
 
-// notConfigurable marks flags that select what to show, which no config file
-// may do: an annotation of the flag.
+// notConfigurable is the annotation of flags that select what to show. No config
+// file can set them.
 const notConfigurable = "qinspect_not_configurable"
 
 // selects marks flags as not configurable.
@@ -24,19 +23,19 @@ func selects(flags *pflag.FlagSet, names ...string) {
 	}
 }
 
-// A setting is a flag that can be configured: under its name, and after the
-// name of its command unless all commands share it.
+// A setting is a flag that can be configured. Its key is its name; that of its
+// command stands before it, unless all commands share the flag.
 type setting struct {
 	key  string // "output", "guest.all"
 	flag *pflag.Flag
 }
 
-// settingsOf returns what can be configured of a command.
+// settingsOf returns the settings that a command obeys.
 func settingsOf(cmd *cobra.Command) []setting {
 	return append(sharedSettings(cmd.Root()), ownSettings(cmd)...)
 }
 
-// allSettings returns what can be configured, that of all commands first.
+// allSettings returns all settings, first those that all commands share.
 func allSettings(root *cobra.Command) []setting {
 	all := sharedSettings(root)
 	for _, cmd := range root.Commands() {
@@ -51,7 +50,8 @@ func ownSettings(cmd *cobra.Command) []setting {
 	return settingsIn(cmd.LocalNonPersistentFlags(), cmd.Name()+".")
 }
 
-// settingsIn returns the flags that can be configured, by their names.
+// settingsIn returns the flags that can be configured, in the order of their
+// names.
 func settingsIn(flags *pflag.FlagSet, prefix string) []setting {
 	var all []setting
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -72,7 +72,7 @@ func settingKeys(all []setting) []string {
 	return keys
 }
 
-// An origin is where a setting has its value from.
+// An origin is where the value of a setting comes from.
 type origin uint
 
 const (
@@ -84,10 +84,10 @@ const (
 
 func originNames() []string { return []string{"default", "file", "variable", "flag"} }
 
-// configured is what QINSPECT_* variables and the config file say.
+// configured holds the QINSPECT_* variables and the config file.
 type configured struct {
 	file   string       // the config file; empty: there is none
-	values *viper.Viper // nil: there is no variable either
+	values *viper.Viper // nil: there are no variables either
 }
 
 // readConfigured reads the config file and the variables.
@@ -103,15 +103,15 @@ func readConfigured(cmd *cobra.Command) (*configured, error) {
 	if c.file == "" {
 		return c, nil
 	}
-	content, err := readConfigFile(c.file)
+	content, err := readConfigFile(c.file, allSettings(cmd.Root()))
 	if err != nil {
 		return nil, fmt.Errorf("config file %s: %w", c.file, err)
 	}
 	return c, c.values.MergeConfigMap(content)
 }
 
-// configure sets the flags of cmd that the command line leaves alone from
-// QINSPECT_* variables, else from the config file.
+// configure sets the flags of cmd that are not on the command line from QINSPECT_*
+// variables, else from the config file.
 func configure(cmd *cobra.Command) error {
 	c, err := readConfigured(cmd)
 	if err != nil {
@@ -125,8 +125,8 @@ func configure(cmd *cobra.Command) error {
 	return nil
 }
 
-// set gives a flag the value that is configured, if there is one and the command
-// line leaves it alone, and returns where it has its value from.
+// set gives a flag its configured value, if it has one and is not on the command
+// line, and returns where the value of the flag comes from.
 func (c *configured) set(s setting) (origin, error) {
 	switch {
 	case s.flag.Changed:
@@ -152,7 +152,8 @@ func setFlag(flag *pflag.Flag, value string) error {
 	return nil
 }
 
-// checkValue returns why a flag does not take a value of a config file.
+// checkValue returns an error if a flag does not take a value of a config file,
+// and does not set it.
 func checkValue(flag *pflag.Flag, value any) error {
 	typed := false
 	switch n := value.(type) {
@@ -163,13 +164,29 @@ func checkValue(flag *pflag.Flag, value any) error {
 	case int, int64, uint64: // of YAML and TOML
 		typed = isNumber(flag)
 	case float64: // of JSON
-		typed = isNumber(flag) && n == math.Trunc(n)
+		typed = isNumber(flag)
 		value = strconv.FormatFloat(n, 'f', -1, 64)
 	}
+	text := fmt.Sprint(value)
 	if !typed {
 		return notAllowed(flag, value)
 	}
-	return setFlag(flag, fmt.Sprint(value))
+	if checkText(flag, text) != nil {
+		return notAllowed(flag, text)
+	}
+	return nil
+}
+
+// checkText returns an error if the Set of a flag would.
+func checkText(flag *pflag.Flag, text string) error {
+	if v, ok := flag.Value.(interface{ check(value string) error }); ok {
+		return v.check(text)
+	}
+	var err error
+	if isNumber(flag) {
+		_, err = strconv.ParseUint(text, 0, 64) // as pflag does
+	}
+	return err // the type of a bool was checked, and other flags take any text
 }
 
 // notAllowed is the error for a value that a flag does not take.
@@ -197,8 +214,7 @@ func isNumber(flag *pflag.Flag) bool {
 	return kind == "uint" || kind == "uint64"
 }
 
-// quoted returns a value as a message shows it. It escapes nothing: what
-// prints the message does.
+// quoted returns a value as messages show it. It escapes nothing: complain does.
 func quoted(value any) string {
 	switch s := value.(type) {
 	case nil:

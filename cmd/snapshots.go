@@ -9,41 +9,77 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// Columns of the snapshots section that the lines of dump are made of.
+// Columns of the snapshots section.
 const (
-	snapshotID        = 2
-	snapshotName      = 3
-	snapshotL1Offset  = 13
-	snapshotL1Entries = 14
+	snapshotIndex = iota
+	snapshotOffset
+	snapshotID
+	snapshotName
+	snapshotVMStateSize
+	snapshotDate
+	snapshotSeconds
+	snapshotNanoseconds
+	snapshotClock
+	snapshotClockSeconds
+	snapshotClockNanoseconds
+	snapshotICount
+	snapshotDiskSize
+	snapshotL1Offset
+	snapshotL1Entries
+	snapshotExtraSize
+	snapshotExtra
 )
 
 // snapshotsSection declares the snapshot table.
-func snapshotsSection(clusterBits uint) *render.Section {
+func snapshotsSection(title string, clusterBits uint) *render.Section {
 	return &render.Section{
 		Key:         "snapshots",
+		Title:       title,
 		Layout:      render.LayoutList,
 		Empty:       "no snapshots",
 		ClusterBits: clusterBits,
 		Columns: []render.Column{
-			{Key: "index", Title: "#", Kind: render.KindUint, Drop: 1},
-			{Key: "offset", Title: "ENTRY", Kind: render.KindOffset, Drop: 9},
-			snapshotID:   {Key: "id", Title: "ID", Kind: render.KindImageText},
-			snapshotName: {Key: "name", Title: "NAME", Kind: render.KindImageText},
-			{Key: "vm-state-size", Title: "VM STATE", Kind: render.KindSize, Drop: 3},
-			{Key: "date", Title: "DATE", Kind: render.KindTime, Drop: 2},
-			{Key: "date-sec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
-			{Key: "date-nsec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
-			{Key: "vm-clock", Title: "VM CLOCK", Kind: render.KindDuration, Drop: 6, Show: render.InTable},
-			{Key: "vm-clock-sec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
-			{Key: "vm-clock-nsec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
-			{Key: "icount", Title: "ICOUNT", Kind: render.KindUint, Drop: 8},
-			{Key: "disk-size", Title: "DISK SIZE", Kind: render.KindSize, Drop: 4},
-			snapshotL1Offset:  {Key: "l1-table.offset", Title: "L1 TABLE", Kind: render.KindAddr, Drop: 5},
-			snapshotL1Entries: {Key: "l1-table.entries", Title: "L1 ENTRIES", Kind: render.KindUint, Drop: 7},
-			{Key: "extra-data-size", Kind: render.KindSize, Show: render.InPlain | render.InJSON},
-			{Key: "unknown-extra-data", Kind: render.KindText, Show: render.InPlain | render.InJSON},
+			snapshotIndex:            {Key: "index", Title: "#", Kind: render.KindUint, Drop: 1},
+			snapshotOffset:           {Key: "offset", Title: "ENTRY", Kind: render.KindOffset, Drop: 9},
+			snapshotID:               {Key: "id", Title: "ID", Kind: render.KindImageText},
+			snapshotName:             {Key: "name", Title: "NAME", Kind: render.KindImageText},
+			snapshotVMStateSize:      {Key: "vm-state-size", Title: "VM STATE", Kind: render.KindSize, Drop: 3},
+			snapshotDate:             {Key: "date", Title: "DATE", Kind: render.KindTime, Drop: 2},
+			snapshotSeconds:          {Key: "date-sec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
+			snapshotNanoseconds:      {Key: "date-nsec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
+			snapshotClock:            {Key: "vm-clock", Title: "VM CLOCK", Kind: render.KindDuration, Drop: 6, Show: render.InTable},
+			snapshotClockSeconds:     {Key: "vm-clock-sec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
+			snapshotClockNanoseconds: {Key: "vm-clock-nsec", Kind: render.KindUint, Show: render.InPlain | render.InJSON},
+			snapshotICount:           {Key: "icount", Title: "ICOUNT", Kind: render.KindUint, Drop: 8},
+			snapshotDiskSize:         {Key: "disk-size", Title: "DISK SIZE", Kind: render.KindSize, Drop: 4},
+			snapshotL1Offset:         {Key: "l1-table.offset", Title: "L1 TABLE", Kind: render.KindAddr, Drop: 5},
+			snapshotL1Entries:        {Key: "l1-table.entries", Title: "L1 ENTRIES", Kind: render.KindUint, Drop: 7},
+			snapshotExtraSize:        {Key: "extra-data-size", Kind: render.KindSize, Show: render.InPlain | render.InJSON},
+			snapshotExtra:            {Key: "unknown-extra-data", Kind: render.KindText, Show: render.InPlain | render.InJSON},
 		},
 	}
+}
+
+// setSnapshot sets the cells of a row of the snapshots section.
+func setSnapshot(c []render.Value, s *qcow2.Snapshot) {
+	const second = 1e9 // nanoseconds
+	c[snapshotIndex] = render.Uint(uint64(s.Index))
+	c[snapshotOffset] = render.Offset(s.Offset)
+	c[snapshotID] = render.ImageText(s.ID)
+	c[snapshotName] = render.ImageText(s.Name)
+	c[snapshotVMStateSize] = render.Size(s.VMStateSize)
+	c[snapshotDate] = render.Time(uint64(s.Seconds))
+	c[snapshotSeconds] = render.Uint(uint64(s.Seconds))
+	c[snapshotNanoseconds] = render.Uint(uint64(s.Nanoseconds))
+	c[snapshotClock] = render.Duration(s.VMClock)
+	c[snapshotClockSeconds] = render.Uint(s.VMClock / second)
+	c[snapshotClockNanoseconds] = render.Uint(s.VMClock % second)
+	c[snapshotICount] = valueIf(s.HasICount, render.Uint(s.ICount))
+	c[snapshotDiskSize] = render.Size(s.DiskSize)
+	c[snapshotL1Offset] = render.Addr(s.L1TableOffset)
+	c[snapshotL1Entries] = render.Uint(uint64(s.L1Size))
+	c[snapshotExtraSize] = render.Size(uint64(s.ExtraSize))
+	c[snapshotExtra] = valueIf(len(s.Extra) > 0, render.Text(hex.EncodeToString(s.Extra)))
 }
 
 func (a *app) newSnapshotsCommand() *cobra.Command {
@@ -70,62 +106,31 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the snapshot table is damaged.`
 }
 
 func runSnapshots(rep *report) error {
-	g, err := rep.img.Geometry()
-	if err != nil {
+	if _, err := rep.img.Geometry(); err != nil {
 		return err
 	}
-	return listSnapshots(rep, snapshotsSection(g.ClusterBits))
+	return listSnapshots(rep, "")
 }
 
 // listSnapshots pushes the rows of the snapshots section.
-func listSnapshots(rep *report, s *render.Section) error {
+func listSnapshots(rep *report, title string) error {
+	g, _ := rep.img.Geometry() // there is one
+	s := snapshotsSection(title, g.ClusterBits)
 	rep.Section(s)
-	row := make([]render.Value, 0, len(s.Columns))
-	for snapshot, err := range rep.img.Snapshots() {
-		if err != nil {
-			rep.damaged(err)
-			s.Empty = "" // nobody knows
-			break
-		}
-		for _, e := range snapshot.Damage {
-			rep.damaged(e)
-		}
-		if err := rep.Row(snapshotRow(row, &snapshot)); err != nil {
-			return err
-		}
-		if err := rep.interrupted(); err != nil {
-			return err
-		}
-	}
-	return nil
+	c := make([]render.Value, len(s.Columns))
+	return eachSnapshot(rep, func(snapshot *qcow2.Snapshot) error {
+		setSnapshot(c, snapshot)
+		return rep.Row(c)
+	})
 }
 
-func snapshotRow(row []render.Value, s *qcow2.Snapshot) []render.Value {
-	const second = 1e9 // nanoseconds
-	icount, unknown := render.Null, render.Null
-	if s.HasICount {
-		icount = render.Uint(s.ICount)
-	}
-	if len(s.Extra) > 0 {
-		unknown = render.Text(hex.EncodeToString(s.Extra))
-	}
-	return append(row[:0],
-		render.Uint(uint64(s.Index)),
-		render.Offset(s.Offset),
-		render.ImageText(s.ID),
-		render.ImageText(s.Name),
-		render.Size(s.VMStateSize),
-		render.Time(uint64(s.Seconds)),
-		render.Uint(uint64(s.Seconds)),
-		render.Uint(uint64(s.Nanoseconds)),
-		render.Duration(s.VMClock),
-		render.Uint(s.VMClock/second),
-		render.Uint(s.VMClock%second),
-		icount,
-		render.Size(s.DiskSize),
-		render.Addr(s.L1TableOffset),
-		render.Uint(uint64(s.L1Size)),
-		render.Size(uint64(s.ExtraSize)),
-		unknown,
-	)
+// eachSnapshot calls show for each snapshot, and reports what is wrong with the
+// snapshot table.
+func eachSnapshot(rep *report, show func(*qcow2.Snapshot) error) error {
+	return each(rep, rep.img.Snapshots(), func(s qcow2.Snapshot) error {
+		for _, e := range s.Damage {
+			rep.damaged(e)
+		}
+		return show(&s)
+	})
 }

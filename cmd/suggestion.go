@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// suggest adds to an error about a word that is not known which of those that
-// are may have been meant, if one comes near; else, which help to read.
+// suggest adds a hint to an error about an unknown word: the known words near it,
+// or if there are none, which help to read.
 func suggest(cmd *cobra.Command, err error, near []string) error {
 	if len(near) == 0 {
 		return usageError(cmd, err)
@@ -18,7 +18,7 @@ func suggest(cmd *cobra.Command, err error, near []string) error {
 	return &hintError{err, didYouMean(near)}
 }
 
-// didYouMean is the hint that names words that may have been meant.
+// didYouMean returns a hint that names the words near a misspelt one.
 func didYouMean(near []string) string { return "did you mean " + strings.Join(near, " or ") + "?" }
 
 // unknownCommand is the Args of a command that only has subcommands.
@@ -29,7 +29,8 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return suggest(cmd, fmt.Errorf("unknown command %q", args[0]), cmd.SuggestionsFor(args[0]))
 }
 
-// flagError is what an error in the flags of a command comes out as.
+// flagError returns an error of pflag about the flags of a command in the words
+// of this command, with a hint.
 func flagError(cmd *cobra.Command, err error) error {
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		f := wrong.GetFlag()
@@ -48,8 +49,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return suggest(cmd, err, near)
 }
 
-// nearest returns the words that a misspelt one may stand for, by the measure
-// that Cobra has for commands.
+// nearest returns the words near a misspelt one, as Cobra measures it for
+// commands.
 func nearest(misspelt string, words []string) []string {
 	dictionary := &cobra.Command{SuggestionsMinimumDistance: 2}
 	for _, word := range words {

@@ -187,7 +187,7 @@ func (c *checker) addStructures(r *reference) bool {
 
 // add implements referenceSink: it counts.
 func (c *checker) add(r *reference) bool {
-	slow := r.weight > 1 || r.kind.metadata()
+	slow := r.weight > 1 || r.kind.Metadata()
 	for first, n := r.first, r.n; n > 0; {
 		words := c.counts.Run(first, n)
 		for i, w := range words {
@@ -232,7 +232,7 @@ func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint6
 	if w&countMetadata != 0 && !c.isShared(cluster, w, kind, weight) {
 		*c.overlaps.At(cluster) = true
 	}
-	if kind.metadata() {
+	if kind.Metadata() {
 		w |= countMetadata
 	}
 	if room := uint64(countFull - w&countFull); weight > room {

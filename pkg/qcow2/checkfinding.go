@@ -78,6 +78,11 @@ func FindingKindNames() []string {
 	}
 }
 
+// Structure reports whether a finding of the kind means that a structure, such as
+// a table, is damaged: what the structure refers to may be unknown. It is false
+// for FindingTruncated, which hides nothing.
+func (k FindingKind) Structure() bool { return k >= FindingHeader && k <= FindingEncryptionHeader }
+
 // String returns the code.
 func (k FindingKind) String() string { return nameOf(FindingKindNames(), k, "unknown-") }
 

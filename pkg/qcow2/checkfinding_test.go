@@ -3,6 +3,7 @@ package qcow2_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,6 +24,19 @@ func TestProblemsDocumentation(t *testing.T) {
 	for _, severity := range qcow2.SeverityNames() {
 		if !strings.Contains(string(text), "| "+severity+" |") {
 			t.Errorf("docs/problems.md does not have the severity %s", severity)
+		}
+	}
+}
+
+// TestFindingKindStructure: those of structures, less the one that hides nothing.
+func TestFindingKindStructure(t *testing.T) {
+	structures := []string{
+		"header", "header-extensions", "refcount-table", "refcount-block", "l1-table", "l2-table",
+		"snapshot-table", "bitmap-directory", "bitmap-table", "encryption-header",
+	}
+	for i, name := range qcow2.FindingKindNames() {
+		if got, want := qcow2.FindingKind(i).Structure(), slices.Contains(structures, name); got != want {
+			t.Errorf("%s is of a structure: %t, want %t", name, got, want)
 		}
 	}
 }

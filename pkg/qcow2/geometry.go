@@ -67,8 +67,8 @@ func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
 		g.SubclusterSize = g.ClusterSize / subclustersPerCluster
 	}
 	g.L2Entries = g.ClusterSize / g.L2EntrySize
-	g.Clusters = ceilDiv(g.VirtualSize, g.ClusterSize)
-	g.HostClusters = ceilDiv(fileSize, g.ClusterSize)
+	g.Clusters = g.ClustersIn(g.VirtualSize)
+	g.HostClusters = g.ClustersIn(fileSize)
 	g.RefcountBlockEntries = g.ClusterSize * 8 / g.RefcountBits
 	g.RefcountTableEntries = uint64(h.RefcountTableClusters) * g.ClusterSize / 8
 	g.L1Entries = g.l1Entries(h.Size)
@@ -80,6 +80,16 @@ func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
 // l1Entries returns how many L1 entries a disk of size bytes needs.
 func (g Geometry) l1Entries(size uint64) uint64 {
 	return ceilDiv(size, g.ClusterSize*g.L2Entries)
+}
+
+// ClustersIn returns how many clusters a number of bytes takes, the partial last
+// one included. It does not overflow.
+func (g Geometry) ClustersIn(bytes uint64) uint64 {
+	n := bytes >> g.ClusterBits
+	if bytes&(g.ClusterSize-1) != 0 {
+		n++
+	}
+	return n
 }
 
 // VMStateOffsetOf returns the guest offset at which VM state begins after a

@@ -78,3 +78,25 @@ func TestGeometryOfTheLargestDisk(t *testing.T) {
 		}
 	}
 }
+
+func TestClustersIn(t *testing.T) {
+	for _, test := range []struct {
+		bits        uint
+		bytes, want uint64
+	}{
+		{9, 0, 0},
+		{9, 1, 1},
+		{9, 512, 1},
+		{9, 513, 2},
+		{16, 1 << 16, 1},
+		{16, 1<<20 + 1, 17},
+		{21, math.MaxUint64 - 1<<21 + 1, 1<<43 - 1},
+		{21, math.MaxUint64, 1 << 43},
+		{9, math.MaxUint64, 1 << 55},
+	} {
+		g := qcow2.Geometry{ClusterBits: test.bits, ClusterSize: 1 << test.bits}
+		if got := g.ClustersIn(test.bytes); got != test.want {
+			t.Errorf("%d bytes take %d clusters of %d bytes, want %d", test.bytes, got, g.ClusterSize, test.want)
+		}
+	}
+}

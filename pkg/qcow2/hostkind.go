@@ -37,8 +37,13 @@ func HostKindNames() []string {
 // String returns the name of the kind.
 func (k HostKind) String() string { return nameOf(HostKindNames(), k, "unknown-") }
 
-// metadata reports whether the kind is that of metadata.
-func (k HostKind) metadata() bool { return k <= HostL2Table }
+// Metadata reports whether clusters of the kind hold metadata: the header, a
+// table, a directory or a bitmap.
+func (k HostKind) Metadata() bool { return k <= HostL2Table }
+
+// Referenced reports whether something refers to clusters of the kind. Nothing
+// does to those that are leaked, free or unknown.
+func (k HostKind) Referenced() bool { return k < HostLeaked }
 
 // structure reports whether the kind is that of a structure in one piece.
 func (k HostKind) structure() bool { return k <= HostEncryptionHeader }

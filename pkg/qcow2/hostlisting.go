@@ -124,7 +124,7 @@ func (l *hostListing) step(kind HostKind) uint64 {
 	switch {
 	case kind.structure():
 		return 0
-	case kind.metadata():
+	case kind.Metadata():
 		return 1
 	}
 	return l.index.img.geometry.L2EntrySize / 8
@@ -192,7 +192,7 @@ func (l *hostListing) advance(r *HostRange, n uint64) {
 	switch {
 	case r.Kind == HostL2Table:
 		r.Reference.L1Index += n
-	case !r.Kind.metadata():
+	case !r.Kind.Metadata():
 		r.Reference.GuestOffset += n * l.index.img.geometry.ClusterSize
 	}
 }

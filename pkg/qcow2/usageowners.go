@@ -52,7 +52,7 @@ func (c *ownerCounter) add(r *reference) bool {
 			word := c.tables.At(r.first)
 			*word = c.sets.Union(*word, set)
 		}
-	case !r.kind.metadata():
+	case !r.kind.Metadata():
 		set = c.ofL2Entry(r.place.offset())
 	}
 	for i := range r.n {

@@ -3,6 +3,7 @@ package render
 import (
 	"io"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
@@ -33,11 +34,11 @@ func guestSection() *Section {
 			{Key: "offset", Kind: KindOffset, Max: largest, Show: InPlain | InJSON},
 			{Key: "host-offset", Title: "HOST", Kind: KindAddr, Max: largest},
 			{Key: "kind", Title: "KIND", Kind: KindEnum, Names: []string{"data", "zero", "zero-allocated", "compressed", "unallocated"},
-				Colors: []Color{ColorNone, ColorGreen, ColorGreen, ColorMagenta, ColorDim}},
+				Tones: []Tone{ToneNone, ToneGood, ToneGood, ToneCompressed, ToneAbsent}},
 			{Key: "sectors", Title: "SECTORS", Kind: KindUint, Max: 1 << 13, Drop: 8},
 			{Key: "subclusters.allocated", Title: "ALLOCATED", Kind: KindHex, Max: 1<<32 - 1, Drop: 2},
 			{Key: "subclusters.zero", Title: "ZERO BITS", Kind: KindHex, Max: 1<<32 - 1, Drop: 1},
-			{Key: "problems", Title: "PROBLEMS", Kind: KindFlags, Names: []string{"unaligned", "beyond-end", "reserved-bits", "overlap"}, Colors: []Color{ColorRed}},
+			{Key: "problems", Title: "PROBLEMS", Kind: KindFlags, Names: []string{"unaligned", "beyond-end", "reserved-bits", "overlap"}, Tones: []Tone{ToneAlarm}},
 		},
 	}
 }
@@ -158,4 +159,30 @@ func BenchmarkTablewriter(b *testing.B) {
 		d.whole(kinds(columns), new(tableRenderer).titles(columns), cells)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
+}
+
+// BenchmarkNumbers holds the appending of numbers against strconv, on numbers of
+// all lengths as a listing has them.
+func BenchmarkNumbers(b *testing.B) {
+	random := rand.New(rand.NewPCG(1, 2))
+	numbers := make([]uint64, 1024)
+	for i := range numbers {
+		numbers[i] = random.Uint64() >> (16 + random.IntN(32))
+	}
+	for _, test := range []struct {
+		name   string
+		append func([]byte, uint64) []byte
+	}{
+		{"decimal/strconv", func(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) }},
+		{"decimal/render", appendUint},
+		{"hex/strconv", func(dst []byte, n uint64) []byte { return strconv.AppendUint(append(dst, "0x"...), n, 16) }},
+		{"hex/render", appendHex},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			var dst []byte
+			for i := 0; b.Loop(); i++ {
+				dst = test.append(dst[:0], numbers[i%len(numbers)])
+			}
+		})
+	}
 }

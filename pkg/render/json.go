@@ -15,10 +15,11 @@ type jsonStyle struct {
 var (
 	prettyJSON = jsonStyle{colon: ": ", member: "\n  ", row: "\n    ", close: "\n  ", end: "\n}\n"}
 	lineJSON   = jsonStyle{colon: ":", end: "}\n", lines: true}
+	nestedJSON = jsonStyle{colon: ":"}
 )
 
-// jsonRenderer writes one JSON document for each document. Lists are written
-// as their rows come, so that a document of any length takes constant memory.
+// jsonRenderer writes one JSON object for each document. Lists are written as
+// their rows come, so that a document of any length takes constant memory.
 type jsonRenderer struct {
 	w     *writer
 	style jsonStyle
@@ -29,9 +30,10 @@ type jsonRenderer struct {
 	hidden  bool   // the section has nothing to show in JSON
 	inLines bool   // the section's rows are lines
 	open    bool   // the section's list is open
-	begun   bool   // a part of the document has been written
 	rows    int    // rows of the section so far
-	head    []byte // the document so far, until it is certain that it is wanted
+	comma   bool   // the document has a member
+	begun   bool   // the document is being written
+	head    []byte // the document so far, until then
 	line    []byte // what each line of a stream begins with
 }
 
@@ -42,17 +44,32 @@ func (r *jsonRenderer) Begin(d Document) {
 
 // begin starts the object of the document.
 func (r *jsonRenderer) begin() {
-	dst := append(r.head[:0], '{')
-	dst = append(append(dst, r.style.member...), `"schema"`...)
-	dst = appendJSONString(append(dst, r.style.colon...), r.doc.Schema)
-	dst = append(append(append(dst, ','), r.style.member...), `"filename"`...)
-	r.head = appendJSONString(append(dst, r.style.colon...), r.doc.Filename)
+	r.comma = false
+	dst := r.appendKey(append(r.head[:0], '{'), "schema")
+	dst = r.appendKey(appendJSONString(dst, r.doc.Schema), "filename")
+	r.head = appendJSONString(dst, r.doc.Filename)
+}
+
+// appendKey appends a key of the document and the colon.
+func (r *jsonRenderer) appendKey(dst []byte, key string) []byte {
+	dst = append(r.appendComma(dst), '"')
+	dst = append(append(dst, key...), '"')
+	return append(dst, r.style.colon...)
+}
+
+// appendComma appends what stands before a member of the document.
+func (r *jsonRenderer) appendComma(dst []byte) []byte {
+	if r.comma {
+		dst = append(dst, ',')
+	}
+	r.comma = true
+	return append(dst, r.style.member...)
 }
 
 func (r *jsonRenderer) Section(s *Section) {
 	r.closeSection()
 	r.section, r.rows = s, 0
-	r.object = newJSONObject(s, r.spill(s))
+	r.object = newJSONObject(s, r)
 	r.inLines = r.style.lines && s.Layout == LayoutStream && !r.begun
 	empty := len(r.object.members) == 0 && (s.Layout == LayoutSingle || r.inLines)
 	r.hidden = empty || !s.Show.has(InJSON)
@@ -64,16 +81,8 @@ func (r *jsonRenderer) Section(s *Section) {
 	case s.Layout != LayoutSingle:
 		r.open = true
 		r.flushHead()
-		dst := r.appendMember(r.w.take(), s.Key)
-		r.w.put(append(dst, '['))
+		r.w.put(append(r.appendKey(r.w.take(), s.Key), '['))
 	}
-}
-
-// appendMember appends a key of the document.
-func (r *jsonRenderer) appendMember(dst []byte, key string) []byte {
-	dst = append(append(append(dst, ','), r.style.member...), '"')
-	dst = append(append(dst, key...), '"')
-	return append(dst, r.style.colon...)
 }
 
 func (r *jsonRenderer) Row(row []Value) error {
@@ -87,9 +96,7 @@ func (r *jsonRenderer) Row(row []Value) error {
 		dst = r.object.appendMembers(append(dst, ','), row)
 		return r.w.put(append(dst, "}\n"...))
 	case r.section.Layout == LayoutSingle:
-		r.head = append(append(r.head, ','), r.style.member...)
-		r.head = r.object.appendTopMembers(r.head, row, r.style)
-		return nil
+		return r.put(r.object.appendTopMembers(r.appendComma(r.take()), row, r.style))
 	}
 	dst := r.w.take()
 	if r.rows > 1 {
@@ -97,6 +104,11 @@ func (r *jsonRenderer) Row(row []Value) error {
 	}
 	return r.w.put(r.object.appendObject(append(dst, r.style.row...), row))
 }
+
+// Incomplete changes nothing: the errors of a document are a part of it.
+func (r *jsonRenderer) Incomplete() {}
+
+func (r *jsonRenderer) Lines(func([]byte) []byte) error { return nil }
 
 // closeSection ends the list of the current section.
 func (r *jsonRenderer) closeSection() {
@@ -125,14 +137,41 @@ func (r *jsonRenderer) flushHead() {
 	r.head = r.head[:0]
 }
 
-// spill returns what becomes of a row that is being appended: the rows of a
-// list are written, those of a LayoutSingle stay together in the head.
-func (r *jsonRenderer) spill(s *Section) func([]byte) []byte {
-	if s.Layout == LayoutSingle {
-		return func(dst []byte) []byte { return dst }
+// inHead reports whether the row of the section belongs to the head.
+func (r *jsonRenderer) inHead() bool { return !r.begun && r.section.Layout == LayoutSingle }
+
+// take returns what a row is appended to.
+func (r *jsonRenderer) take() []byte {
+	if r.inHead() {
+		return r.head
 	}
-	return func(dst []byte) []byte {
-		r.w.put(dst)
-		return r.w.take()
+	return r.w.take()
+}
+
+// put takes back what take returned, with more after it.
+func (r *jsonRenderer) put(p []byte) error {
+	if r.inHead() {
+		r.head = p
+		return nil
 	}
+	return r.w.put(p)
+}
+
+// spill takes what has been appended of a row so far, and returns what to append
+// the rest to. It keeps rows that hold others in constant memory.
+func (r *jsonRenderer) spill(p []byte) []byte {
+	r.put(p)
+	return r.take()
+}
+
+// appendDocument appends an object to a row: the document that show writes.
+func (r *jsonRenderer) appendDocument(dst []byte, show func(Sections)) []byte {
+	r.put(append(dst, '{'))
+	if r.inHead() {
+		r.flushHead() // the document can be of any length
+	}
+	nested := &jsonRenderer{w: r.w, style: nestedJSON, doc: r.doc, begun: true}
+	show(nested)
+	nested.closeSection()
+	return append(r.w.take(), '}')
 }

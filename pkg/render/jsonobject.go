@@ -8,47 +8,50 @@ import (
 	"unicode/utf8"
 )
 
-// A jsonObject is how the rows of a section become JSON objects: its members
-// with their keys prepared. Most of a listing is the same row after row: text
-// holds what is, and pieces say which members stand between.
+// A jsonObject makes JSON objects of the rows of a section. Its members have
+// their keys prepared. Consecutive rows of a listing differ in a few members: the
+// others stand in a template.
 type jsonObject struct {
-	section *Section
-	members []jsonMember
-	// spill takes what has been appended so far and returns a buffer to go on
-	// with, so that nested rows of any number take constant memory.
-	spill func([]byte) []byte
-
-	rows   int
-	text   []byte
-	pieces []jsonPiece
-	fixed  []jsonCell // the cells that text has
+	section  *Section
+	members  []jsonMember
+	out      *jsonRenderer // where rows go
+	rows     int
+	template jsonTemplate
 }
 
 // A jsonMember is one column, or several that form an object of their own.
 type jsonMember struct {
-	key     string // quoted, without the colon
-	hexKey  string // the same of KEY-hex, for KindImageText
-	column  int
-	members []jsonMember // of an object; column is then unused
-	varies  bool         // lately, from row to row
+	key      string // quoted, without the colon
+	hexKey   string // the same of KEY-hex, for KindImageText
+	column   int
+	members  []jsonMember // of an object; column is then unused
+	constant bool         // the same in all rows lately
 }
 
-// A jsonPiece is a piece of text and the member after it, which varies.
-type jsonPiece struct{ end, member int }
+// A jsonTemplate is the text of a row. It has a gap for each member that is not
+// constant.
+type jsonTemplate struct {
+	text  []byte
+	gaps  []jsonGap
+	cells []jsonCell // those that text has
+}
 
-// A jsonCell is a cell that has been the same in all rows lately.
+// A jsonGap is where in the text of a template a member is missing.
+type jsonGap struct{ at, member int }
+
+// A jsonCell is a cell of a constant member.
 type jsonCell struct {
 	value  Value
 	column int
-	member int // that it belongs to
+	member int
 }
 
-// forgetEvery is after how many rows a member that varied may be the same
-// again: what comes first in a listing is not what most of it is.
-const forgetEvery = 4096
+// rebuildEvery is the number of rows after which every member can be constant
+// again: the first rows of a listing are not like most of it.
+const rebuildEvery = 4096
 
-func newJSONObject(s *Section, spill func([]byte) []byte) jsonObject {
-	o := jsonObject{section: s, spill: spill}
+func newJSONObject(s *Section, out *jsonRenderer) jsonObject {
+	o := jsonObject{section: s, out: out}
 	group := "" // the object that the last member is, while it can grow
 	for i := range s.Columns {
 		c := &s.Columns[i]
@@ -86,72 +89,74 @@ func (o *jsonObject) appendObject(dst []byte, row []Value) []byte {
 
 // appendMembers appends the members of a row without braces.
 func (o *jsonObject) appendMembers(dst []byte, row []Value) []byte {
-	if o.rows%forgetEvery == 0 || !o.knows(row) {
-		o.learn(row)
+	t := &o.template
+	if o.rows%rebuildEvery == 0 || !t.fits(row) {
+		o.rebuild(row)
 	}
 	o.rows++
 	at := 0
-	for _, p := range o.pieces {
-		dst = append(dst, o.text[at:p.end]...)
-		dst = o.appendMember(dst, &o.members[p.member], row, ",", ":")
-		at = p.end
+	for _, g := range t.gaps {
+		dst = append(dst, t.text[at:g.at]...)
+		dst = o.appendMember(dst, &o.members[g.member], row, ",", ":")
+		at = g.at
 	}
-	return append(dst, o.text[at:]...)
+	return append(dst, t.text[at:]...)
 }
 
-// knows reports whether a row has the cells that text has.
-func (o *jsonObject) knows(row []Value) bool {
-	for i := range o.fixed {
-		if c := &o.fixed[i]; !row[c.column].same(&c.value) {
+// fits reports whether a row has the cells that the template has.
+func (t *jsonTemplate) fits(row []Value) bool {
+	for i := range t.cells {
+		if c := &t.cells[i]; !row[c.column].same(&c.value) {
 			return false
 		}
 	}
 	return true
 }
 
-// learn makes text and pieces for a row and those that are like it. What is not
-// as before varies, and what holds more than itself.
-func (o *jsonObject) learn(row []Value) {
-	for i := range o.fixed {
-		if c := &o.fixed[i]; !row[c.column].same(&c.value) {
-			o.members[c.member].varies = true
+// rebuild makes the template for a row and those that are like it. A member whose
+// cells differ from those before is not constant any more.
+func (o *jsonObject) rebuild(row []Value) {
+	t := &o.template
+	for i := range t.cells {
+		if c := &t.cells[i]; !row[c.column].same(&c.value) {
+			o.members[c.member].constant = false
 		}
 	}
-	o.text, o.pieces, o.fixed = o.text[:0], o.pieces[:0], o.fixed[:0]
+	t.text, t.gaps, t.cells = t.text[:0], t.gaps[:0], t.cells[:0]
 	for i := range o.members {
 		m := &o.members[i]
-		m.varies = m.varies && o.rows%forgetEvery != 0 || m.holdsMore(row)
+		m.constant = (m.constant || o.rows%rebuildEvery == 0) && !m.hasPayload(row)
 		if i > 0 {
-			o.text = append(o.text, ',')
+			t.text = append(t.text, ',')
 		}
-		o.text = append(append(o.text, m.key...), ':')
-		if m.varies {
-			o.pieces = append(o.pieces, jsonPiece{len(o.text), i})
+		t.text = append(append(t.text, m.key...), ':')
+		if !m.constant {
+			t.gaps = append(t.gaps, jsonGap{len(t.text), i})
 			continue
 		}
-		o.text = o.appendMember(o.text, m, row, ",", ":")
+		t.text = o.appendMember(t.text, m, row, ",", ":")
 		for j := range m.members {
-			o.fix(row, m.members[j].column, i)
+			t.keep(row, m.members[j].column, i)
 		}
 		if m.members == nil {
-			o.fix(row, m.column, i)
+			t.keep(row, m.column, i)
 		}
 	}
 }
 
-// holdsMore reports whether a cell of a member holds more than itself.
-func (m *jsonMember) holdsMore(row []Value) bool {
+// keep remembers a cell of a row, which belongs to a member.
+func (t *jsonTemplate) keep(row []Value, column, member int) {
+	t.cells = append(t.cells, jsonCell{row[column], column, member})
+}
+
+// hasPayload reports whether a cell of a member has one.
+func (m *jsonMember) hasPayload(row []Value) bool {
 	for i := range m.members {
-		if m.members[i].holdsMore(row) {
+		if m.members[i].hasPayload(row) {
 			return true
 		}
 	}
 	return m.members == nil && row[m.column].ref != nil
-}
-
-// fix remembers a cell of a row, which belongs to a member.
-func (o *jsonObject) fix(row []Value, column, member int) {
-	o.fixed = append(o.fixed, jsonCell{row[column], column, member})
 }
 
 // appendTopMembers appends the members of a row as members of the document.
@@ -236,7 +241,9 @@ func (o *jsonObject) appendValue(dst []byte, c *Column, v *Value) []byte {
 	case KindList:
 		return appendJSONList(dst, v.ref.list)
 	case KindRows:
-		return appendJSONRows(dst, v.ref, o.spill)
+		return o.appendRows(dst, v.ref)
+	case KindNested:
+		return o.out.appendDocument(dst, v.ref.show)
 	}
 	panic("render: a value of column " + c.Key + " has no JSON")
 }
@@ -264,10 +271,10 @@ func appendJSONList(dst []byte, list []string) []byte {
 	return append(dst, ']')
 }
 
-// appendJSONRows appends a nested section: an object for a LayoutSingle, else
-// an array of objects.
-func appendJSONRows(dst []byte, p *payload, spill func([]byte) []byte) []byte {
-	object := newJSONObject(p.section, spill)
+// appendRows appends the rows of a section: an object for a LayoutSingle, else an
+// array of objects.
+func (o *jsonObject) appendRows(dst []byte, p *payload) []byte {
+	object := newJSONObject(p.section, o.out)
 	if p.section.Layout == LayoutSingle {
 		for row := range p.rows {
 			p.section.check(row)
@@ -283,7 +290,7 @@ func appendJSONRows(dst []byte, p *payload, spill func([]byte) []byte) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = spill(object.appendObject(dst, row))
+		dst = o.out.spill(object.appendObject(dst, row))
 	}
 	return append(dst, ']')
 }

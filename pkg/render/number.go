@@ -11,9 +11,10 @@ import (
 const zeros = 0x3030_3030_3030_3030
 
 // decimal8 returns eight decimal digits of n, less than 10^8, as numbers from 0
-// to 9, the first in the lowest byte. It halves n into lanes of four digits, all
-// of them into lanes of two, and those into digits. Numbers are what listings
-// spend their time in: digit by digit they take three times as long.
+// to 9, the first in the lowest byte. It halves n into lanes of four digits, each
+// of them into lanes of two, and those into digits. Most of the time of a listing
+// goes into its numbers: strconv takes 1.6 times as long for decimal ones, and
+// twice as long for hexadecimal ones (BenchmarkNumbers).
 func decimal8(n uint64) uint64 {
 	x := n/1e4 | n%1e4<<32
 	high := x * 10486 >> 20 & 0x0000_007f_0000_007f // x / 100
@@ -36,8 +37,8 @@ func hexText(digits uint64) uint64 {
 	return digits + zeros + letters*('a'-'9'-1)
 }
 
-// leadingZeros returns how many of eight digits do not show: all zeros in front,
-// but for the last.
+// leadingZeros returns how many of eight digits are zeros in front of the first
+// digit that shows. The last digit always shows.
 func leadingZeros(digits uint64) int { return bits.TrailingZeros64(digits|1<<56) / 8 }
 
 // appendUint appends n in decimal.

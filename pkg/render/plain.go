@@ -11,9 +11,10 @@ import (
 // section's own lines.
 type plainRenderer struct {
 	w       *writer
+	above   []byte // the key of a nested document, and a dot
 	section *Section
 	row     int
-	prefix  []byte // what the keys of a row begin with
+	prefix  []byte // what the keys of the row begin with
 }
 
 func (r *plainRenderer) Begin(d Document) {
@@ -33,7 +34,7 @@ func (r *plainRenderer) Row(row []Value) error {
 	if s.Line != nil {
 		return r.line(s.Line(r.w.take(), row))
 	}
-	r.prefix = r.prefix[:0]
+	r.prefix = append(r.prefix[:0], r.above...)
 	if s.Layout != LayoutSingle {
 		r.prefix = rowPrefix(append(r.prefix, s.Key...), s, row, r.row)
 	}
@@ -41,9 +42,13 @@ func (r *plainRenderer) Row(row []Value) error {
 	return r.keys(r.prefix, s, row)
 }
 
+func (r *plainRenderer) Incomplete() {}
+
+func (r *plainRenderer) Lines(text func(dst []byte) []byte) error { return r.line(text(r.w.take())) }
+
 func (r *plainRenderer) End() error { return r.w.flush() }
 
-// line puts back what the output was taken with, and a newline.
+// line puts back what was taken from the writer, and a newline.
 func (r *plainRenderer) line(p []byte) error { return r.w.put(append(p, '\n')) }
 
 // rowPrefix appends what names the n-th row of a list: ".label." or ".n.".
@@ -64,7 +69,7 @@ func (r *plainRenderer) keys(prefix []byte, s *Section, row []Value) error {
 		if !c.Show.has(InPlain) || c.Key == s.Label && s.Label != "" {
 			continue
 		}
-		if v.kind == KindRows {
+		if v.kind.isBelow() {
 			if err := r.nested(append(slices.Clip(prefix), c.Key...), v.ref); err != nil {
 				return err
 			}
@@ -78,8 +83,12 @@ func (r *plainRenderer) keys(prefix []byte, s *Section, row []Value) error {
 	return nil
 }
 
-// nested writes the rows of a nested section under its key.
+// nested writes a document, or the rows of a section, under its key.
 func (r *plainRenderer) nested(key []byte, p *payload) error {
+	if p.show != nil {
+		p.show(&plainRenderer{w: r.w, above: append(key, '.')})
+		return r.w.err
+	}
 	n := 0
 	for row := range p.rows {
 		p.section.check(row)

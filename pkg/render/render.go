@@ -5,14 +5,15 @@
 // next. A list of header facts is a section of one row, drawn sideways; a
 // mapping of a hundred million clusters is a section of as many rows. The same
 // contract serves both, and no format allocates for a row of numbers in a long
-// section.
+// section. A value can hold the rows of another section ([Rows]) or a document
+// ([Nested]), so that what is written as a document can be part of another.
 //
 // Text that comes from an image is given as [ImageText] or in a [List], and
 // reaches neither a terminal nor a line of output unescaped.
 //
 // [New] is where to begin. The package is at version 0, as its module is: its
-// names can change. What it writes for a given section does not, as the promises
-// about JSON keys and plain lines rest on it.
+// names can change. What it writes for a given section does not, because the
+// promises about JSON keys and plain lines rest on it.
 package render
 
 import (
@@ -28,19 +29,31 @@ type Document struct {
 }
 
 // A Renderer writes documents, one after the other. Write errors stick: after
-// one nothing more is written, and it is returned by every Row that has
-// something to write and by End.
+// the first, nothing more is written, and every Row that has something to write
+// returns it, and End.
 type Renderer interface {
 	// Begin begins a document.
 	Begin(Document)
-	// Section begins a section of the document, and ends the one before. Until
-	// then nothing of a section but Empty may change.
-	Section(*Section)
-	// Row adds a row to the section, with a value for each column. The slice
-	// can be used again afterwards.
-	Row([]Value) error
+	Sections
 	// End ends the document and flushes it.
 	End() error
+}
+
+// Sections takes the content of a document.
+type Sections interface {
+	// Section begins a section of the document, and ends the one before. A
+	// section must not change until it has ended.
+	Section(*Section)
+	// Row adds a row to the section, with a value for each column. The slice
+	// can be used again afterwards. The error is a write error.
+	Row([]Value) error
+	// Incomplete says that not all rows of the section could be read. A section
+	// without rows is then not called empty.
+	Incomplete()
+	// Lines writes lines of text in plain output, and nothing in other formats.
+	// The function appends them to dst, the last one without its newline. The
+	// error is a write error.
+	Lines(func(dst []byte) []byte) error
 }
 
 // Format is an output format.
@@ -57,11 +70,11 @@ const (
 // AllFormats returns the output formats, the default first.
 func AllFormats() []Format { return []Format{FormatTable, FormatPlain, FormatJSON, FormatNDJSON} }
 
-// Options are what a renderer may know of its surroundings.
+// Options tell a renderer about its surroundings.
 type Options struct {
 	// Width is the width of the terminal in columns; 0: unlimited.
 	Width int
-	// Color says that tables have colours.
+	// Color makes tables show tones and titles in the colours of a terminal.
 	Color bool
 	// Note takes remarks to the user that are not part of the output, such as
 	// which columns were left out. Nil: they are dropped.

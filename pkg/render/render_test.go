@@ -113,13 +113,14 @@ func wideDocument() []part {
 			}
 		})
 	}
-	single := &Section{Columns: []Column{
+	facts := &Section{Columns: []Column{
 		{Key: "text", Title: "Text", Kind: KindText}, {Key: "rows", Title: "Rows", Kind: KindRows},
 	}}
-	list := &Section{Key: "list", Layout: LayoutList, Columns: single.Columns}
+	list := &Section{Key: "list", Layout: LayoutList, Columns: facts.Columns}
 	return []part{
-		{single, [][]Value{{Text(strings.Repeat("long ", 100)), deep(5000)}}},
+		{facts, [][]Value{{Text(strings.Repeat("long ", 100)), deep(5000)}}},
 		{list, slices.Repeat([][]Value{{Text("text"), deep(3)}}, 200)},
+		single([]Value{Nested(shows(part{guestSection(), guestRows(500)}))}, nestedColumn("guest")),
 		{guestSection(), guestRows(2000)},
 	}
 }

@@ -7,33 +7,34 @@ type Layout uint8
 
 // The layouts.
 const (
-	// LayoutSingle is one row, drawn sideways: a fact a line. At the top of a
-	// document its keys are the document's own.
+	// LayoutSingle is one row, drawn sideways: a line for each fact. At the top
+	// of a document its keys are the document's own.
 	LayoutSingle Layout = iota
-	// LayoutList is rows that belong to the document: an array in it.
+	// LayoutList is a list of rows: an array in the document.
 	LayoutList
-	// LayoutStream is rows without end: like a LayoutList, but in ndjson a row a
-	// line, unless a list came before it in the document.
+	// LayoutStream is a list of any length. It differs from LayoutList in ndjson,
+	// where each row is a line, unless a list or a nested document came before.
 	LayoutStream
 )
 
-// Formats is a set of output formats. The empty set stands for all of them.
-type Formats uint8
+// An Audience is a set of output formats, by those who read them. The empty one
+// stands for all.
+type Audience uint8
 
-// The output formats, JSON and NDJSON counted as one.
+// The audiences. JSON and NDJSON have the same.
 const (
-	InTable Formats = 1 << iota
+	InTable Audience = 1 << iota
 	InPlain
 	InJSON
 )
 
-// has reports whether f holds the format g.
-func (f Formats) has(g Formats) bool { return f == 0 || f&g != 0 }
+// has reports whether an audience holds another.
+func (a Audience) has(b Audience) bool { return a == 0 || a&b != 0 }
 
 // A Column declares one value of a section's rows.
 type Column struct {
-	// Key is the JSON key, in kebab case. Neighbours that share what stands
-	// before a dot are members of one object: "l1-table.offset",
+	// Key is the JSON key, in kebab case. Neighbours whose keys begin with the
+	// same word and a dot are members of one object: "l1-table.offset",
 	// "l1-table.entries". The object is null when all its members are.
 	Key string
 	// Title heads the column, or stands before the value in a LayoutSingle section.
@@ -45,17 +46,17 @@ type Column struct {
 	// number of characters: it sets the width of the column in a table of more
 	// rows than fit in memory. A wider value is shown whole all the same.
 	Max uint64
-	// Drop says in which order columns leave a table that is wider than the
-	// terminal: those with the highest number first, those with 0 never. Columns
-	// that hold nothing go before them, where all rows are known. The KindText of
-	// the last one takes several lines before others go.
+	// Drop is the order in which columns leave a table that is wider than the
+	// terminal: the highest first, those with 0 never. Where all rows are known,
+	// columns that hold nothing go before them. Words in the last column, if it is
+	// a KindText, are put on several lines before others go.
 	Drop int
-	// Show restricts the column to some formats.
-	Show Formats
-	// Colors are the colours of a table that has any: of a KindEnum that of each
-	// of its Names, else one, for every value but 0, false and "". Names without
-	// one have ColorNone; what is absent is dim.
-	Colors []Color
+	// Show restricts the column to an audience.
+	Show Audience
+	// Tones has the tone of each of the Names of a KindEnum. For other kinds it
+	// has one, that of every value but 0, false and "". What it leaves out has
+	// ToneNone; absent values have ToneAbsent.
+	Tones []Tone
 }
 
 // A Section declares a part of a document: its columns, and how it looks.
@@ -67,21 +68,21 @@ type Section struct {
 	Title   string
 	Layout  Layout
 	Columns []Column
-	// Empty stands in place of a table without rows. Where it is empty too,
-	// nothing does, and no title.
+	// Empty stands in place of a table that has no rows, unless it is incomplete.
+	// Without it nothing does, not even the title.
 	Empty string
 	// ClusterBits gives every KindAddr the number of its cluster; 0 leaves it
 	// out.
 	ClusterBits uint
-	// Label is the key of the column whose text names a row of a LayoutList in plain
+	// Label is the key of the column whose text names a row of a list in plain
 	// output; empty: rows are numbered from 0.
 	Label string
-	// Line formats a row of plain output without its newline. Where it is nil
-	// a row is "key: value" lines.
+	// Line appends a row of plain output to dst, without a newline. Where it is
+	// nil, a row is "key: value" lines.
 	Line func(dst []byte, row []Value) []byte
-	// Show restricts the section to some formats. A nested section is shown
+	// Show restricts the section to an audience. The section of [Rows] is shown
 	// where its column is.
-	Show Formats
+	Show Audience
 }
 
 // column returns the index of the column with the key, or -1.
@@ -94,8 +95,8 @@ func (s *Section) column(key string) int {
 	return -1
 }
 
-// check panics when a row does not fit its section: a mistake of the program,
-// never of an image.
+// check panics when a row does not fit its section. That is a mistake of the
+// program, never of an image.
 func (s *Section) check(row []Value) {
 	if len(row) != len(s.Columns) {
 		panic(fmt.Sprintf("render: section %q has %d columns, its row %d values", s.Key, len(s.Columns), len(row)))

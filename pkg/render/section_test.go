@@ -53,8 +53,8 @@ func shown(t *testing.T, p part) []Format {
 }
 
 // masks are restrictions to formats, and where they let something be shown.
-func masks() map[Formats]string {
-	return map[Formats]string{
+func masks() map[Audience]string {
+	return map[Audience]string{
 		0:                 "[table plain json ndjson]",
 		InTable:           "[table]",
 		InPlain:           "[plain]",
@@ -93,7 +93,7 @@ func TestSectionShow(t *testing.T) {
 // A section that a format leaves out leaves nothing behind, not even a key.
 func TestSectionShowLeavesNothing(t *testing.T) {
 	s := &Section{Key: "list", Title: "List", Layout: LayoutList, Empty: "none", Columns: []Column{{Key: "k", Kind: KindText}}}
-	for f, mask := range map[Format]Formats{
+	for f, mask := range map[Format]Audience{
 		FormatTable: InPlain | InJSON, FormatPlain: InTable | InJSON, FormatJSON: InTable | InPlain, FormatNDJSON: InTable | InPlain,
 	} {
 		s.Show = mask
@@ -104,9 +104,9 @@ func TestSectionShowLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestFormatsHas(t *testing.T) {
+func TestAudienceHas(t *testing.T) {
 	for _, tt := range []struct {
-		f, g Formats
+		f, g Audience
 		want bool
 	}{
 		{0, InTable, true},
@@ -117,7 +117,7 @@ func TestFormatsHas(t *testing.T) {
 		{InPlain | InJSON, InTable, false},
 	} {
 		if got := tt.f.has(tt.g); got != tt.want {
-			t.Errorf("Formats(%03b).has(%03b) = %t, want %t", tt.f, tt.g, got, tt.want)
+			t.Errorf("Audience(%03b).has(%03b) = %t, want %t", tt.f, tt.g, got, tt.want)
 		}
 	}
 }
@@ -161,18 +161,18 @@ func randomSection(rng *rand.Rand) *Section {
 	for i := range 1 + rng.IntN(8) {
 		kind := KindBool + Kind(rng.IntN(int(KindList)))
 		title := "T" + Escape(randomText(rng, 9))
-		s.Columns = append(s.Columns, Column{Key: fmt.Sprint("c", i), Title: title, Kind: kind, Names: randomNames(kind), Colors: randomColors(rng)})
+		s.Columns = append(s.Columns, Column{Key: fmt.Sprint("c", i), Title: title, Kind: kind, Names: randomNames(kind), Tones: randomTones(rng)})
 	}
 	return s
 }
 
-// randomColors returns colours for up to three names.
-func randomColors(rng *rand.Rand) []Color {
-	colors := make([]Color, rng.IntN(4))
-	for i := range colors {
-		colors[i] = Color(rng.IntN(int(colorBold)))
+// randomTones returns tones for up to three names.
+func randomTones(rng *rand.Rand) []Tone {
+	tones := make([]Tone, rng.IntN(4))
+	for i := range tones {
+		tones[i] = Tone(rng.IntN(int(toneTitle)))
 	}
-	return colors
+	return tones
 }
 
 // randomRows returns rows whose widest are among the first that a renderer

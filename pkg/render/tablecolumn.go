@@ -18,7 +18,7 @@ type tableColumn struct {
 }
 
 // inTable reports whether a column is one of the table itself.
-func inTable(c Column) bool { return c.Kind != KindRows && c.Show.has(InTable) }
+func inTable(c Column) bool { return !c.Kind.isBelow() && c.Show.has(InTable) }
 
 func kinds(columns []tableColumn) []Kind {
 	k := make([]Kind, len(columns))
@@ -28,11 +28,11 @@ func kinds(columns []tableColumn) []Kind {
 	return k
 }
 
-// titles returns the titles of columns, in bold if tables have colours.
+// titles returns the titles of columns, in their tone.
 func (r *tableRenderer) titles(columns []tableColumn) []string {
 	t := make([]string, len(columns))
 	for i, c := range columns {
-		t[i] = r.paint(colorBold, c.column.Title)
+		t[i] = r.paint(toneTitle, c.column.Title)
 	}
 	return t
 }

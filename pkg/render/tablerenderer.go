@@ -21,12 +21,13 @@ type tableRenderer struct {
 	opts   Options
 	drawer drawer
 
-	drawn   bool // there is something above
-	section *Section
-	held    []Value   // the first rows, one after the other
-	text    int       // bytes of text in them
-	below   []payload // nested sections, to draw under the table
-	long    *longTable
+	drawn      bool // there is something above
+	section    *Section
+	incomplete bool       // rows of the section are missing
+	held       []Value    // the first rows, one after the other
+	text       int        // bytes of text in them
+	below      []*payload // sections and documents to draw under the table
+	long       *longTable
 }
 
 func (r *tableRenderer) Begin(d Document) {
@@ -44,40 +45,40 @@ func (r *tableRenderer) title(s string) {
 	}
 	r.drawn = true
 	if s != "" {
-		r.w.addString(r.paint(colorBold, s))
+		r.w.addString(r.paint(toneTitle, s))
 		r.w.add('\n')
 	}
 }
 
-// paint returns text in a colour, if tables have any.
-func (r *tableRenderer) paint(c Color, s string) string {
+// paint returns text in a tone, if the table shows tones.
+func (r *tableRenderer) paint(t Tone, s string) string {
 	if !r.opts.Color {
 		return s
 	}
-	return c.paint(s)
+	return t.paint(s)
 }
 
-// cell returns a value as a table shows it, in its colour.
+// cell returns a value as a table shows it, in its tone.
 func (r *tableRenderer) cell(c *Column, v *Value, clusterBits uint) string {
-	return r.paint(c.color(v), string(appendCell(nil, c, v, clusterBits)))
+	return r.paint(c.tone(v), string(appendCell(nil, c, v, clusterBits)))
 }
 
-// words returns a text as a table shows it on lines of so many characters, each in
-// its colour. Only text of this program is broken, and only for a terminal.
+// words returns a text as a table shows it, on lines of width characters, each in
+// its tone. Only text of this program is broken, and only for a terminal.
 func (r *tableRenderer) words(c *Column, v *Value, clusterBits uint, width int) []string {
 	if r.opts.Width == 0 || c.Kind != KindText || v.kind != KindText {
 		return []string{r.cell(c, v, clusterBits)}
 	}
 	lines := breakWords(v.str, width)
 	for i := range lines {
-		lines[i] = r.paint(c.color(v), lines[i])
+		lines[i] = r.paint(c.tone(v), lines[i])
 	}
 	return lines
 }
 
 func (r *tableRenderer) Section(s *Section) {
 	r.finish()
-	r.section = s
+	r.section, r.incomplete = s, false
 }
 
 func (r *tableRenderer) Row(row []Value) error {
@@ -89,6 +90,30 @@ func (r *tableRenderer) Row(row []Value) error {
 	if r.long != nil {
 		return r.long.row(r.w, row)
 	}
+	if err := r.hold(row); err != nil {
+		return err
+	}
+	if r.section.Layout == LayoutSingle && slices.ContainsFunc(row, isNested) {
+		r.finish() // now, so that who shows the document learns of its errors
+		return r.w.err
+	}
+	return nil
+}
+
+// isNested reports whether a value is a document.
+func isNested(v Value) bool { return v.kind == KindNested }
+
+// keepBelow remembers what is drawn below the table for a row.
+func (r *tableRenderer) keepBelow(row []Value) {
+	for i := range row {
+		if row[i].kind.isBelow() && r.section.Columns[i].Show.has(InTable) {
+			r.below = append(r.below, row[i].ref)
+		}
+	}
+}
+
+// hold holds a row back, and begins a long table when there are too many.
+func (r *tableRenderer) hold(row []Value) error {
 	if !slices.ContainsFunc(r.section.Columns, inTable) {
 		return nil
 	}
@@ -102,14 +127,9 @@ func (r *tableRenderer) Row(row []Value) error {
 	return nil
 }
 
-// keepBelow remembers the nested sections of a row.
-func (r *tableRenderer) keepBelow(row []Value) {
-	for i := range row {
-		if row[i].kind == KindRows && r.section.Columns[i].Show.has(InTable) {
-			r.below = append(r.below, *row[i].ref)
-		}
-	}
-}
+func (r *tableRenderer) Incomplete() { r.incomplete = true }
+
+func (r *tableRenderer) Lines(func([]byte) []byte) error { return nil }
 
 func (r *tableRenderer) End() error {
 	r.finish()
@@ -130,7 +150,7 @@ func (r *tableRenderer) finish() {
 		r.long = nil
 	case s.Layout == LayoutSingle:
 		r.drawSideways(s)
-	case len(r.held) == 0 && s.Empty == "":
+	case len(r.held) == 0 && (s.Empty == "" || r.incomplete):
 	case len(r.held) == 0:
 		r.title(s.Title)
 		r.w.addString(s.Empty + "\n")
@@ -140,15 +160,24 @@ func (r *tableRenderer) finish() {
 	r.held, r.text = r.held[:0], 0
 	below := r.below
 	r.below = nil
-	for _, b := range below {
-		r.Section(b.section)
-		for row := range b.rows {
+	for _, p := range below {
+		r.drawBelow(p)
+	}
+}
+
+// drawBelow draws a document, or a section, as if it came next.
+func (r *tableRenderer) drawBelow(p *payload) {
+	if p.show != nil {
+		p.show(r)
+	} else {
+		r.Section(p.section)
+		for row := range p.rows {
 			if r.Row(row) != nil {
 				break // the writer keeps the error
 			}
 		}
-		r.finish()
 	}
+	r.finish()
 }
 
 // heldRows yields the rows that are held.
@@ -215,7 +244,7 @@ func (r *tableRenderer) startLong() error {
 	s := r.section
 	columns := r.fit(s, true)
 	r.long = &longTable{
-		section: s, columns: columns, color: r.opts.Color, cells: make([]drawnCell, len(columns)),
+		section: s, columns: columns, tones: r.opts.Color, cells: make([]drawnCell, len(columns)),
 		frame: r.drawer.frame(kinds(columns), r.titles(columns), widths(columns)),
 	}
 	r.title(s.Title)
@@ -235,7 +264,7 @@ func (r *tableRenderer) startLong() error {
 type longTable struct {
 	section *Section
 	columns []tableColumn
-	color   bool
+	tones   bool
 	frame   *frame
 	cells   []drawnCell // one a column
 	line    []byte      // the last row
@@ -248,7 +277,7 @@ type drawnCell struct {
 	value    Value
 	at, size int // where it is in the line, with what stands before it
 	digits   int // of a number, which stands at the end
-	color    Color
+	tone     Tone
 }
 
 func (t *longTable) row(w *writer, row []Value) error {
@@ -276,11 +305,11 @@ func (t *longTable) begin() {
 // draw draws the i-th cell into the line.
 func (t *longTable) draw(i int, v *Value) {
 	c, cell := &t.columns[i], &t.cells[i]
-	color := ColorNone
+	tone := ToneNone
 	t.text = t.text[:0]
-	if t.color {
-		color = c.column.color(v)
-		t.text = append(t.text, color.begin()...)
+	if t.tones {
+		tone = c.column.tone(v)
+		t.text = append(t.text, tone.begin()...)
 	}
 	begin := len(t.text)
 	t.text = appendCell(t.text, c.column, v, t.section.ClusterBits)
@@ -289,12 +318,12 @@ func (t *longTable) draw(i int, v *Value) {
 	switch {
 	case !c.column.Kind.isRightAligned(): // numbers are ASCII
 		width = cellWidth(text)
-	case width == cell.digits && color == cell.color:
-		copy(t.line[cell.at+cell.size-len(color.end())-width:], text)
+	case width == cell.digits && tone == cell.tone:
+		copy(t.line[cell.at+cell.size-len(tone.end())-width:], text)
 		return
 	}
-	cell.digits, cell.color = width, color
-	t.text = append(t.text, color.end()...)
+	cell.digits, cell.tone = width, tone
+	t.text = append(t.text, tone.end()...)
 	t.padded = t.frame.appendCell(t.padded[:0], i, t.text, width)
 	if moved := len(t.padded) - cell.size; moved != 0 {
 		t.line = slices.Replace(t.line, cell.at, cell.at+cell.size, t.padded...)

@@ -24,7 +24,8 @@ const (
 	KindText      // text of this program: as it is · as it is · "…"
 	KindImageText // bytes of an image: escaped · escaped · "…", and KEY-hex
 	KindList      // strings, perhaps of an image: a, b · a,b · ["a","b"]
-	KindRows      // a nested section: drawn below · nested keys · array or object
+	KindRows      // a section: drawn below · longer keys · array or object
+	KindNested    // a document: drawn below · longer keys · object
 )
 
 // A Value is one cell. It is a small tagged union, after log/slog's: numbers
@@ -37,11 +38,12 @@ type Value struct {
 	ref  *payload
 }
 
-// payload holds what only small sections need.
+// payload holds what values of rarer kinds need.
 type payload struct {
 	list    []string
 	section *Section
 	rows    iter.Seq[[]Value]
+	show    func(Sections)
 }
 
 // Null is the absent value.
@@ -95,11 +97,20 @@ func Bits(word uint64) Value { return Value{kind: KindBits, num: word} }
 // List returns a value of KindList. The strings may be bytes of an image.
 func List(s []string) Value { return Value{kind: KindList, ref: &payload{list: s}} }
 
-// Rows returns a value of KindRows: a nested section and its rows, which are
-// pulled when the value is rendered, once. A [LayoutSingle] section is an object in
-// JSON, a [LayoutList] an array of objects.
+// Rows returns a value of KindRows: a section and its rows, which are pulled
+// once, when the value is rendered. In JSON a [LayoutSingle] section is an object,
+// a [LayoutList] an array of objects. The key is that of the column.
 func Rows(s *Section, rows iter.Seq[[]Value]) Value {
 	return Value{kind: KindRows, ref: &payload{section: s, rows: rows}}
+}
+
+// Nested returns a value of KindNested: a document, which show writes when the
+// value is rendered, once, and not at all in a format that leaves it out. In a
+// [LayoutSingle] section that is before Row returns. Keys of plain lines begin with
+// that of the column. In JSON the document is an object, written as it comes: it
+// can be of any length.
+func Nested(show func(Sections)) Value {
+	return Value{kind: KindNested, ref: &payload{show: show}}
 }
 
 // Num returns the number that a value holds, for a [Section]'s Line.
@@ -112,12 +123,16 @@ func (v *Value) Str() string { return v.str }
 // than a new value where a row differs from the one before in numbers alone.
 func (v *Value) SetNum(n uint64) { v.num = n }
 
-// same reports whether two values of a column are the same and cheap to tell so.
+// same reports whether two values of a column are known to be the same. It does
+// not look into payloads.
 func (v *Value) same(u *Value) bool {
 	return v.num == u.num && v.kind == u.kind && (v.kind < KindText || v.ref == nil && u.ref == nil && v.str == u.str)
 }
 
-// isAbsent reports whether a table says of v that nothing is there: "-" or "none".
+// isBelow reports whether tables draw values of the kind below themselves.
+func (k Kind) isBelow() bool { return k == KindRows || k == KindNested }
+
+// isAbsent reports whether a table shows that nothing is there: "-" or "none".
 func (v *Value) isAbsent() bool {
 	switch v.kind {
 	case kindNull:

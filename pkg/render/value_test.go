@@ -84,7 +84,7 @@ func TestIsNull(t *testing.T) {
 
 func TestAlignment(t *testing.T) {
 	right := map[Kind]bool{KindUint: true, KindSize: true, KindOffset: true, KindAddr: true, KindHex: true, KindDuration: true}
-	for kind := kindNull; kind <= KindRows; kind++ {
+	for kind := kindNull; kind <= KindNested; kind++ {
 		if got := kind.isRightAligned(); got != right[kind] {
 			t.Errorf("kind %d is right-aligned: %t, want %t", kind, got, right[kind])
 		}

@@ -6,7 +6,7 @@ import "strings"
 // characters: its words take several lines then.
 const fewWords = 20
 
-// breakWords returns text on lines of at most so many characters, more where a
+// breakWords returns text on lines of at most width characters, more where a
 // word has more. A width of 0 is unlimited.
 func breakWords(text string, width int) []string {
 	if width == 0 || displayWidth(text) <= width {

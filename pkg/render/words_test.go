@@ -34,7 +34,7 @@ func messages(layout Layout) *Section {
 	return &Section{Key: "rows", Layout: layout, Columns: []Column{
 		{Key: "n", Title: "N", Kind: KindUint},
 		{Key: "drop", Title: "DROP", Kind: KindText, Drop: 1},
-		{Key: "message", Title: "MESSAGE", Kind: KindText, Colors: []Color{ColorRed}},
+		{Key: "message", Title: "MESSAGE", Kind: KindText, Tones: []Tone{ToneAlarm}},
 	}}
 }
 
@@ -85,7 +85,7 @@ func TestWordsAndColumns(t *testing.T) {
 // Each line has the colour, and only text of this program is broken.
 func TestWordsOfFacts(t *testing.T) {
 	s := &Section{Columns: []Column{
-		{Key: "remark", Title: "Remark", Kind: KindText, Colors: []Color{ColorRed}},
+		{Key: "remark", Title: "Remark", Kind: KindText, Tones: []Tone{ToneAlarm}},
 		{Key: "name", Title: "Name", Kind: KindImageText},
 	}}
 	checkOutput(t, "┌────────┬────────────────┐\n"+

@@ -7,28 +7,84 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// dumpLines makes the lines of dump-qcow2.pl that are about the image as a
-// whole. Several lines have newlines between them, and none after the last.
-type dumpLines struct {
-	img *qcow2.File
-	g   qcow2.Geometry
+// A dumpScript is a dump in the lines of dump-qcow2.pl, for plain output.
+type dumpScript struct{ dump }
+
+// parts returns the parts of the report in the order of the script.
+func (d *dumpScript) parts() []func(*report) error {
+	return []func(*report) error{d.summary, d.extensions, d.snapshots, d.refuse, d.hostClusters, d.guestClusters}
+}
+
+// summary writes the summary of the header.
+func (d *dumpScript) summary(rep *report) error {
+	reportHeader(rep)
+	return rep.Lines(func(dst []byte) []byte { return d.appendSummary(dst, rep.img) })
+}
+
+// extensions writes the header extensions.
+func (d *dumpScript) extensions(rep *report) error {
+	row := newExtensionRow(rep)
+	i := -1
+	return each(rep, rep.img.Extensions(), func(x qcow2.Extension) error {
+		row.of(x) // reports what is wrong with it
+		i++
+		return rep.Lines(func(dst []byte) []byte { return d.appendExtension(dst, i, x) })
+	})
+}
+
+// snapshots writes the snapshot table.
+func (d *dumpScript) snapshots(rep *report) error {
+	return eachSnapshot(rep, func(s *qcow2.Snapshot) error {
+		return rep.Lines(func(dst []byte) []byte {
+			return fmt.Appendf(dst, "\nSnapshot #%s (%s)\nL1 table: %d entries at %s",
+				render.Escape(s.ID), render.Escape(s.Name), s.L1Size, d.cluster(s.L1TableOffset))
+		})
+	})
+}
+
+// hostClusters writes what the host clusters hold, where that is wanted.
+func (d *dumpScript) hostClusters(rep *report) error {
+	if !d.host {
+		return nil
+	}
+	if err := d.heading(rep, "Host clusters"); err != nil {
+		return err
+	}
+	lines := hostLines{g: d.g, inDump: true, selected: d.selected}
+	return listHost(rep, "", lines, qcow2.HostOptions{Wanted: qcow2.HostKind.Referenced, PerCluster: true, Snapshot: d.selected})
+}
+
+// guestClusters writes where the guest clusters lie, where that is wanted.
+func (d *dumpScript) guestClusters(rep *report) error {
+	if !d.guest {
+		return nil
+	}
+	if err := d.heading(rep, "Guest address -> Host address"); err != nil {
+		return err
+	}
+	return listGuest(rep, "", d.g, qcow2.GuestOptions{PerCluster: true, Snapshot: d.selected, Mapped: true})
+}
+
+// heading writes an empty line and a heading.
+func (d *dumpScript) heading(rep *report, words string) error {
+	return rep.Lines(func(dst []byte) []byte { return append(append(dst, '\n'), words...) })
 }
 
 // cluster returns a host offset with the number of its cluster.
-func (d *dumpLines) cluster(offset uint64) string {
+func (d *dumpScript) cluster(offset uint64) string {
 	return string(render.AppendAddr(nil, offset, d.g.ClusterBits))
 }
 
-// summary appends the summary of the header.
-func (d *dumpLines) summary(dst []byte, _ []render.Value) []byte {
-	h, g := d.img.Header(), d.g
+// appendSummary appends the summary of the header.
+func (d *dumpScript) appendSummary(dst []byte, img *qcow2.Image) []byte {
+	h, g := img.Header(), d.g
 	dst = fmt.Appendf(dst, "QCOW2 version %d\n", h.Version)
 	dst = fmt.Appendf(dst, "Header size: %d bytes\n", h.HeaderLength)
-	dst = fmt.Appendf(dst, "File size: %s\n", scriptSize(uint64(d.img.Size())))
+	dst = fmt.Appendf(dst, "File size: %s\n", scriptSize(uint64(img.Size())))
 	dst = fmt.Appendf(dst, "Virtual size: %s\n", scriptSize(h.Size))
 	dst = fmt.Appendf(dst, "Cluster size: %s (%d clusters)\n", scriptSize(g.ClusterSize), g.HostClusters)
 	if h.BackingFileOffset != 0 {
-		name, _, _ := d.img.BackingFile() // the header's errors have what is wrong with it
+		name, _, _ := img.BackingFile() // the header's errors have what is wrong with it
 		dst = fmt.Appendf(dst, "Backing file offset: %#x (%d bytes): %s\n", h.BackingFileOffset, h.BackingFileSize, render.Escape(name))
 	}
 	dst = fmt.Appendf(dst, "Number of snapshots: %d\n", h.NbSnapshots)
@@ -42,13 +98,12 @@ func (d *dumpLines) summary(dst []byte, _ []render.Value) []byte {
 	if h.Version == 2 {
 		return dst
 	}
-	return d.appendFeatures(dst)
+	return appendScriptFeatures(dst, h)
 }
 
-// appendFeatures appends the feature bits, in the script's words and those that
-// it would have for newer bits.
-func (d *dumpLines) appendFeatures(dst []byte) []byte {
-	h := d.img.Header()
+// appendScriptFeatures appends the feature bits in the script's words. Newer bits
+// have words in its manner.
+func appendScriptFeatures(dst []byte, h *qcow2.Header) []byte {
 	words := func(title string, word uint64, names ...string) {
 		dst = append(append(dst, '\n'), title...)
 		if word == 0 {
@@ -69,8 +124,8 @@ func (d *dumpLines) appendFeatures(dst []byte) []byte {
 	return dst
 }
 
-// extension appends the i-th header extension.
-func (d *dumpLines) extension(dst []byte, i int, x qcow2.Extension) []byte {
+// appendExtension appends the i-th header extension.
+func (d *dumpScript) appendExtension(dst []byte, i int, x qcow2.Extension) []byte {
 	words := fmt.Sprintf("unknown (%#x)", uint32(x.Type))
 	switch x.Type {
 	case qcow2.ExtBackingFormat:
@@ -94,16 +149,10 @@ func (d *dumpLines) extension(dst []byte, i int, x qcow2.Extension) []byte {
 		}
 	case qcow2.ExtEncryption:
 		if e, err := x.EncryptionHeader(); err == nil {
-			dst = fmt.Appendf(dst, "\n  Offset %s, length %d bytes (%d clusters)", d.cluster(e.Offset), e.Length, (e.Length+d.g.ClusterSize-1)>>d.g.ClusterBits)
+			dst = fmt.Appendf(dst, "\n  Offset %s, length %d bytes (%d clusters)", d.cluster(e.Offset), e.Length, d.g.ClustersIn(e.Length))
 		}
 	}
 	return dst
-}
-
-// snapshot appends a snapshot.
-func (d *dumpLines) snapshot(dst []byte, row []render.Value) []byte {
-	return fmt.Appendf(dst, "\nSnapshot #%s (%s)\nL1 table: %d entries at %s",
-		render.Escape(row[snapshotID].Str()), render.Escape(row[snapshotName].Str()), row[snapshotL1Entries].Num(), d.cluster(row[snapshotL1Offset].Num()))
 }
 
 // scriptCryptMethod returns an encryption method in the script's words.

@@ -9,10 +9,10 @@ import (
 // coloredSection has a column of each kind that can have colours.
 func coloredSection(layout Layout) *Section {
 	return &Section{Key: "rows", Title: "Clusters", Layout: layout, Columns: []Column{
-		{Key: "n", Title: "N", Kind: KindUint, Max: 99, Colors: []Color{ColorRed}},
-		{Key: "kind", Title: "KIND", Kind: KindEnum, Names: []string{"data", "l1", "free", "other"}, Colors: []Color{ColorNone, ColorCyan, ColorDim}},
-		{Key: "name", Title: "NAME", Kind: KindImageText, Max: 4, Colors: []Color{ColorGreen}},
-		{Key: "problems", Title: "PROBLEMS", Kind: KindFlags, Names: []string{"bad", "worse"}, Colors: []Color{ColorYellow}},
+		{Key: "n", Title: "N", Kind: KindUint, Max: 99, Tones: []Tone{ToneAlarm}},
+		{Key: "kind", Title: "KIND", Kind: KindEnum, Names: []string{"data", "l1", "free", "other"}, Tones: []Tone{ToneNone, ToneMetadata, ToneAbsent}},
+		{Key: "name", Title: "NAME", Kind: KindImageText, Max: 4, Tones: []Tone{ToneGood}},
+		{Key: "problems", Title: "PROBLEMS", Kind: KindFlags, Names: []string{"bad", "worse"}, Tones: []Tone{ToneCaution}},
 	}}
 }
 
@@ -53,9 +53,9 @@ func TestColorsOfLongTable(t *testing.T) {
 // A fact is coloured as a cell is; its name and the exact number of bytes are not.
 func TestColorsOfFacts(t *testing.T) {
 	s := &Section{Title: "Facts", Columns: []Column{
-		{Key: "dirty", Title: "Dirty", Kind: KindBool, Colors: []Color{ColorYellow}},
-		{Key: "corrupt", Title: "Corrupt", Kind: KindBool, Colors: []Color{ColorRed}},
-		{Key: "tail", Title: "Tail", Kind: KindSize, Colors: []Color{ColorYellow}},
+		{Key: "dirty", Title: "Dirty", Kind: KindBool, Tones: []Tone{ToneCaution}},
+		{Key: "corrupt", Title: "Corrupt", Kind: KindBool, Tones: []Tone{ToneAlarm}},
+		{Key: "tail", Title: "Tail", Kind: KindSize, Tones: []Tone{ToneCaution}},
 		{Key: "bits", Title: "Bits", Kind: KindBits},
 		{Key: "flags", Title: "Flags", Kind: KindList},
 	}}
@@ -88,7 +88,7 @@ func TestColorsTakeNoWidth(t *testing.T) {
 
 // uncolored returns text without the sequences that this package makes.
 func uncolored(s string) string {
-	for c := ColorRed; c <= colorBold; c++ {
+	for c := ToneAlarm; c <= toneTitle; c++ {
 		s = strings.ReplaceAll(strings.ReplaceAll(s, c.begin(), ""), c.end(), "")
 	}
 	return s

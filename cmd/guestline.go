@@ -1,0 +1,58 @@
+package cmd
+
+import (
+	"fmt"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// guestLines makes plain lines of mappings, as dump-qcow2.pl has them: "0x0 (#0):
+// 0x50000 (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
+// Problems follow in brackets.
+type guestLines struct{ g qcow2.Geometry }
+
+func (l *guestLines) append(dst []byte, row []render.Value) []byte {
+	start, length := row[guestStart].Num(), row[guestLength].Num()
+	one := length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
+	dst = append(l.appendPlace(dst, start, length, one), ": "...)
+	dst = l.appendMapping(dst, row, one)
+	if problems := row[guestProblems].Num(); problems != 0 {
+		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
+	}
+	return dst
+}
+
+// appendMapping appends what a mapping points to.
+func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []byte {
+	length, host := row[guestLength].Num(), row[guestHost].Num()
+	switch qcow2.MappingKind(row[guestKind].Num()) {
+	case qcow2.MappingUnallocated:
+		return append(dst, "Unallocated"...)
+	case qcow2.MappingZero:
+		return append(dst, "All zeros"...)
+	case qcow2.MappingCompressed:
+		return appendCompressed(dst, host, row[guestSectors].Num(), l.g.ClusterBits)
+	case qcow2.MappingZeroAllocated:
+		return append(l.appendPlace(dst, host, length, one), " (all zeros)"...)
+	}
+	return l.appendPlace(dst, host, length, one)
+}
+
+// appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
+func (l *guestLines) appendPlace(dst []byte, first, length uint64, one bool) []byte {
+	if one {
+		return render.AppendAddr(dst, first, l.g.ClusterBits)
+	}
+	return render.AppendAddrRange(dst, first, first+length-1, l.g.ClusterBits)
+}
+
+// appendCompressed appends where compressed data lie: their first byte, and
+// the clusters that they touch.
+func appendCompressed(dst []byte, offset, sectors uint64, clusterBits uint) []byte {
+	first, last := offset>>clusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>clusterBits
+	if first == last {
+		return fmt.Appendf(dst, "%#x (#%d) (compressed, %d sectors)", offset, first, sectors)
+	}
+	return fmt.Appendf(dst, "%#x (#%d - #%d) (compressed, %d sectors)", offset, first, last, sectors)
+}

@@ -1,0 +1,161 @@
+package cmd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/qinspect/qinspect/cmd"
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
+)
+
+// A memoryFile is the file of an image in memory.
+type memoryFile struct {
+	built     *qcow2test.Built
+	allocated int64 // bytes; 0: not known
+	changed   bool
+
+	opened, closed int // how often
+}
+
+func (f *memoryFile) Close() error                  { f.closed++; return nil }
+func (f *memoryFile) Changed() bool                 { return f.changed }
+func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
+
+// open is a cmd.Opener that knows the name "memory" alone.
+func (f *memoryFile) open(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
+	if name != "memory" {
+		return nil, nil, fs.ErrNotExist
+	}
+	img, err := qcow2.Open(f.built.Reader(), int64(len(f.built.Bytes)), opts...)
+	f.opened++
+	return img, f, err
+}
+
+// run runs a command, which has to close the image that it opens.
+func (f *memoryFile) run(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir()) // no config of the user's
+	var out, complaints bytes.Buffer
+	code = cmd.Execute(t.Context(), cmd.Process{Args: args, Stdout: &out, Stderr: &complaints, Open: f.open})
+	if f.opened != f.closed {
+		t.Errorf("%v: opened %d times, closed %d times", args, f.opened, f.closed)
+	}
+	return out.String(), complaints.String(), code
+}
+
+// decode runs a command with -o json and decodes its document.
+func (f *memoryFile) decode(t *testing.T, doc any, args ...string) (stderr string, code int) {
+	t.Helper()
+	stdout, stderr, code := f.run(t, append(args, "-o", "json")...)
+	if err := json.Unmarshal([]byte(stdout), doc); err != nil {
+		t.Fatalf("%v: %v in %.200q", args, err, stdout)
+	}
+	return stderr, code
+}
+
+// twoClusters has clusters of 4 KiB: header, L1 table, L2 table, two of data, and
+// two of refcounts.
+func twoClusters() *qcow2test.Built {
+	return qcow2test.Image{
+		ClusterBits: 12, Size: 1 << 20, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 5: qcow2test.Data},
+	}.Build()
+}
+
+func TestHeaderInMemory(t *testing.T) {
+	type document struct {
+		Filename    string
+		VirtualSize uint64  `json:"virtual-size"`
+		FileSize    uint64  `json:"file-size"`
+		ActualSize  *uint64 `json:"actual-size"`
+		ClusterSize uint64  `json:"cluster-size"`
+	}
+	var got document
+	f := &memoryFile{built: twoClusters(), allocated: 12345, changed: true}
+	stderr, code := f.decode(t, &got, "header", "memory")
+	want := document{"memory", 1 << 20, 7 << 12, new(uint64(12345)), 1 << 12}
+	if diff := gocmp.Diff(want, got); diff != "" || code != 0 {
+		t.Errorf("exit status %d (-want +got):\n%s", code, diff)
+	}
+	if !strings.HasPrefix(stderr, "qinspect: memory: the file has changed while it was read") {
+		t.Errorf("standard error %q", stderr)
+	}
+	f.allocated, f.changed, got = 0, false, document{}
+	stderr, code = f.decode(t, &got, "header", "memory")
+	if want.ActualSize = nil; !gocmp.Equal(want, got) || code != 0 || stderr != "" {
+		t.Errorf("a size on disk that is not known: exit status %d, %+v, standard error %q", code, got, stderr)
+	}
+}
+
+func TestGuestInMemory(t *testing.T) {
+	type run struct {
+		Start, Length, Offset uint64
+		Kind                  string
+	}
+	var got struct{ Guest []run }
+	f := &memoryFile{built: twoClusters()}
+	stderr, code := f.decode(t, &got, "guest", "memory")
+	want := []run{{0, 1 << 12, 3 << 12, "data"}, {5 << 12, 1 << 12, 4 << 12, "data"}}
+	if diff := gocmp.Diff(want, got.Guest); diff != "" || code != 0 || stderr != "" {
+		t.Errorf("exit status %d, standard error %q (-want +got):\n%s", code, stderr, diff)
+	}
+}
+
+func TestCheckInMemory(t *testing.T) {
+	type problem struct {
+		Kind                 string
+		Offset               uint64
+		Refcount, References uint64
+	}
+	type document struct {
+		Leaks, Corruptions uint64
+		Problems           []problem
+	}
+	for _, tt := range []struct {
+		field string
+		value uint64
+		code  int
+		want  document
+	}{
+		{"refcount[1]", 1, 0, document{0, 0, []problem{}}},
+		{"refcount[1]", 2, 3, document{1, 0, []problem{{"leak", 1 << 12, 2, 1}}}},
+		{"refcount[1]", 0, 2, document{0, 1, []problem{{"refcount-too-low", 1 << 12, 0, 1}}}},
+	} {
+		var got document
+		f := &memoryFile{built: twoClusters().Set(tt.field, tt.value)}
+		stderr, code := f.decode(t, &got, "check", "memory")
+		if diff := gocmp.Diff(tt.want, got); diff != "" || code != tt.code || stderr != "" {
+			t.Errorf("%s = %d: exit status %d, standard error %q (-want +got):\n%s", tt.field, tt.value, code, stderr, diff)
+		}
+	}
+}
+
+// TestOpenFails: an image that cannot be opened is an error, and an empty
+// document.
+func TestOpenFails(t *testing.T) {
+	var got struct {
+		Filename string
+		Errors   []struct{ Message string }
+	}
+	f := &memoryFile{}
+	stderr, code := f.decode(t, &got, "usage", "disk")
+	if code != 1 || got.Filename != "disk" || len(got.Errors) != 1 || got.Errors[0].Message != "file does not exist" || stderr != "qinspect: disk: file does not exist\n" {
+		t.Errorf("exit status %d, %+v, standard error %q", code, got, stderr)
+	}
+}
+
+// TestCompleteSnapshotsInMemory: completion reads the image that the command
+// would.
+func TestCompleteSnapshotsInMemory(t *testing.T) {
+	f := &memoryFile{built: qcow2test.Image{Snapshots: []qcow2test.Snapshot{{ID: "7", Name: "before"}}}.Build()}
+	stdout, _, code := f.run(t, "__complete", "guest", "memory", "--snapshot", "")
+	const want = "7\tbefore, 1970-01-01T00:00:00Z\nbefore\tid 7, 1970-01-01T00:00:00Z\n"
+	if !strings.HasPrefix(stdout, want) || code != 0 || f.opened != 1 {
+		t.Errorf("exit status %d, opened %d times, completions %q", code, f.opened, stdout)
+	}
+}

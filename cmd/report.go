@@ -1,0 +1,87 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// A report is what a subcommand gets: an open image, a renderer, and a place
+// for what is wrong.
+//
+// The renderer keeps the first write error, writes nothing after it, and returns
+// it at the end of the document. So short sections go through single and row,
+// which return none; a listing calls Row, and ends at its error.
+type report struct {
+	render.Sections
+	document render.Renderer
+	ctx      context.Context
+	name     string // of the image, as the user gave it
+	img      *qcow2.Image
+	file     File
+	failures failures
+	notes    []error // for the reader, about no fault of the image
+	progress *progress
+	calls    int // of interrupted
+}
+
+// damaged records what is wrong with the image, or what could not be read of it,
+// and the command goes on with the rest.
+func (rep *report) damaged(err error) { rep.failures.add(exitDamaged, err) }
+
+// note records a remark for standard error, which changes no exit status.
+func (rep *report) note(err error) { rep.notes = append(rep.notes, err) }
+
+// single pushes a section of one row.
+func (rep *report) single(s *render.Section, cells ...render.Value) {
+	rep.Section(s)
+	rep.row(cells...)
+}
+
+// row pushes a row of a short section.
+func (rep *report) row(cells ...render.Value) { _ = rep.Row(cells) }
+
+// interruptEvery is how many rows go by between two looks at the context.
+const interruptEvery = 4096
+
+// interrupted returns an error, now and then, when the run is to end. Commands
+// call it for every row.
+func (rep *report) interrupted() error {
+	if rep.calls++; rep.calls%interruptEvery != 0 {
+		return nil
+	}
+	return rep.ctx.Err()
+}
+
+// finish ends the document. err is what the command returned. The error of finish
+// is one of writing the output.
+func (rep *report) finish(err error) error {
+	_, unwritten := errors.AsType[*outputError](err)
+	switch {
+	case rep.ctx.Err() != nil:
+		rep.failures.add(exitInterrupted, errors.New("interrupted"))
+	case err != nil && !unwritten:
+		rep.failures.add(exitFailed, err)
+	}
+	rep.progress.hide()
+	return rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
+}
+
+// complain writes to standard error what a reader of the output has to know.
+func (rep *report) complain(a *app) {
+	rep.failures.complain(a, rep.name)
+	for _, note := range rep.notes {
+		a.complain(rep.name, note)
+	}
+	if rep.file != nil && rep.file.Changed() {
+		a.complain(rep.name, errChanged)
+	}
+}
+
+// errChanged says that parts of the output may be of different moments.
+var errChanged = &hintError{
+	errors.New("the file has changed while it was read: what it says may not fit together"),
+	"look again when nothing writes to it",
+}

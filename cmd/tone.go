@@ -1,0 +1,48 @@
+package cmd
+
+import (
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/render"
+)
+
+// alarm is the tone of what is bad whenever it is there; caution that of what
+// should be looked at.
+func alarm() []render.Tone   { return []render.Tone{render.ToneAlarm} }
+func caution() []render.Tone { return []render.Tone{render.ToneCaution} }
+
+// severityTones returns the tones of severities.
+func severityTones() []render.Tone {
+	return []render.Tone{
+		qcow2.SeverityError:   render.ToneAlarm,
+		qcow2.SeverityLeak:    render.ToneCaution,
+		qcow2.SeverityWarning: render.ToneCaution,
+	}
+}
+
+// hostTones returns the tones of the kinds of host clusters.
+func hostTones() []render.Tone {
+	tones := []render.Tone{
+		qcow2.HostZeroAllocated: render.ToneZeros,
+		qcow2.HostCompressed:    render.ToneCompressed,
+		qcow2.HostLeaked:        render.ToneCaution,
+		qcow2.HostFree:          render.ToneAbsent,
+		qcow2.HostUnknown:       render.ToneCaution,
+	}
+	for i := range tones {
+		if qcow2.HostKind(i).Metadata() {
+			tones[i] = render.ToneMetadata
+		}
+	}
+	return tones
+}
+
+// mappingTones returns the tones of the kinds of mappings: those of the host
+// clusters that they point to.
+func mappingTones() []render.Tone {
+	return []render.Tone{
+		qcow2.MappingUnallocated:   render.ToneAbsent,
+		qcow2.MappingZero:          render.ToneZeros,
+		qcow2.MappingZeroAllocated: render.ToneZeros,
+		qcow2.MappingCompressed:    render.ToneCompressed,
+	}
+}
