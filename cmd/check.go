@@ -33,6 +33,8 @@ const (
 	checkEntry
 	checkMessage
 	checkWords
+
+	checkColumns // how many
 )
 
 // problemsSection declares what is wrong with an image.
@@ -187,7 +189,7 @@ func runCheck(rep *report, list *problemList) error {
 		return err
 	}
 	rep.Section(problemsSection(g))
-	list.rep, list.row = rep, problemRow{cells: make([]render.Value, checkWords+1), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
+	list.rep, list.row = rep, problemRow{cells: make([]render.Value, checkColumns), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
 	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: list.add})
 	if list.err != nil || err != nil {
 		return cmp.Or(list.err, err)

@@ -28,6 +28,8 @@ const (
 	guestAllocated
 	guestZeros
 	guestProblems
+
+	guestColumns // how many
 )
 
 // guestSection declares the mapping of guest addresses.
@@ -75,7 +77,7 @@ type guestRow struct {
 func newGuestRow(img *qcow2.File) *guestRow {
 	h := img.Header()
 	return &guestRow{
-		cells:     make([]render.Value, guestProblems+1),
+		cells:     make([]render.Value, guestColumns),
 		encrypted: h.CryptMethod != qcow2.CryptNone,
 		backing:   h.BackingFileOffset != 0 && h.BackingFileSize != 0,
 	}
@@ -238,7 +240,9 @@ func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOpti
 	total := guestTotal(rep.img, opts)
 	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
 		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
-		damaged.add(m.Start>>g.ClusterBits, 1, m.Problems)
+		if m.Problems != 0 {
+			damaged.add(m.Start>>g.ClusterBits, 1)
+		}
 		return rep.Row(row.of(m))
 	})
 	rep.damagedEntries(damaged.n)
