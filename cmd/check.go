@@ -141,7 +141,7 @@ func checkFacts(r *qcow2.CheckResult, omitted, warnings uint64) []fact {
 	}
 }
 
-// defaultProblems is how many problems people are shown.
+// defaultProblems is the number of problems that people are shown.
 const defaultProblems = 100
 
 func (a *app) newCheckCommand() *cobra.Command {
@@ -237,7 +237,7 @@ func (l *problemList) add(f *qcow2.Finding) bool {
 	return l.err == nil
 }
 
-// errLooksLeaked says that leaks may be none.
+// errLooksLeaked says that what looks leaked may be in use.
 var errLooksLeaked = &hintError{
 	errors.New("tables are damaged: what they point to looks leaked, and may be data"),
 	"'qemu-img check -r leaks' would free it: repair the tables first, in a copy",

@@ -121,7 +121,8 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	return c
 }
 
-// addressReach is how large guest and host addresses can get, in bytes.
+// addressReach is the largest guest and host addresses that a listing can have, in
+// bytes.
 type addressReach struct{ guest, host uint64 }
 
 func newAddressReach(img *qcow2.File, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
@@ -220,7 +221,7 @@ func runGuest(rep *report, o guestOptions) error {
 	return listGuest(rep, "", g, opts)
 }
 
-// noteDataFile says where the host offsets are, if that is not the image file.
+// noteDataFile notes that host offsets are those of another file, where they are.
 func noteDataFile(rep *report) {
 	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
 		return
@@ -249,8 +250,8 @@ func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOpti
 	return err
 }
 
-// guestTotal returns how many guest bytes a listing goes through. What lies past
-// the end of the disk is little, and not counted.
+// guestTotal returns the number of guest bytes that a listing goes through. What
+// lies past the end of the disk is little, and not counted.
 func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
@@ -260,7 +261,7 @@ func guestTotal(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 	return total
 }
 
-// diskSize returns how large the disk is whose mapping is wanted, in bytes.
+// diskSize returns the size of the disk whose mapping is wanted, in bytes.
 func diskSize(img *qcow2.File, o qcow2.GuestOptions) uint64 {
 	if o.Snapshot != nil {
 		return o.Snapshot.DiskSize

@@ -189,7 +189,7 @@ func histogramRows(runs []qcow2.FreeRuns) iter.Seq[[]render.Value] {
 	}
 }
 
-// tableIf returns where a section is shown that tables have only if ok.
+// tableIf returns the audience of a section that tables have only if ok.
 func tableIf(ok bool) render.Audience {
 	if ok {
 		return 0 // everywhere

@@ -1,14 +1,14 @@
 package render
 
-// jsonStyle is where a JSON document has white space.
+// jsonStyle says where a JSON document has white space.
 type jsonStyle struct {
 	colon  string // after a key of the document
 	member string // before a key of the document
 	row    string // before a row of a list
 	close  string // before the end of a list that has rows
 	end    string // after the last member of the document
-	// lines has every row of a LayoutStream on a line of its own, before the
-	// document, which then holds what follows the stream.
+	// lines puts every row of a LayoutStream on a line of its own. The document
+	// comes after them, and holds what follows the stream.
 	lines bool
 }
 
