@@ -18,6 +18,8 @@ const (
 	bitmapTableEntries
 	bitmapExtraSize
 	bitmapOffset
+
+	bitmapColumns // how many
 )
 
 // bitmapsSection declares the bitmaps of a bitmap directory.
@@ -60,7 +62,7 @@ func bitmapRows(rep *report, consistent bool) iter.Seq[[]render.Value] {
 		damaged = func(error) {}
 	}
 	return func(yield func([]render.Value) bool) {
-		c := make([]render.Value, bitmapOffset+1)
+		c := make([]render.Value, bitmapColumns)
 		for b, err := range rep.img.Bitmaps() {
 			if err != nil {
 				damaged(err)

@@ -33,6 +33,8 @@ const (
 	checkEntry
 	checkMessage
 	checkWords
+
+	checkColumns // how many
 )
 
 // problemsSection declares what is wrong with an image.
@@ -139,7 +141,7 @@ func checkFacts(r *qcow2.CheckResult, omitted, warnings uint64) []fact {
 	}
 }
 
-// defaultProblems is how many problems people are shown.
+// defaultProblems is the number of problems that people are shown.
 const defaultProblems = 100
 
 func (a *app) newCheckCommand() *cobra.Command {
@@ -186,7 +188,7 @@ func runCheck(rep *report, list *problemList) error {
 	}
 	rep.facts(&render.Section{Show: render.InJSON}, fact{render.Column{Key: "format", Kind: render.KindText}, render.Text("qcow2")})
 	rep.Section(problemsSection(g))
-	list.rep, list.row = rep, problemRow{cells: make([]render.Value, checkWords+1), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
+	list.rep, list.row = rep, problemRow{cells: make([]render.Value, checkColumns), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
 	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: list.add})
 	if list.err != nil || err != nil {
 		return cmp.Or(list.err, err)
@@ -235,7 +237,7 @@ func (l *problemList) add(f *qcow2.Finding) bool {
 	return l.err == nil
 }
 
-// errLooksLeaked says that leaks may be none.
+// errLooksLeaked says that what looks leaked may be in use.
 var errLooksLeaked = &hintError{
 	errors.New("tables are damaged: what they point to looks leaked, and may be data"),
 	"'qemu-img check -r leaks' would free it: repair the tables first, in a copy",

@@ -23,6 +23,8 @@ const (
 	extensionLocation
 	extensionEncrypt
 	extensionPreview
+
+	extensionColumns // how many
 )
 
 // extensionsSection declares the list of header extensions. What an extension
@@ -58,7 +60,7 @@ type extensionRow struct {
 }
 
 func newExtensionRow(rep *report) *extensionRow {
-	return &extensionRow{rep: rep, cells: make([]render.Value, extensionPreview+1), last: lastExtensions(rep.img)}
+	return &extensionRow{rep: rep, cells: make([]render.Value, extensionColumns), last: lastExtensions(rep.img)}
 }
 
 func (r *extensionRow) of(x qcow2.Extension) []render.Value {

@@ -28,6 +28,8 @@ const (
 	guestAllocated
 	guestZeros
 	guestProblems
+
+	guestColumns // how many
 )
 
 // guestSection declares the mapping of guest addresses.
@@ -75,7 +77,7 @@ type guestRow struct {
 func newGuestRow(img *qcow2.Image) *guestRow {
 	h := img.Header()
 	return &guestRow{
-		cells:     make([]render.Value, guestProblems+1),
+		cells:     make([]render.Value, guestColumns),
 		encrypted: h.CryptMethod != qcow2.CryptNone,
 		backing:   h.BackingFileOffset != 0 && h.BackingFileSize != 0,
 	}
@@ -119,7 +121,8 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	return c
 }
 
-// addressReach is how large guest and host addresses can get, in bytes.
+// addressReach is the largest guest and host addresses that a listing can have, in
+// bytes.
 type addressReach struct{ guest, host uint64 }
 
 func newAddressReach(img *qcow2.Image, g qcow2.Geometry, o qcow2.GuestOptions) addressReach {
@@ -216,7 +219,7 @@ func runGuest(rep *report, o guestOptions) error {
 	return listGuest(rep, "", g, opts)
 }
 
-// noteDataFile says where the host offsets are, if that is not the image file.
+// noteDataFile notes that host offsets are those of another file, where they are.
 func noteDataFile(rep *report) {
 	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
 		return
@@ -236,15 +239,17 @@ func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOpti
 	total := guestTotal(rep.img, opts)
 	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
 		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
-		damaged.add(m.Start>>g.ClusterBits, 1, m.Problems)
+		if m.Problems != 0 {
+			damaged.add(m.Start>>g.ClusterBits, 1)
+		}
 		return rep.Row(row.of(m))
 	})
 	rep.damagedEntries(damaged.n)
 	return err
 }
 
-// guestTotal returns how many guest bytes a listing goes through. What lies past
-// the end of the disk is little, and not counted.
+// guestTotal returns the number of guest bytes that a listing goes through. What
+// lies past the end of the disk is little, and not counted.
 func guestTotal(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
@@ -254,7 +259,7 @@ func guestTotal(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	return total
 }
 
-// diskSize returns how large the disk is whose mapping is wanted, in bytes.
+// diskSize returns the size of the disk whose mapping is wanted, in bytes.
 func diskSize(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	if o.Snapshot != nil {
 		return o.Snapshot.DiskSize

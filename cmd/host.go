@@ -26,6 +26,8 @@ const (
 	hostRefcount
 	hostReferences
 	hostProblems
+
+	hostColumns // how many
 )
 
 // hostSection declares what host clusters hold. Where lines name owners, a row
@@ -207,16 +209,18 @@ func runHost(rep *report, o hostOptions) error {
 func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions) error {
 	opts.Progress = rep.progress.report
 	rep.Section(hostSection(title, rep.img, lines))
-	row := hostRow{cells: make([]render.Value, hostProblems+1), ids: snapshotIDs(rep.img)}
-	limited := false
+	row := hostRow{cells: make([]render.Value, hostColumns), ids: snapshotIDs(rep.img)}
+	var most uint64 // references to a cluster
 	var damaged damagedPlaces
 	err := each(rep, rep.img.Host(rep.ctx, opts), func(r *qcow2.HostRange) error {
-		damaged.add(r.Offset>>lines.g.ClusterBits, lines.g.ClustersIn(r.Length), r.Problems)
-		limited = limited || opts.Limit > 0 && r.References > uint64(opts.Limit)
+		if r.Problems != 0 {
+			damaged.add(r.Offset>>lines.g.ClusterBits, lines.g.ClustersIn(r.Length))
+		}
+		most = max(most, r.References)
 		return rep.Row(row.of(r))
 	})
 	rep.damagedClusters(damaged.n)
-	if limited {
+	if opts.Limit > 0 && most > uint64(opts.Limit) {
 		rep.note(&hintError{fmt.Errorf("more references to a cluster than %d are left out", opts.Limit), "--limit 0 lists all"})
 	}
 	return err

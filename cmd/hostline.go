@@ -17,8 +17,8 @@ type hostLines struct {
 	selected *qcow2.Snapshot // whose guest addresses a dump shows; nil: those of the active image
 }
 
-// hostWords are the words of the kinds. Those with a number are followed by the
-// index of the cluster.
+// hostWords are the words for the kinds. Where number is set, the index of the
+// cluster follows.
 var hostWords = [...]struct {
 	words  string
 	number bool
@@ -86,9 +86,8 @@ func (l *hostLines) appendOwner(dst []byte, row []render.Value) []byte {
 	return append(append(dst, render.Escape(row[hostSnapshot].Str())...), ']')
 }
 
-// appendGuest appends the guest addresses of data, where the script has them: not
-// of compressed clusters, and in its report only those of the mapping that is
-// shown.
+// appendGuest appends the guest addresses of data where the script has them: not for
+// compressed clusters, and in dump only for the mapping that is shown.
 func (l *hostLines) appendGuest(dst []byte, row []render.Value, kind qcow2.HostKind, clusters uint64) []byte {
 	if row[hostGuest].IsNull() || !l.owners && (kind == qcow2.HostCompressed || l.inDump && !l.isSelected(row)) {
 		return dst
@@ -113,8 +112,7 @@ func (l *hostLines) isSelected(row []render.Value) bool {
 	return index.Num() == uint64(l.selected.Index)
 }
 
-// appendEntry appends from where a reference comes: " [L1 0, L2 5, entry
-// 0x40028]".
+// appendEntry appends where a reference comes from: " [L1 0, L2 5, entry 0x40028]".
 func (l *hostLines) appendEntry(dst []byte, row []render.Value) []byte {
 	dst = append(dst, " ["...)
 	if !row[hostL1Index].IsNull() {

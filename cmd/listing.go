@@ -41,9 +41,9 @@ type damagedPlaces struct {
 	last uint64 // the last one, + 1
 }
 
-// add counts n places from one on, unless that is the last again.
-func (d *damagedPlaces) add(place, n uint64, problems qcow2.Problems) {
-	if problems != 0 && d.last != place+n {
+// add counts n places from one on, unless they end with the last one again.
+func (d *damagedPlaces) add(place, n uint64) {
+	if d.last != place+n {
 		d.n, d.last = d.n+n, place+n
 	}
 }

@@ -59,6 +59,8 @@ const (
 	slotIterations
 	slotKeyOffset
 	slotStripes
+
+	slotColumns // how many
 )
 
 // keySlotsSection declares the key slots of a LUKS header.
@@ -78,7 +80,7 @@ func keySlotsSection() *render.Section {
 // keySlotRows yields the rows of the key slots.
 func keySlotRows(l *qcow2.LUKS) iter.Seq[[]render.Value] {
 	return func(yield func([]render.Value) bool) {
-		c := make([]render.Value, slotStripes+1)
+		c := make([]render.Value, slotColumns)
 		for _, s := range l.KeySlots {
 			c[slotActive], c[slotKeyOffset] = render.Bool(s.Active()), render.Offset(s.KeyOffset())
 			c[slotIterations] = valueIf(s.Active(), render.Uint(uint64(s.Iterations)))

@@ -9,12 +9,11 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// notable is the share of the file from which on something stands out, in
-// percent.
+// notable is the smallest share of the file that is worth a remark, in percent.
 const notable = 20
 
-// usageRemark says in a line what stands out, if anything does: the largest
-// share of the file that could be reclaimed.
+// usageRemark returns the largest share of the file that could be reclaimed, in
+// words, or null where no share is notable.
 func usageRemark(u *qcow2.Usage) render.Value {
 	var snapshots uint64
 	for _, o := range u.Owners {

@@ -152,6 +152,8 @@ const (
 	histogramMin = iota
 	histogramRuns
 	histogramClusters
+
+	histogramColumns // how many
 )
 
 // histogramSection declares the sizes of the gaps.
@@ -170,7 +172,7 @@ func histogramSection() *render.Section {
 // histogramRows yields the rows of the histogram.
 func histogramRows(runs []qcow2.FreeRuns) iter.Seq[[]render.Value] {
 	return func(yield func([]render.Value) bool) {
-		c := make([]render.Value, histogramClusters+1)
+		c := make([]render.Value, histogramColumns)
 		for _, h := range runs {
 			c[histogramMin], c[histogramRuns], c[histogramClusters] = render.Uint(h.Min), render.Uint(h.Runs), render.Uint(h.Clusters)
 			if !yield(c) {
@@ -180,7 +182,7 @@ func histogramRows(runs []qcow2.FreeRuns) iter.Seq[[]render.Value] {
 	}
 }
 
-// tableIf returns where a section is shown that tables have only if ok.
+// tableIf returns the audience of a section that tables have only if ok.
 func tableIf(ok bool) render.Audience {
 	if ok {
 		return 0 // everywhere

@@ -55,7 +55,7 @@ func ExampleImage_References() {
 // the whole file comes from elsewhere.
 func ExampleOpen_prefix() {
 	image := qcow2test.Image{Size: 1 << 40, BackingFile: "base.qcow2"}.Build().Bytes
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(image)))
 		w.Write(image)
 	}))

@@ -165,3 +165,33 @@ func ExampleEscape() {
 	fmt.Println(render.Escape("caf\u00e9 \x1b[2J\xff"))
 	// Output: café \x1b[2J\xff
 }
+
+// What is written as a document can be part of another.
+func ExampleNested() {
+	check := func(r render.Sections) {
+		r.Section(&render.Section{Columns: []render.Column{{Key: "leaks", Title: "Leaks", Kind: render.KindUint}}})
+		r.Row([]render.Value{render.Uint(2)})
+	}
+	images := &render.Section{
+		Key:    "images",
+		Layout: render.LayoutList,
+		Label:  "name",
+		Columns: []render.Column{
+			{Key: "name", Title: "NAME", Kind: render.KindImageText},
+			{Key: "check", Kind: render.KindNested},
+		},
+	}
+	for _, format := range []render.Format{render.FormatPlain, render.FormatNDJSON} {
+		r := render.New(format, os.Stdout, render.Options{})
+		r.Begin(render.Document{Schema: "qinspect/example/1", Filename: "images"})
+		r.Section(images)
+		r.Row([]render.Value{render.ImageText("disk.qcow2"), render.Nested(check)})
+		if err := r.End(); err != nil {
+			fmt.Println(err)
+		}
+	}
+
+	// Output:
+	// images.disk.qcow2.check.leaks: 2
+	// {"schema":"qinspect/example/1","filename":"images","images":[{"name":"disk.qcow2","name-hex":null,"check":{"leaks":2}}]}
+}

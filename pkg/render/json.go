@@ -1,14 +1,14 @@
 package render
 
-// jsonStyle is where a JSON document has white space.
+// jsonStyle says where a JSON document has white space.
 type jsonStyle struct {
 	colon  string // after a key of the document
 	member string // before a key of the document
 	row    string // before a row of a list
 	close  string // before the end of a list that has rows
 	end    string // after the last member of the document
-	// lines has every row of a LayoutStream on a line of its own, before the
-	// document, which then holds what follows the stream.
+	// lines puts every row of a LayoutStream on a line of its own. The document
+	// comes after them, and holds what follows the stream.
 	lines bool
 }
 
@@ -96,7 +96,8 @@ func (r *jsonRenderer) Row(row []Value) error {
 		dst = r.object.appendMembers(append(dst, ','), row)
 		return r.w.put(append(dst, "}\n"...))
 	case r.section.Layout == LayoutSingle:
-		return r.put(r.object.appendTopMembers(r.appendComma(r.take()), row, r.style))
+		r.put(r.object.appendTopMembers(r.appendComma(r.take()), row, r.style))
+		return r.w.err
 	}
 	dst := r.w.take()
 	if r.rows > 1 {
@@ -149,12 +150,12 @@ func (r *jsonRenderer) take() []byte {
 }
 
 // put takes back what take returned, with more after it.
-func (r *jsonRenderer) put(p []byte) error {
+func (r *jsonRenderer) put(p []byte) {
 	if r.inHead() {
 		r.head = p
-		return nil
+	} else {
+		r.w.put(p)
 	}
-	return r.w.put(p)
 }
 
 // spill takes what has been appended of a row so far, and returns what to append

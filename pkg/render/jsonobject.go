@@ -164,7 +164,7 @@ func (o *jsonObject) appendTopMembers(dst []byte, row []Value, style jsonStyle) 
 	return o.append(dst, o.members, row, ","+style.member, style.colon)
 }
 
-// append appends members of a row, with a separator between them.
+// append appends members of a row, with sep between them.
 func (o *jsonObject) append(dst []byte, members []jsonMember, row []Value, sep, colon string) []byte {
 	for i := range members {
 		if i > 0 {
@@ -204,8 +204,8 @@ func allNull(members []jsonMember, row []Value) bool {
 	return true
 }
 
-// appendHexBytes appends all bytes of a text that is not valid UTF-8, in
-// hexadecimal, and null for one that is.
+// appendHexBytes appends the bytes of a text in hexadecimal, or null if the text is
+// valid UTF-8.
 func appendHexBytes(dst []byte, v *Value) []byte {
 	if utf8.ValidString(v.str) {
 		return append(dst, "null"...)

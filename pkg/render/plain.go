@@ -62,7 +62,7 @@ func rowPrefix(dst []byte, s *Section, row []Value, n int) []byte {
 	return append(dst, '.')
 }
 
-// keys writes a line for each value of a row, nested ones with longer keys.
+// keys writes a line for each value of a row. What a value holds has longer keys.
 func (r *plainRenderer) keys(prefix []byte, s *Section, row []Value) error {
 	for i := range s.Columns {
 		c, v := &s.Columns[i], &row[i]
@@ -162,8 +162,7 @@ func AppendNames(dst []byte, names []string, word uint64) []byte {
 	return appendNames(dst, names, word, ",")
 }
 
-// appendNames appends the escaped names of the bits that are set, as appendItem
-// does.
+// appendNames appends the names of the bits that are set, each as appendItem does.
 func appendNames(dst []byte, names []string, word uint64, sep string) []byte {
 	for first := true; word != 0; word &= word - 1 {
 		if !first {
@@ -189,8 +188,8 @@ func appendList(dst []byte, list []string, sep string) []byte {
 	return dst
 }
 
-// appendItem appends a string of a list, escaped, and with it the comma, which
-// would pass for the end of the item.
+// appendItem appends a string of a list, escaped. A comma in the string is escaped
+// too, because it would pass for the end of the item.
 func appendItem(dst []byte, s string) []byte {
 	start := len(dst)
 	if dst = appendEscaped(dst, s); !slices.Contains(dst[start:], ',') {

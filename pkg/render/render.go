@@ -28,9 +28,9 @@ type Document struct {
 	Heading  bool   // show the file name in tables and plain lines too
 }
 
-// A Renderer writes documents, one after the other. Write errors stick: after
-// the first, nothing more is written, and every Row that has something to write
-// returns it, and End.
+// A Renderer writes documents, one after the other. The first write error sticks:
+// nothing is written after it, and every Row that has something to write returns
+// it, as does End.
 type Renderer interface {
 	// Begin begins a document.
 	Begin(Document)

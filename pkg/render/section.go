@@ -17,11 +17,11 @@ const (
 	LayoutStream
 )
 
-// An Audience is a set of output formats, by those who read them. The empty one
-// stands for all.
+// An Audience says in which output formats something is shown. The empty one
+// stands for all formats.
 type Audience uint8
 
-// The audiences. JSON and NDJSON have the same.
+// The audiences, to be joined by |. JSON and NDJSON have one.
 const (
 	InTable Audience = 1 << iota
 	InPlain

@@ -14,10 +14,9 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// wholeRows is how many rows a table can have to go wholly through
-// tablewriter, which needs 10 µs and more for each cell. The rows of a longer
-// one are put into a frame that tablewriter drew, to the byte as it would have
-// drawn them.
+// wholeRows is the largest number of rows that tablewriter draws: it needs 10 µs
+// and more for each cell. The rows of a longer table are put into a frame that
+// tablewriter drew. The bytes are those that it would have drawn.
 const wholeRows = 16
 
 // A drawer lets tablewriter draw, with one tablewriter.Table for all: a new one
@@ -27,8 +26,8 @@ type drawer struct {
 	out   bytes.Buffer
 }
 
-// whole lets tablewriter draw a table. Its errors are those of a wrong use: it
-// writes to memory.
+// whole lets tablewriter draw a table. An error would be a mistake of this
+// package, as the table is drawn into memory.
 func (d *drawer) whole(kinds []Kind, titles []string, rows [][]string) []byte {
 	if d.table == nil {
 		d.table = tablewriter.NewTable(&d.out,
@@ -60,9 +59,8 @@ func (d *drawer) whole(kinds []Kind, titles []string, rows [][]string) []byte {
 	return bytes.Clone(d.out.Bytes())
 }
 
-// maxColumnWidth bounds the width that cells give their column, in characters:
-// one enormous name would pad every other row as well. A wider cell pushes the
-// frame.
+// maxColumnWidth is the largest width that a cell gives its column, in characters:
+// an enormous name would pad every other row. A wider cell pushes the frame.
 const maxColumnWidth = 200
 
 // draw returns a table of text cells, aligned by the kinds of the columns.
@@ -149,7 +147,7 @@ func frameWidth(widths []int) int {
 	return n
 }
 
-// cellWidths returns how wide the columns of a table must be.
+// cellWidths returns the widths that the columns of a table need.
 func cellWidths(titles []string, rows [][]string) []int {
 	var widths []int
 	for _, row := range append([][]string{titles}, rows...) {
@@ -163,7 +161,7 @@ func cellWidths(titles []string, rows [][]string) []int {
 	return widths
 }
 
-// cellWidth is displayWidth, without an allocation where that is the length.
+// cellWidth is displayWidth without an allocation for ASCII.
 func cellWidth(p []byte) int {
 	for _, c := range p {
 		if c >= 0x80 {

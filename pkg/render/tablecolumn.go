@@ -11,8 +11,8 @@ type tableColumn struct {
 	column *Column
 	index  int // in the row
 	width  int // in characters of the terminal
-	// narrowest is how narrow it can be, where its text is put on several lines;
-	// else its width.
+	// narrowest is the least width, where its text can take several lines; else
+	// the width.
 	narrowest int
 	empty     bool // it holds nothing, and all its rows are known
 }
@@ -37,7 +37,7 @@ func (r *tableRenderer) titles(columns []tableColumn) []string {
 	return t
 }
 
-// titleWidth returns how wide the titles of a section are that is drawn sideways.
+// titleWidth returns the width of the widest title of a section.
 func titleWidth(s *Section) int {
 	width := 0
 	for i := range s.Columns {
@@ -56,9 +56,9 @@ func widths(columns []tableColumn) []int {
 	return w
 }
 
-// fit returns the columns of a table: all that have a place in one, less those
-// that must go because the terminal is too narrow. They are as wide as the
-// held rows want, and the widest possible value where more will come.
+// fit returns the columns of a table, less those that a narrow terminal has no room
+// for. They are as wide as the held rows need and, where more rows will come, as
+// the widest value that the column declares.
 func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
 	var columns []tableColumn
 	for i := range s.Columns {
@@ -96,7 +96,7 @@ func (r *tableRenderer) measure(s *Section, i int, more bool) tableColumn {
 	return t
 }
 
-// measureWords sets how narrow a column is whose words take several lines.
+// measureWords sets the least width of a column whose words can take several lines.
 func (r *tableRenderer) measureWords(s *Section, t *tableColumn) {
 	t.narrowest = min(t.width, max(fewWords, displayWidth(t.column.Title)))
 	for row := range r.heldRows(s) {
@@ -113,7 +113,7 @@ func (r *tableRenderer) drop(columns []tableColumn) []tableColumn {
 		least := slices.MaxFunc(columns, tableColumn.compareDrop)
 		over := frameWidth(widths(columns)) - r.opts.Width
 		if last := columns[len(columns)-1]; !least.empty {
-			over -= last.width - last.narrowest // more lines are better than less columns
+			over -= last.width - last.narrowest // more lines are better than fewer columns
 		}
 		if over <= 0 || least.column.Drop == 0 && !least.empty {
 			break

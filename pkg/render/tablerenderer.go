@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// bufferedRows and bufferedText are how many rows of a section, and how many
-// bytes of text in them, are held back to see how wide they are. The columns of
-// a longer section are as wide as these rows and the widest value that a column
-// declares.
+// bufferedRows and bufferedText are the largest numbers of rows of a section, and
+// of bytes of text in them, that are held back to measure them. The columns of a
+// longer section are as wide as these rows need, and as the widest value that the
+// column declares.
 const (
 	bufferedRows = 256
 	bufferedText = 1 << 20
@@ -222,8 +222,8 @@ func (r *tableRenderer) drawShort(s *Section) {
 	r.w.add(r.drawer.draw(kinds(columns), r.titles(columns), cells)...)
 }
 
-// lines returns the cells of a row: more than one line if the words in its last
-// column take more.
+// lines returns the cells of a row, on several lines if the words in its last column
+// take several.
 func (r *tableRenderer) lines(s *Section, columns []tableColumn, row []Value) [][]string {
 	end := len(columns) - 1
 	last := &columns[end]
@@ -239,7 +239,7 @@ func (r *tableRenderer) lines(s *Section, columns []tableColumn, row []Value) []
 	return lines
 }
 
-// startLong begins a table of many rows with the held ones.
+// startLong begins a table of many rows, and draws the held ones.
 func (r *tableRenderer) startLong() error {
 	s := r.section
 	columns := r.fit(s, true)

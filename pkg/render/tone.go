@@ -1,13 +1,13 @@
 package render
 
-// A Tone says what a value means to who looks at it, so that it can have a look
-// of its own. On a terminal a tone is one of the colours that every terminal has,
-// in the shades that its user has chosen: they can be read on any background.
+// A Tone says what a value means, so that it can look different. On a terminal a
+// tone is one of the colours that every terminal has. The user of the terminal has
+// chosen their shades, so they can be read on any background.
 type Tone uint8
 
 // The tones.
 const (
-	ToneNone       Tone = iota // as all text
+	ToneNone       Tone = iota // nothing in particular
 	ToneAlarm                  // broken
 	ToneCaution                // to be looked at
 	ToneGood                   // as it should be

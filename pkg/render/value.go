@@ -104,11 +104,11 @@ func Rows(s *Section, rows iter.Seq[[]Value]) Value {
 	return Value{kind: KindRows, ref: &payload{section: s, rows: rows}}
 }
 
-// Nested returns a value of KindNested: a document, which show writes when the
-// value is rendered, once, and not at all in a format that leaves it out. In a
-// [LayoutSingle] section that is before Row returns. Keys of plain lines begin with
-// that of the column. In JSON the document is an object, written as it comes: it
-// can be of any length.
+// Nested returns a value of KindNested: a document without a schema and a file name.
+// show writes it. It is called once, when the value is rendered; never, where a
+// format leaves the column out; in a [LayoutSingle] section, before Row returns. In
+// plain output the keys of the document follow that of the column and a dot. In JSON
+// the document is an object. It is written as it comes, so it can have any length.
 func Nested(show func(Sections)) Value {
 	return Value{kind: KindNested, ref: &payload{show: show}}
 }

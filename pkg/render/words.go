@@ -2,8 +2,8 @@ package render
 
 import "strings"
 
-// fewWords is the width down to which a column of text gives way to others, in
-// characters: its words take several lines then.
+// fewWords is the least width of a column of text, in characters: before other
+// columns go, its words take several lines of that width.
 const fewWords = 20
 
 // breakWords returns text on lines of at most width characters, more where a

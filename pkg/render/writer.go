@@ -6,8 +6,8 @@ import "io"
 const bufferSize = 64 << 10
 
 // A writer collects what a renderer writes and passes it on in large pieces.
-// What it has collected is appended to in place, which a bufio.Writer would
-// copy once more. The first write error sticks: nothing is written after it.
+// Renderers append to its buffer; to a bufio.Writer they would copy. The first
+// write error sticks: nothing is written after it.
 type writer struct {
 	dst io.Writer
 	buf []byte
