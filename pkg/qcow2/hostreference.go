@@ -6,16 +6,10 @@ import "math/bits"
 // returns how many clusters a run from it on can have.
 func (x *hostIndex) first(r *HostRange, cluster uint64, word label) (room uint64) {
 	r.Offset, r.HasReference, r.Problems = cluster<<x.img.geometry.ClusterBits, true, 0
-	room = x.resolve(r, cluster, word)
 	r.References = x.labels.references(cluster, word)
 	if x.damaged {
 		r.Problems = x.problems.Word(cluster)
 	}
-	return room
-}
-
-// resolve sets kind and reference of r to what the label of a cluster says.
-func (x *hostIndex) resolve(r *HostRange, cluster uint64, word label) (room uint64) {
 	kind, entry := word.kind(), x.labels.place(word).offset()
 	switch {
 	case kind == HostBitmapData:

@@ -72,13 +72,19 @@ func (b *Builder[W]) Run(cluster, n uint64) []W {
 	return p.words[place : place+1]
 }
 
-// At returns the word of a cluster, to be changed.
+// At returns the word of a cluster, to be changed. It is short enough for the
+// compiler to put it into the loops that call it.
 func (b *Builder[W]) At(cluster uint64) *W {
 	if b.pages == nil {
 		return &b.flat[cluster]
 	}
-	return &b.Run(cluster, 1)[0]
+	return b.atPage(cluster)
 }
+
+// atPage is At where there are pages. Inlined, it would make At too long to be.
+//
+//go:noinline
+func (b *Builder[W]) atPage(cluster uint64) *W { return &b.Run(cluster, 1)[0] }
 
 // spread gives a page a place for every word.
 func (b *Builder[W]) spread(p *page[W], number uint64) {
