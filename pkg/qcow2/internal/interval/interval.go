@@ -31,7 +31,8 @@ type Cover struct {
 	last    *Segment
 }
 
-// NewCover cuts spans. It keeps the slice.
+// NewCover cuts spans. It keeps the slice. A span that does not end after it
+// begins holds nothing.
 func NewCover(spans []Span) *Cover {
 	c := &Cover{spans: spans, ByOffset: cut(spans), tree: newTree(spans)}
 	c.BySpan = slices.Clone(c.ByOffset)
@@ -54,8 +55,8 @@ func (c *Cover) At(offset uint64) *Segment {
 }
 
 // Each calls yield with the numbers of the spans that hold an offset, which must
-// be in one, in their order. It returns false if yield did. It must not be called
-// by several goroutines at once.
+// be in one, in their order. It returns false if yield did. It must be called
+// neither by yield nor by several goroutines at once.
 func (c *Cover) Each(offset uint64, yield func(i int) bool) bool {
 	if g := c.At(offset); g != c.last {
 		c.last, c.members = g, c.tree.holding(offset, c.members[:0])

@@ -9,10 +9,11 @@ import (
 	"slices"
 )
 
-// A Range is the numbers from First up to End.
+// A Range is the numbers from First up to End, at least one.
 type Range struct{ First, End uint32 }
 
-// Limit is how many ranges all sets can have together.
+// Limit is how many ranges all sets can have together. A union of two sets that is
+// kept for the next time counts as one.
 const Limit = 1 << 20
 
 // Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
@@ -45,7 +46,7 @@ func (s *Sets) Spend(n uint64) bool {
 	return !s.Full()
 }
 
-// Of returns the set of the given ranges. It reorders the slice.
+// Of returns the set of the given ranges, in any order. It overwrites the slice.
 func (s *Sets) Of(ranges []Range) uint32 {
 	ranges = Merge(ranges)
 	var key []byte
@@ -73,17 +74,18 @@ func (s *Sets) Union(a, b uint32) uint32 {
 		return b
 	}
 	pair := [2]uint32{min(a, b), max(a, b)}
-	n, ok := s.unions[pair]
-	if !ok {
-		if s.room--; !s.Full() {
-			n = s.Of(slices.Concat(s.sets[a], s.sets[b]))
-			s.unions[pair] = n
-		}
+	if n, ok := s.unions[pair]; ok {
+		return n
 	}
+	if s.room--; s.Full() {
+		return 0
+	}
+	n := s.Of(slices.Concat(s.sets[a], s.sets[b]))
+	s.unions[pair] = n
 	return n
 }
 
-// Merge sorts ranges in place and joins those that touch.
+// Merge sorts ranges in place and joins those that touch or overlap.
 func Merge(ranges []Range) []Range {
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
 	merged := ranges[:0]

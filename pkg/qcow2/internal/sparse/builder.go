@@ -1,6 +1,6 @@
 // Package sparse keeps a word for each of any number of clusters, in memory that
-// follows the words that are not zero. A cluster is a number here: the package
-// knows nothing of images.
+// follows the words that are not zero. A cluster is a number here, below 1<<63:
+// the package knows nothing of images.
 package sparse
 
 import (
@@ -35,7 +35,7 @@ func NewScattered[W comparable]() *Builder[W] {
 }
 
 // Fill sets the words of n clusters. All fills come before all other changes, in
-// the order of the clusters.
+// the order of the clusters, and none overlaps another.
 func (b *Builder[W]) Fill(first, n uint64, word W) {
 	if b.pages != nil {
 		b.fills = append(b.fills, fill[W]{first, first + n, word})
@@ -47,7 +47,7 @@ func (b *Builder[W]) Fill(first, n uint64, word W) {
 }
 
 // Run returns the words of clusters from one on, to be changed: at least one and
-// at most n of them.
+// at most n of them. They can be changed until the next call of Run or At.
 func (b *Builder[W]) Run(cluster, n uint64) []W {
 	if b.pages == nil {
 		return b.flat[cluster : cluster+n]
@@ -72,8 +72,8 @@ func (b *Builder[W]) Run(cluster, n uint64) []W {
 	return p.words[place : place+1]
 }
 
-// At returns the word of a cluster, to be changed. It is short enough for the
-// compiler to put it into the loops that call it.
+// At returns the word of a cluster, to be changed until the next call of Run or
+// At. It is short enough for the compiler to put it into the loops that call it.
 func (b *Builder[W]) At(cluster uint64) *W {
 	if b.pages == nil {
 		return &b.flat[cluster]
