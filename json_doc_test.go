@@ -42,13 +42,16 @@ func TestJSONDocumentation(t *testing.T) {
 		}
 		tables[string(text[h[2]:h[3]])] = rows
 	}
-	const shared = "What all documents share"
+	const shared, aboutImages = "What all documents share", "What documents about an image share"
 	for _, command := range append(documented, "config") {
 		got := maps.Clone(tables[command])
 		if got == nil {
 			t.Fatalf("docs/json.md has no chapter %q", command)
 		}
 		maps.Copy(got, tables[shared])
+		if command != "config" {
+			maps.Copy(got, tables[aboutImages])
+		}
 		want := schemaPaths(documentSchema(command))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("keys of %s (-schema +docs/json.md):\n%s", command, diff)

@@ -182,6 +182,7 @@ Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
 }
 
 func runCheck(rep *report, list *problemList) error {
+	rep.judges = true
 	g, err := rep.mappable()
 	if err != nil {
 		return err

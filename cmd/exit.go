@@ -1,6 +1,10 @@
 package cmd
 
-import "fmt"
+import (
+	"context"
+	"errors"
+	"fmt"
+)
 
 // An exitCode is the exit status of the process.
 type exitCode int
@@ -10,7 +14,7 @@ const (
 	exitFailed      exitCode = 1 // could not do it; nothing could be shown
 	exitDamaged     exitCode = 2 // something that was read is damaged
 	exitLeaks       exitCode = 3 // clusters leak, and nothing else is wrong
-	exitInterrupted exitCode = 130
+	exitInterrupted exitCode = 130 // by SIGINT; other signals: 128 and their number
 )
 
 // severity orders exit codes for several images: the most severe is the
@@ -35,6 +39,21 @@ func worse(a, b exitCode) exitCode {
 		return b
 	}
 	return a
+}
+
+// An Interruption is the cause of a context that a signal cancelled. Its number is
+// the exit status that the signal calls for: 128 and the number of the signal.
+type Interruption int
+
+// Error returns "interrupted".
+func (Interruption) Error() string { return "interrupted" }
+
+// interruptedBy returns the status of a run whose context is done.
+func interruptedBy(ctx context.Context) exitCode {
+	if i, ok := errors.AsType[Interruption](context.Cause(ctx)); ok {
+		return exitCode(i)
+	}
+	return exitInterrupted
 }
 
 // An exitError ends the run with a status. All messages have been written.

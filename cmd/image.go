@@ -16,8 +16,12 @@ type Opener func(name string, opts ...qcow2.Option) (*qcow2.Image, File, error)
 type File interface {
 	// Close closes the file, which was only read.
 	Close() error
-	// Changed reports whether the file has changed since it was opened.
-	Changed() bool
+	// Changed reports whether the file has changed since it was opened; ok is false
+	// where that is not known.
+	Changed() (changed, ok bool)
+	// OpenElsewhere returns what another program does with the image; ok is false
+	// where that is not known.
+	OpenElsewhere() (state qcow2.Elsewhere, ok bool)
 	// AllocatedBytes returns how much space the file takes on its file system;
 	// ok is false where that is not known.
 	AllocatedBytes() (n int64, ok bool)

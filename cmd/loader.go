@@ -74,6 +74,7 @@ func (a *app) loadOne(rep *report, doc render.Document, show func(*report) error
 	} else {
 		defer file.Close()
 		rep.img, rep.file = img, file
+		rep.motion.look(file)
 		rep.document.Begin(doc)
 		err = show(rep)
 	}
@@ -81,7 +82,7 @@ func (a *app) loadOne(rep *report, doc render.Document, show func(*report) error
 		return exitOK, a.unwritten(rep, err)
 	}
 	if rep.ctx.Err() != nil { // the rest of the images is not wanted
-		return exitOK, &exitError{exitInterrupted}
+		return exitOK, &exitError{interruptedBy(rep.ctx)}
 	}
 	rep.complain(a)
 	return rep.failures.code, nil

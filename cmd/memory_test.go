@@ -19,13 +19,15 @@ type memoryFile struct {
 	built     *qcow2test.Built
 	allocated int64 // bytes; 0: not known
 	changed   bool
+	elsewhere qcow2.Elsewhere // unknownElsewhere: not known
 
 	opened, closed int // how often
 }
 
-func (f *memoryFile) Close() error                  { f.closed++; return nil }
-func (f *memoryFile) Changed() bool                 { return f.changed }
-func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
+func (f *memoryFile) Close() error                           { f.closed++; return nil }
+func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) { return f.elsewhere, f.elsewhere != 9 }
+func (f *memoryFile) Changed() (bool, bool)                  { return f.changed, true }
+func (f *memoryFile) AllocatedBytes() (int64, bool)          { return f.allocated, f.allocated > 0 }
 
 // open is a cmd.Opener that knows the name "memory" alone.
 func (f *memoryFile) open(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {

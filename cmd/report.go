@@ -21,6 +21,8 @@ type report struct {
 	name     string // of the image, as the user gave it
 	img      *qcow2.Image
 	file     File
+	motion   motion
+	judges   bool // the command gives a verdict on the image: there is none on one that changed
 	failures failures
 	notes    []error // for the reader, about no fault of the image
 	progress *progress
@@ -61,27 +63,28 @@ func (rep *report) finish(err error) error {
 	_, unwritten := errors.AsType[*outputError](err)
 	switch {
 	case rep.ctx.Err() != nil:
-		rep.failures.add(exitInterrupted, errors.New("interrupted"))
+		rep.failures.add(interruptedBy(rep.ctx), errors.New("interrupted"))
 	case err != nil && !unwritten:
 		rep.failures.add(exitFailed, err)
 	}
 	rep.progress.hide()
+	if rep.file != nil {
+		rep.motion.look(rep.file)
+	}
+	if rep.judges && rep.motion.changed {
+		rep.failures.add(exitFailed, errNoVerdict)
+	}
+	rep.single(motionSection(), rep.motion.row()...)
 	return rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
 }
 
 // complain writes to standard error what a reader of the output has to know.
 func (rep *report) complain(a *app) {
+	if rep.file != nil {
+		rep.motion.look(rep.file) // tables pull some rows at the end of the document
+	}
 	rep.failures.complain(a, rep.name)
-	for _, note := range rep.notes {
+	for _, note := range append(rep.notes, rep.motion.notes(rep.judges)...) {
 		a.complain(rep.name, note)
 	}
-	if rep.file != nil && rep.file.Changed() {
-		a.complain(rep.name, errChanged)
-	}
-}
-
-// errChanged says that parts of the output may be of different moments.
-var errChanged = &hintError{
-	errors.New("the file has changed while it was read: what it says may not fit together"),
-	"look again when nothing writes to it",
 }

@@ -27,10 +27,10 @@ Exit status:
       1  not answered: wrong usage, not readable, not a qcow2 image
       2  damaged: something that the command reads is invalid
       3  leaks, and nothing else (check)
-    130  interrupted
+    129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM
 
 With several images the exit status is the worst of them; from best to worst:
-0, 3, 2, 1, 130.`,
+0, 3, 2, 1, interrupted.`,
 		Example: `  $ qinspect header disk.qcow2
   $ qinspect check *.qcow2
   $ qinspect usage -o json disk.qcow2 | jq .kinds`,

@@ -89,14 +89,26 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, o
 // do not tell.
 func (f *File) DataRange(offset uint64) (start, end uint64, err error) { return dataRange(f.f, offset) }
 
-// Changed reports whether the size of the file or the time of its last change is
-// not what it was when it was opened: what was read of it since, such as of the
-// disk of a running machine, may not fit together. Of a block device that is not
-// known.
-func (f *File) Changed() bool {
+// Changed reports whether the file has changed since it was opened, by its size
+// and the time of its last change: what was read of it may then not fit together,
+// such as of the disk of a running machine. ok is false where that is not known: a
+// block device has no time of its last change.
+func (f *File) Changed() (changed, ok bool) {
 	info, err := f.f.Stat()
-	return err == nil && (info.Size() != f.opened.Size() || info.Mode().IsRegular() && !info.ModTime().Equal(f.opened.ModTime()))
+	if err != nil {
+		return false, false
+	}
+	if info.Size() != f.opened.Size() {
+		return true, true
+	}
+	return !info.ModTime().Equal(f.opened.ModTime()), info.Mode().IsRegular()
 }
+
+// OpenElsewhere returns what another program does with the image. It asks for the
+// locks that QEMU takes and takes none. ok is false where they cannot be asked for:
+// on systems other than Linux, and on some network file systems. A program that
+// takes no locks is not seen.
+func (f *File) OpenElsewhere() (state Elsewhere, ok bool) { return openElsewhere(f.f) }
 
 // AllocatedBytes returns how much space the file takes on its file system, in
 // bytes, holes left out; ok is false where that is not known, such as on a
