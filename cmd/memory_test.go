@@ -24,10 +24,15 @@ type memoryFile struct {
 	opened, closed int // how often
 }
 
-func (f *memoryFile) Close() error                           { f.closed++; return nil }
-func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) { return f.elsewhere, f.elsewhere != 9 }
-func (f *memoryFile) Changed() (bool, bool)                  { return f.changed, true }
-func (f *memoryFile) AllocatedBytes() (int64, bool)          { return f.allocated, f.allocated > 0 }
+func (f *memoryFile) Close() error { f.closed++; return nil }
+func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) {
+	return f.elsewhere, f.elsewhere != unknownElsewhere
+}
+func (f *memoryFile) Changed() (bool, bool)         { return f.changed, true }
+func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
+
+// unknownElsewhere stands for what cannot be asked.
+const unknownElsewhere qcow2.Elsewhere = 255
 
 // open is a cmd.Opener that knows the name "memory" alone.
 func (f *memoryFile) open(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
@@ -133,6 +138,54 @@ func TestCheckInMemory(t *testing.T) {
 		stderr, code := f.decode(t, &got, "check", "memory")
 		if diff := gocmp.Diff(tt.want, got); diff != "" || code != tt.code || stderr != "" {
 			t.Errorf("%s = %d: exit status %d, standard error %q (-want +got):\n%s", tt.field, tt.value, code, stderr, diff)
+		}
+	}
+}
+
+// TestNoVerdict: whatever check finds in a file that changes is no verdict; other
+// commands keep their status. What nobody knows is null.
+func TestNoVerdict(t *testing.T) {
+	type document struct {
+		Leaks     *uint64
+		Changed   *bool
+		Elsewhere *string `json:"open-elsewhere"`
+		Errors    []struct{ Message string }
+	}
+	for _, tt := range []struct {
+		command   string
+		changed   bool
+		elsewhere qcow2.Elsewhere
+		code      int
+		errors    int
+		words     []string
+	}{
+		{"check", false, qcow2.ElsewhereNo, 3, 0, nil},
+		{"check", false, qcow2.ElsewhereReading, 3, 0, nil},
+		{"check", false, qcow2.ElsewhereWriting, 3, 0, []string{"open for writing", "leaks can be refcounts that are not written yet"}},
+		{"check", true, qcow2.ElsewhereNo, 1, 1, []string{"no verdict: the file changed while it was read"}},
+		{"check", true, qcow2.ElsewhereWriting, 1, 1, []string{"no verdict", "open for writing"}},
+		{"usage", true, qcow2.ElsewhereWriting, 0, 0, []string{"may not fit together", "open for writing"}},
+		{"host", false, unknownElsewhere, 0, 0, nil},
+	} {
+		var got document
+		f := &memoryFile{built: twoClusters().Set("refcount[1]", 2), changed: tt.changed, elsewhere: tt.elsewhere}
+		stderr, code := f.decode(t, &got, tt.command, "memory")
+		if code != tt.code || got.Changed == nil || *got.Changed != tt.changed || len(got.Errors) != tt.errors {
+			t.Errorf("%s: exit status %d, %+v; want %+v", tt.command, code, got, tt)
+		}
+		if tt.command == "check" && (got.Leaks == nil || *got.Leaks != 1) {
+			t.Errorf("%+v: the document is not whole: %+v", tt, got)
+		}
+		if known := tt.elsewhere != unknownElsewhere; known != (got.Elsewhere != nil) || known && *got.Elsewhere != tt.elsewhere.String() {
+			t.Errorf("%+v: open elsewhere %v", tt, got.Elsewhere)
+		}
+		for _, words := range tt.words {
+			if !strings.Contains(stderr, words) {
+				t.Errorf("%+v: standard error %q lacks %q", tt, stderr, words)
+			}
+		}
+		if tt.words == nil && stderr != "" {
+			t.Errorf("%+v: standard error %q", tt, stderr)
 		}
 	}
 }
