@@ -31,6 +31,7 @@ func slowImages() map[string]slowImage {
 		"one-l1-table":      {oneL1Table(), 0},
 		"l1-tables-hole":    {l1Tables(16, func(i uint64) (offset, entries uint64) { return 1<<30 + i*l1Entries*8, l1Entries }), 1<<30 + 65536*l1Entries*8},
 		"l1-tables-inside":  {l1Tables(9, func(i uint64) (offset, entries uint64) { return l1Inside + i*512, 64 }), 0},
+		"l1-tables-stairs":  {l1Tables(9, func(i uint64) (offset, entries uint64) { return 1<<30 + i*512, l1Entries }), 1<<30 + 65536*512 + l1Entries*8},
 		"one-block":         {oneBlock(), 1 << 43},
 		"block-of-ones":     {blockOf(0xff, 16384), 1 << 41}, // 8 MiB of refcount table
 		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},

@@ -23,18 +23,15 @@ type Cover struct {
 	// span first, then those that the second has beside it, and so on.
 	ByOffset, BySpan []Segment
 
-	spans []Span
-	tree  tree
-	// members caches the spans of the last segment asked for: consecutive entries
-	// usually lie in the same segment.
-	members []int
-	last    *Segment
+	spans   []Span
+	members members // of the segment asked for last: the next entry is mostly in it
+	last    int     // the index of that segment in ByOffset; -1: none
 }
 
 // NewCover cuts spans. It keeps the slice. A span that does not end after it
 // begins holds nothing.
 func NewCover(spans []Span) *Cover {
-	c := &Cover{spans: spans, ByOffset: cut(spans), tree: newTree(spans)}
+	c := &Cover{spans: spans, ByOffset: cut(spans), members: newMembers(spans), last: -1}
 	c.BySpan = slices.Clone(c.ByOffset)
 	slices.SortStableFunc(c.BySpan, func(a, b Segment) int { return cmp.Compare(a.First, b.First) })
 	return c
@@ -44,28 +41,32 @@ func NewCover(spans []Span) *Cover {
 func (c *Cover) Span(i int) Span { return c.spans[i] }
 
 // At returns the segment that holds an offset, which must be in one.
-func (c *Cover) At(offset uint64) *Segment {
+func (c *Cover) At(offset uint64) *Segment { return &c.ByOffset[c.index(offset)] }
+
+// index returns the index in ByOffset of the segment that holds an offset.
+func (c *Cover) index(offset uint64) int {
 	i, _ := slices.BinarySearchFunc(c.ByOffset, offset, func(g Segment, offset uint64) int {
 		if g.To <= offset {
 			return -1
 		}
 		return 1
 	})
-	return &c.ByOffset[i]
+	return i
 }
 
 // Each calls yield with the numbers of the spans that hold an offset, which must
 // be in one, in their order. It returns false if yield did. It must be called
 // neither by yield nor by several goroutines at once.
 func (c *Cover) Each(offset uint64, yield func(i int) bool) bool {
-	if g := c.At(offset); g != c.last {
-		c.last, c.members = g, c.tree.holding(offset, c.members[:0])
-		slices.Sort(c.members)
+	switch i := c.index(offset); {
+	case i == c.last:
+	case i == c.last+1:
+		c.last = i
+		c.members.step(offset)
+	default:
+		c.last = i
+		c.members.jump(offset)
 	}
-	for _, i := range c.members {
-		if !yield(i) {
-			return false
-		}
-	}
-	return true
+	g := &c.ByOffset[c.last]
+	return c.members.each(g.First, g.Spans, yield)
 }

@@ -35,25 +35,23 @@ func (t *tree) setEnds(lo, hi int) uint64 {
 	return t.ends[mid]
 }
 
-// holding appends the numbers of the spans that hold an offset, sorted by where
-// those begin.
-func (t *tree) holding(offset uint64, dst []int) []int {
-	return t.search(0, len(t.order), offset, dst)
-}
+// holding calls yield with the numbers of the spans that hold an offset, sorted by
+// where those begin.
+func (t *tree) holding(offset uint64, yield func(i int)) { t.search(0, len(t.order), offset, yield) }
 
 // search is holding for the part of order from lo up to hi.
-func (t *tree) search(lo, hi int, offset uint64, dst []int) []int {
+func (t *tree) search(lo, hi int, offset uint64, yield func(i int)) {
 	mid := (lo + hi) / 2
 	if lo == hi || t.ends[mid] <= offset {
-		return dst
+		return
 	}
-	dst = t.search(lo, mid, offset, dst)
+	t.search(lo, mid, offset, yield)
 	s := t.spans[t.order[mid]]
 	if s.From > offset {
-		return dst // those to the right begin later still
+		return // those to the right begin later still
 	}
 	if offset < s.To {
-		dst = append(dst, t.order[mid])
+		yield(t.order[mid])
 	}
-	return t.search(mid+1, hi, offset, dst)
+	t.search(mid+1, hi, offset, yield)
 }
