@@ -243,22 +243,27 @@ func TestGuestModel(t *testing.T) {
 				damage(r, b)
 			}
 			img := open(t, b)
-			o := randomOptions(r, img)
-			m := newModel(t, img, b.Bytes, o)
-			unit := m.g.SubclusterSize
-			if o.PerCluster {
-				unit = m.g.ClusterSize
-			}
-			var got []qcow2.Mapping
-			for p, err := range img.Guest(t.Context(), o) {
-				if err == nil {
-					got = append(got, split(*p, unit)...)
-				}
-			}
-			if want := m.mappings(o); !slices.Equal(want, got) {
-				t.Errorf("%+v (-want +got):\n%s", o, cmp.Diff(want, got))
-			}
+			sameAsModel(t, img, b.Bytes, randomOptions(r, img))
 		})
+	}
+}
+
+// sameAsModel holds Guest against the model.
+func sameAsModel(t *testing.T, img *qcow2.Image, file []byte, o qcow2.GuestOptions) {
+	t.Helper()
+	m := newModel(t, img, file, o)
+	unit := m.g.SubclusterSize
+	if o.PerCluster {
+		unit = m.g.ClusterSize
+	}
+	var got []qcow2.Mapping
+	for p, err := range img.Guest(t.Context(), o) {
+		if err == nil {
+			got = append(got, split(*p, unit)...)
+		}
+	}
+	if want := m.mappings(o); !slices.Equal(want, got) {
+		t.Errorf("%+v (-want +got):\n%s", o, cmp.Diff(want, got))
 	}
 }
 

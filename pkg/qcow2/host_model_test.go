@@ -33,6 +33,7 @@ type hostModel struct {
 	h    *qcow2.Header
 	g    qcow2.Geometry
 
+	tables   [][2]uint64                 // offset and entries of each bitmap table
 	refs     map[uint64][]hostRef        // by cluster, in order
 	own      map[uint64][]qcow2.Problems // of each reference by itself
 	problems map[uint64]qcow2.Problems
@@ -44,9 +45,13 @@ func newHostModel(t *testing.T, img *qcow2.Image, file []byte) *hostModel {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &hostModel{file, uint64(img.Size()), img, img.Header(), g, map[uint64][]hostRef{}, map[uint64][]qcow2.Problems{}, map[uint64]qcow2.Problems{}}
+	m := &hostModel{
+		file: file, size: uint64(img.Size()), img: img, h: img.Header(), g: g,
+		refs: map[uint64][]hostRef{}, own: map[uint64][]qcow2.Problems{}, problems: map[uint64]qcow2.Problems{},
+	}
 	m.structures()
 	m.refcountBlocks()
+	m.bitmapData()
 	m.eachL1(func(owner qcow2.Owner, offset, n, _ uint64) {
 		for i := range n {
 			m.l1Entry(owner, offset, i)
@@ -111,6 +116,36 @@ func (m *hostModel) structures() {
 		entries = entries[1:]
 	})
 	m.structure(qcow2.HostSnapshotTable, qcow2.OwnerImage, m.h.SnapshotsOffset, end-m.h.SnapshotsOffset, 64)
+	m.bitmapTables()
+}
+
+// bitmapTables adds the directory and the tables of healthy bitmaps.
+func (m *hostModel) bitmapTables() {
+	x, ok := m.img.Extension(qcow2.ExtBitmaps)
+	if !ok || m.h.AutoclearFeatures&1 == 0 {
+		return
+	}
+	length, offset := binary.BigEndian.Uint64(x.Data[8:]), binary.BigEndian.Uint64(x.Data[16:])
+	m.structure(qcow2.HostBitmapDirectory, qcow2.OwnerImage, offset, length, x.Offset+8+16)
+	for at := offset; at < offset+length; {
+		var p [24]byte
+		m.file.ReadAt(p[:], int64(at))
+		table := [2]uint64{binary.BigEndian.Uint64(p[:]), uint64(binary.BigEndian.Uint32(p[8:]))}
+		m.tables = append(m.tables, table)
+		m.structure(qcow2.HostBitmapTable, qcow2.OwnerImage, table[0], table[1]*8, at)
+		at += (24 + uint64(binary.BigEndian.Uint32(p[20:])) + uint64(binary.BigEndian.Uint16(p[18:])) + 7) &^ 7
+	}
+}
+
+// bitmapData adds the clusters that the bitmap tables point to.
+func (m *hostModel) bitmapData() {
+	for _, table := range m.tables {
+		for i := range table[1] {
+			if w, _ := m.word(table[0] + i*8); w > 1 {
+				m.add(w, w+1, hostRef{qcow2.HostBitmapData, qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table[0] + i*8, Index: i}}, 0)
+			}
+		}
+	}
 }
 
 // l1Size returns the entries that an owner's L1 table claims.
