@@ -62,8 +62,8 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 	n := img.geometry.HostClusters
 	return &checker{
 		ctx: ctx, img: img, options: o, result: CheckResult{TotalClusters: img.geometry.Clusters},
-		counts: sparse.NewBuilder[count](n), more: sparse.NewScattered[uint64](),
-		lookup: newRefcounts(img), overlaps: sparse.NewScattered[bool](), mapped: map[uint64]uint64{}, seen: map[errorKey]bool{},
+		counts: sparse.NewBuilder[count](n), more: sparse.NewScattered[uint64](n),
+		lookup: newRefcounts(img), overlaps: sparse.NewScattered[bool](n), mapped: map[uint64]uint64{}, seen: map[errorKey]bool{},
 	}
 }
 

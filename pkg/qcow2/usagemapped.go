@@ -52,7 +52,7 @@ type sharedTables struct {
 }
 
 func countSharedTables(ctx context.Context, img *Image, whole uint64) *sharedTables {
-	t := &sharedTables{img: img, whole: min(whole, uint64(img.header.L1Size)), first: sparse.NewScattered[uint32](), again: map[uint64]uint64{}}
+	t := &sharedTables{img: img, whole: min(whole, uint64(img.header.L1Size)), first: sparse.NewScattered[uint32](img.geometry.HostClusters), again: map[uint64]uint64{}}
 	w := newTableWalk(ctx, img, entryTable{img.header.L1TableOffset, uint64(img.header.L1Size)}, img.geometry.VirtualSize)
 	w.pieces(0, t.whole, func(p *piece) bool {
 		for i, entries := w.l1.indexOf(p.offset), p.bytes; len(entries) > 0; i, entries = i+1, entries[entrySize:] {

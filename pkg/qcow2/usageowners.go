@@ -25,7 +25,7 @@ type ownerCounter struct {
 // countOwners returns how much of the file the active image and each snapshot
 // takes, nil where that is too much to count or the context is done.
 func countOwners(ctx context.Context, img *Image, report func(done, total uint64)) []OwnerUsage {
-	c := &ownerCounter{img: img, sets: rangeset.New(), owners: sparse.NewBuilder[uint32](img.geometry.HostClusters), tables: sparse.NewScattered[uint32](), pieceOf: map[uint64]uint32{}}
+	c := &ownerCounter{img: img, sets: rangeset.New(), owners: sparse.NewBuilder[uint32](img.geometry.HostClusters), tables: sparse.NewScattered[uint32](img.geometry.HostClusters), pieceOf: map[uint64]uint32{}}
 	c.walk = newReferenceWalk(ctx, img, c)
 	if !c.walk.walk(nil, report) || c.sets.Full() {
 		return nil

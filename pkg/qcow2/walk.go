@@ -67,7 +67,7 @@ type referenceWalk struct {
 }
 
 func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
-	w := &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, sparse.NewScattered[label]())}
+	w := &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, sparse.NewScattered[label](img.geometry.HostClusters))}
 	if img.geometry.L2EntrySize == 8 {
 		w.single = img.plainBits()
 	}

@@ -27,7 +27,7 @@ func (w *referenceWalk) choose(s *Snapshot) bool {
 		if t.owner != Owner(s.Index) {
 			continue
 		}
-		w.chosen = &chosenTables{owner: t, first: sparse.NewScattered[uint32]()}
+		w.chosen = &chosenTables{owner: t, first: sparse.NewScattered[uint32](w.clusters)}
 		l1 := newTableWalk(w.ctx, w.img, t.entryTable, t.diskSize)
 		return eachEntryOf(l1, 0, t.indexOf(t.span(w.img.src.size).To), w.reported, func(i uint64, entries []byte) bool {
 			cluster, ok := w.img.tableCluster(L1Entry(be64(entries)))

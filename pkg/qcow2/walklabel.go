@@ -65,7 +65,7 @@ type labelMap struct {
 
 // newLabelMap returns an empty map for labels of an image.
 func newLabelMap(img *Image, words *sparse.Builder[label]) *labelMap {
-	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: sparse.NewScattered[uint64]()}
+	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: sparse.NewScattered[uint64](img.geometry.HostClusters)}
 }
 
 // addStructures labels clusters of structures.

@@ -25,13 +25,13 @@ func NewBuilder[W comparable](n uint64) *Builder[W] {
 	if n <= flatBytes/uint64(reflect.TypeFor[W]().Size()) {
 		return &Builder[W]{words[W]{flat: make([]W, n)}} // the system gives memory to what is written to
 	}
-	return NewScattered[W]()
+	return NewScattered[W](n)
 }
 
-// NewScattered returns a Builder for any number of clusters, few of which will
-// have a word: it never has a place for every cluster.
-func NewScattered[W comparable]() *Builder[W] {
-	return &Builder[W]{words[W]{pages: map[uint64]*page[W]{}}}
+// NewScattered returns a Builder for n clusters, few of which will have a word: it
+// never has a place for every cluster.
+func NewScattered[W comparable](n uint64) *Builder[W] {
+	return &Builder[W]{words[W]{pages: newPages[W](n)}}
 }
 
 // Fill sets the words of n clusters. All fills come before all other changes, in
@@ -53,10 +53,9 @@ func (b *Builder[W]) Run(cluster, n uint64) []W {
 		return b.flat[cluster : cluster+n]
 	}
 	number, i := cluster>>pageBits, cluster%pageClusters
-	p := b.pages[number]
+	p := b.pages.get(number)
 	if p == nil {
-		p = &page[W]{}
-		b.pages[number] = p
+		p = b.pages.add(number)
 	}
 	n = min(n, pageClusters-i)
 	if !p.fits(i, n) {
@@ -84,7 +83,12 @@ func (b *Builder[W]) At(cluster uint64) *W {
 // atPage is At where there are pages. Inlined, it would make At too long to be.
 //
 //go:noinline
-func (b *Builder[W]) atPage(cluster uint64) *W { return &b.Run(cluster, 1)[0] }
+func (b *Builder[W]) atPage(cluster uint64) *W {
+	if p := b.pages.get(cluster >> pageBits); p != nil && len(p.words) == pageClusters {
+		return &p.words[cluster%pageClusters]
+	}
+	return &b.Run(cluster, 1)[0]
+}
 
 // spread gives a page a place for every word.
 func (b *Builder[W]) spread(p *page[W], number uint64) {

@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 		{"a page that has all", page, 3, 7, 7},
 	}
 	for _, tt := range tests {
-		b := sparse.NewScattered[uint64]()
+		b := sparse.NewScattered[uint64](1 << 55)
 		for i := range tt.words {
 			*b.At(i) = i + 1
 		}
@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 func TestSpread(t *testing.T) {
 	const page, filled = 256, 9
 	for _, step := range []uint64{1, page - 1, 37, 101} { // each goes through all clusters
-		b := sparse.NewScattered[uint64]()
+		b := sparse.NewScattered[uint64](1 << 55)
 		b.Fill(0, 2*page-10, filled)
 		want := map[uint64]uint64{}
 		for i := range uint64(2 * page) {
@@ -137,7 +137,7 @@ func TestMemory(t *testing.T) {
 		}, words * word * 4},
 	}
 	for _, tt := range tests {
-		b := sparse.NewScattered[uint64]()
+		b := sparse.NewScattered[uint64](1 << 55)
 		before := heap()
 		tt.set(b)
 		if got := heap() - before; int64(got) > int64(tt.most) {
@@ -157,7 +157,7 @@ func heap() uint64 {
 
 // TestBuilderAllocs: what has a place is changed without an allocation.
 func TestBuilderAllocs(t *testing.T) {
-	flat, scattered := sparse.NewBuilder[uint64](1000), sparse.NewScattered[uint64]()
+	flat, scattered := sparse.NewBuilder[uint64](1000), sparse.NewScattered[uint64](1 << 55)
 	scattered.Fill(0, 1<<40, 1)
 	scattered.Run(512, 256) // a place for each
 	*scattered.At(1 << 30) = 2

@@ -1,9 +1,6 @@
 package sparse
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
 // A Map is a sealed Builder: its words no longer change. It must not be used by
 // several goroutines at once.
@@ -15,7 +12,15 @@ type Map[W comparable] struct {
 
 // Seal ends the changes. The Builder must not be used after it.
 func (b *Builder[W]) Seal() *Map[W] {
-	return &Map[W]{words: b.words, order: slices.Sorted(maps.Keys(b.pages))}
+	return &Map[W]{words: b.words, order: b.order()}
+}
+
+// order returns the numbers of the pages, sorted.
+func (b *Builder[W]) order() []uint64 {
+	if b.pages == nil {
+		return nil
+	}
+	return slices.Sorted(slices.Values(b.pages.numbers))
 }
 
 // viewClusters is the most clusters of a view of a flat map.
@@ -41,7 +46,7 @@ func (m *Map[W]) View(cluster, end uint64) View[W] {
 		return v
 	}
 	number, i := cluster>>pageBits, cluster%pageClusters
-	p := m.pages[number]
+	p := m.pages.get(number)
 	if p == nil {
 		v.Word, v.N = m.filled(cluster)
 		v.N = min(v.N, m.nextPage(number, end)) - cluster
@@ -94,7 +99,7 @@ func (m *Map[W]) Alike(cluster, n uint64) uint64 {
 		return k
 	}
 	number := cluster >> pageBits
-	if m.pages[number] != nil {
+	if m.pages.get(number) != nil {
 		return 1
 	}
 	_, end := m.filled(cluster)

@@ -21,7 +21,7 @@ const (
 )
 
 func viewMap() *sparse.Map[uint64] {
-	b := sparse.NewScattered[uint64]()
+	b := sparse.NewScattered[uint64](1 << 55)
 	b.Fill(100, 900, 7)
 	b.Fill(1000, 0, 99)
 	b.Fill(1000, 200, 8)
@@ -182,7 +182,7 @@ func TestAlike(t *testing.T) {
 		{"in a spread page", scattered, pageOfAll + 9, 100, 1},
 		{"from the last page to the end of a fill", scattered, pageOfAll + 256, 1 << 50, fillEnd - pageOfAll - 256},
 		{"after all", scattered, fillEnd, 1 << 50, 1 << 50},
-		{"nothing set", sparse.NewScattered[uint64]().Seal(), 5, 1 << 50, 1 << 50},
+		{"nothing set", sparse.NewScattered[uint64](1 << 55).Seal(), 5, 1 << 50, 1 << 50},
 	}
 	for _, tt := range tests {
 		if got := tt.m.Alike(tt.cluster, tt.n); got != tt.want {

@@ -80,8 +80,9 @@ func runScript(t *testing.T, s script) {
 	model := make([]uint16, modelClusters)
 	builders := []builder{
 		{sparse.NewBuilder[uint16](modelClusters), "flat", 0},
-		{sparse.NewScattered[uint16](), "scattered", 0},
-		{sparse.NewScattered[uint16](), "scattered far off", 1<<55 - 300},
+		{sparse.NewScattered[uint16](modelClusters), "scattered", 0},
+		{sparse.NewScattered[uint16](1 << 55), "scattered without a directory", 0},
+		{sparse.NewScattered[uint16](1 << 55), "scattered far off", 1<<55 - 300},
 	}
 	fillAll(&s, model, builders)
 	for len(s) > 0 && !t.Failed() {

@@ -5,20 +5,11 @@ import (
 	"slices"
 )
 
-const (
-	pageBits     = 8
-	pageClusters = 1 << pageBits // clusters of a page
-
-	// compactWords is how many words a page holds before it gets a place for each
-	// of its clusters.
-	compactWords = 16
-)
-
 // words is what a Builder and the Map made of it share.
 type words[W comparable] struct {
 	flat  []W
-	fills []fill[W]           // in the order of the clusters
-	pages map[uint64]*page[W] // by number, what was set after the fills; nil: flat is in use
+	fills []fill[W] // in the order of the clusters
+	pages *pages[W] // what was set after the fills; nil: flat is in use
 }
 
 // A fill is clusters that were set to one word together.
@@ -27,30 +18,13 @@ type fill[W comparable] struct {
 	word     W
 }
 
-// A page holds the words of pageClusters clusters. A compact one holds those
-// alone that differ from the fill, and in at the clusters that they belong to.
-type page[W comparable] struct {
-	words []W
-	at    []uint8
-}
-
-// fits reports whether a page can stay compact when the n words from the i-th on
-// are set.
-func (p *page[W]) fits(i, n uint64) bool {
-	if len(p.words) == pageClusters {
-		return false
-	}
-	_, found := slices.BinarySearch(p.at, uint8(i))
-	return uint64(len(p.words))+n <= compactWords || n == 1 && found
-}
-
 // Word returns the word of a cluster.
 func (m *words[W]) Word(cluster uint64) W {
 	if m.pages == nil {
 		return m.flat[cluster]
 	}
 	i := cluster % pageClusters
-	if p := m.pages[cluster>>pageBits]; p != nil {
+	if p := m.pages.get(cluster >> pageBits); p != nil {
 		if len(p.words) == pageClusters {
 			return p.words[i]
 		}
