@@ -16,7 +16,7 @@ const (
 // whether the owner is a snapshot.
 func (o Owner) Snapshot() (index int, ok bool) { return max(int(o), 0), o >= 0 }
 
-// String returns "image", "active", or "@N" for the snapshot at a position, as
+// String returns "image", "active", or "@N" for the snapshot at position N, as
 // [Image.FindSnapshot] takes it.
 func (o Owner) String() string {
 	switch o {
