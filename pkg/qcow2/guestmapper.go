@@ -62,9 +62,9 @@ func (img *Image) headerMetadata(l1 entryTable) [4]interval.Span {
 	return all
 }
 
-// Map calls yield with the mapping of the clusters that hold the guest addresses
-// from up to to, in bytes, as [Image.Guest] yields them; to can lie past the last
-// address. It returns false if yield did or the context is done.
+// Map calls yield, as [Image.Guest] does, with the mapping of the clusters that
+// hold the guest addresses [from, to), in bytes; to can lie past the last address.
+// It returns false if yield did or the context is done.
 func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
 	g := &m.img.geometry
 	m.wanted, m.yield, m.cur = interval.Span{From: from, To: to}, yield, Mapping{}
@@ -304,7 +304,7 @@ func (m *Mapper) healthy(r *l2Run, p *Mapping) bool {
 	return end-size < m.img.src.size && !m.inMetadata(p.HostOffset, end) && !inTable
 }
 
-// inMetadata reports whether any host bytes from first up to end are metadata that
+// inMetadata reports whether any of the host bytes [first, end) are metadata that
 // the header points to.
 func (m *Mapper) inMetadata(first, end uint64) bool {
 	for i := range m.metadata { // of the array, not of a copy

@@ -55,9 +55,9 @@ func (w *tableWalk) inHole(table uint64) bool {
 	return w.empty && w.holes.in(table, w.img.geometry.ClusterSize)
 }
 
-// pieces calls yield with the L1 entries from index from up to index to, piece by
-// piece. If one cannot be read it has an error, and the next follows. It returns
-// false if yield did or the context is done.
+// pieces calls yield with the L1 entries [from, to), piece by piece. If one cannot
+// be read it has an error, and the next follows. It returns false if yield did or
+// the context is done.
 func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
 	size := w.img.src.size
 	there := w.l1.indexOf(w.l1.span(size).To)
@@ -76,7 +76,7 @@ func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
 	return yield(&piece{offset: at, n: to - i, err: err})
 }
 
-// walk calls yield for every run of the guest clusters from up to to, in order,
+// walk calls yield for every run of the guest clusters [from, to), in order,
 // including those without an L2 table. It yields what cannot be read as an error,
 // and goes on after it. It returns false if yield did.
 func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {

@@ -1,6 +1,6 @@
-// Package sparse keeps a word for each of any number of clusters, in memory that
-// follows the words that are not zero. A cluster is a number here: the package
-// knows nothing of images.
+// Package sparse holds a word for each of any number of clusters, in memory
+// proportional to the words that are not zero. A cluster is a number here: the
+// package knows nothing of images.
 package sparse
 
 import (
@@ -8,28 +8,28 @@ import (
 	"slices"
 )
 
-// flatBytes is how large a map can be that has a place for every cluster: that
-// of 8-byte words for 192 GiB of clusters of 64 KiB.
+// flatBytes is the largest size of a map that has a slot for every cluster: 8-byte
+// words for 192 GiB of clusters of 64 KiB.
 const flatBytes = 24 << 20
 
-// A Builder holds a word for each cluster, 0 where none was set. Fill comes
-// first, then any number of changes by At and Run, then Seal.
+// A Builder holds a word for each cluster, 0 if none was set. Fill comes first,
+// then any number of changes by At and Run, then Seal.
 //
-// A small number of clusters gets a flat array. Beyond it memory is one word for
-// each cluster where words lie side by side, and about ten for a word that lies
-// alone; what Fill sets takes none for each cluster.
+// Memory is proportional to the words stored: one word per cluster in dense areas,
+// about ten for an isolated one, a few for each Fill. A small number of clusters
+// gets a flat array instead.
 type Builder[W comparable] struct{ words[W] }
 
 // NewBuilder returns a Builder for n clusters.
 func NewBuilder[W comparable](n uint64) *Builder[W] {
 	if n <= flatBytes/uint64(reflect.TypeFor[W]().Size()) {
-		return &Builder[W]{words[W]{flat: make([]W, n)}} // the system gives memory to what is written to
+		return &Builder[W]{words[W]{flat: make([]W, n)}} // the system allocates memory when it is written to
 	}
 	return NewScattered[W]()
 }
 
-// NewScattered returns a Builder for any number of clusters, few of which will
-// have a word: it never has a place for every cluster.
+// NewScattered returns a Builder for any number of clusters, few of which will have
+// a word: it never has a slot for every cluster.
 func NewScattered[W comparable]() *Builder[W] {
 	return &Builder[W]{words[W]{pages: map[uint64]*page[W]{}}}
 }
@@ -46,8 +46,8 @@ func (b *Builder[W]) Fill(first, n uint64, word W) {
 	}
 }
 
-// Run returns the words of clusters from one on, to be changed: at least one and
-// at most n of them.
+// Run returns the words of at least one and at most n clusters from one on, for the
+// caller to change.
 func (b *Builder[W]) Run(cluster, n uint64) []W {
 	if b.pages == nil {
 		return b.flat[cluster : cluster+n]
@@ -72,7 +72,7 @@ func (b *Builder[W]) Run(cluster, n uint64) []W {
 	return p.words[place : place+1]
 }
 
-// At returns the word of a cluster, to be changed.
+// At returns the word of a cluster, for the caller to change.
 func (b *Builder[W]) At(cluster uint64) *W {
 	if b.pages == nil {
 		return &b.flat[cluster]
@@ -80,7 +80,7 @@ func (b *Builder[W]) At(cluster uint64) *W {
 	return &b.Run(cluster, 1)[0]
 }
 
-// spread gives a page a place for every word.
+// spread gives a page a slot for every word.
 func (b *Builder[W]) spread(p *page[W], number uint64) {
 	if len(p.words) < pageClusters {
 		all := make([]W, pageClusters)

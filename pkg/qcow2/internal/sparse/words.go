@@ -9,16 +9,16 @@ const (
 	pageBits     = 8
 	pageClusters = 1 << pageBits // clusters of a page
 
-	// compactWords is how many words a page holds before it gets a place for each
-	// of its clusters.
+	// compactWords is how many words a page holds before it gets a slot for each of
+	// its clusters.
 	compactWords = 16
 )
 
-// words is what a Builder and the Map made of it share.
+// words is what a Builder and its Map have in common.
 type words[W comparable] struct {
 	flat  []W
 	fills []fill[W]           // in the order of the clusters
-	pages map[uint64]*page[W] // by number, what was set after the fills; nil: flat is in use
+	pages map[uint64]*page[W] // by number, the words set after the fills; nil: flat is in use
 }
 
 // A fill is clusters that were set to one word together.
@@ -27,8 +27,8 @@ type fill[W comparable] struct {
 	word     W
 }
 
-// A page holds the words of pageClusters clusters. A compact one holds those
-// alone that differ from the fill, and in at the clusters that they belong to.
+// A page holds the words of pageClusters clusters. A compact one holds only those
+// set after the fills, and in at their clusters.
 type page[W comparable] struct {
 	words []W
 	at    []uint8
@@ -80,8 +80,7 @@ func (m *words[W]) filled(cluster uint64) (word W, end uint64) {
 	return m.fills[i].word, m.fills[i].to
 }
 
-// read copies the words of a compact page to their places, between those of the
-// fills.
+// read expands a compact page: its own words, and between them those of the fills.
 func (m *words[W]) read(p *page[W], number uint64, to *[pageClusters]W) {
 	first := number << pageBits
 	for i := uint64(0); i < pageClusters; {
