@@ -69,7 +69,7 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 type guestRow struct {
 	cells     []render.Value
 	encrypted bool // guest data is encrypted: it has no offset for a reader
-	backing   bool // there is a backing file: unallocated is not zero
+	backing   bool // there is a backing file: unallocated does not read as zeros
 
 	last qcow2.Mapping // what the cells show; before the first, nothing
 }
@@ -219,7 +219,7 @@ func runGuest(rep *report, o guestOptions) error {
 	return listGuest(rep, "", g, opts)
 }
 
-// noteDataFile notes that host offsets are those of another file, where they are.
+// noteDataFile notes that host offsets are in another file, if they are.
 func noteDataFile(rep *report) {
 	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
 		return
@@ -248,8 +248,8 @@ func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOpti
 	return err
 }
 
-// guestTotal returns the number of guest bytes that a listing goes through. What
-// lies past the end of the disk is little, and not counted.
+// guestTotal returns the number of guest bytes that a listing goes through, without
+// the few past the end of the disk.
 func guestTotal(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
@@ -267,7 +267,7 @@ func diskSize(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	return img.Header().VirtualSize()
 }
 
-// resolve turns the flags into what the library wants.
+// resolve turns the flags into options of the library.
 func (o *guestOptions) resolve(img *qcow2.Image, g qcow2.Geometry) (qcow2.GuestOptions, error) {
 	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all && !o.window.at.given()}
 	var err error

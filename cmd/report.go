@@ -22,7 +22,7 @@ type report struct {
 	img      *qcow2.Image
 	file     File
 	failures failures
-	notes    []error // for the reader, about no fault of the image
+	notes    []error // remarks to the user that are not about damage
 	progress *progress
 	calls    int // of interrupted
 }
@@ -69,7 +69,7 @@ func (rep *report) finish(err error) error {
 	return rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
 }
 
-// complain writes to standard error what a reader of the output has to know.
+// complain writes to standard error what the user has to know.
 func (rep *report) complain(a *app) {
 	rep.failures.complain(a, rep.name)
 	for _, note := range rep.notes {
@@ -80,7 +80,7 @@ func (rep *report) complain(a *app) {
 	}
 }
 
-// errChanged says that parts of the output may be of different moments.
+// errChanged warns that parts of the output may be of different moments.
 var errChanged = &hintError{
 	errors.New("the file has changed while it was read: what it says may not fit together"),
 	"look again when nothing writes to it",

@@ -14,7 +14,7 @@ type BitmapFlags uint32
 // Bitmap flags (specification, section "Bitmap directory").
 const (
 	BitmapInUse           BitmapFlags = 1 << 0 // not closed properly: content is stale
-	BitmapAuto            BitmapFlags = 1 << 1 // tracks writes when the image is opened
+	BitmapAuto            BitmapFlags = 1 << 1 // QEMU tracks writes in it
 	BitmapExtraCompatible BitmapFlags = 1 << 2 // unknown extra data may be ignored
 )
 
@@ -97,7 +97,8 @@ type BitmapDirectory struct {
 	Offset    uint64 // bytes from the start of the file
 }
 
-// BitmapDirectory decodes the data of an extension of type [ExtBitmaps].
+// BitmapDirectory decodes the data of an extension of type [ExtBitmaps]. The error
+// is an [*Error]: the data has the wrong length.
 func (x Extension) BitmapDirectory() (BitmapDirectory, error) {
 	if err := x.wantLength(bitmapsRecordLength); err != nil {
 		return BitmapDirectory{}, err

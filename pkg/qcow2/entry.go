@@ -61,8 +61,8 @@ func (g *Geometry) Compressed(e L2Entry) (offset, sectors uint64) {
 	return uint64(e) & (1<<x - 1), uint64(e&^(copiedBit|l2Compressed))>>x + 1
 }
 
-// CompressedEnd returns the first byte after the sectors of compressed data
-// that begin at offset.
+// CompressedEnd returns the first byte after compressed data that begin at offset
+// and touch a number of sectors of 512 bytes.
 func CompressedEnd(offset, sectors uint64) uint64 { return offset&^511 + sectors*512 }
 
 // compressedReserved is the part of a descriptor's offset that must be 0.

@@ -25,9 +25,9 @@ func MappingKindNames() []string {
 // String returns the name of the kind.
 func (k MappingKind) String() string { return nameOf(MappingKindNames(), k, "unknown-") }
 
-// A Mapping is a range of guest addresses that is mapped in one way. The
-// range is one cluster (with extended L2 entries one subcluster, or several),
-// or a run of them in which guest and host offsets go on without a gap.
+// A Mapping is a range of guest addresses that is mapped in one way. The range is
+// one cluster (with extended L2 entries one subcluster, or several), or a run of
+// them in which guest and host offsets continue without a gap.
 type Mapping struct {
 	Start  uint64 // guest offset in bytes
 	Length uint64 // bytes
@@ -53,8 +53,9 @@ type GuestOptions struct {
 	// Snapshot is the snapshot whose mapping is wanted; nil: the active image.
 	Snapshot *Snapshot
 	// Offset and Length select a range of guest addresses, in bytes; a Length of 0
-	// goes to the end. Clusters that the range touches are yielded whole. If the
-	// subclusters of one differ, the mappings that the range touches are.
+	// goes to the end. Clusters that the range touches are yielded whole. Of one
+	// whose subclusters differ, only the mappings that the range touches are
+	// yielded.
 	Offset, Length uint64
 	// PerCluster yields every cluster by itself: without Mapped, even a small file
 	// can have any number of them.

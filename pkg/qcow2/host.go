@@ -5,7 +5,8 @@ import (
 	"iter"
 )
 
-// A Reference is where something refers to a host cluster from.
+// A Reference is a table entry, header field or record that refers to a host
+// cluster.
 type Reference struct {
 	// Owner is what the reference belongs to.
 	Owner Owner

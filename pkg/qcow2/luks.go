@@ -106,7 +106,8 @@ type EncryptionHeader struct {
 	Length    uint64 // bytes
 }
 
-// EncryptionHeader decodes the data of an extension of type [ExtEncryption].
+// EncryptionHeader decodes the data of an extension of type [ExtEncryption]. The
+// error is an [*Error]: the data has the wrong length.
 func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
 	if err := x.wantLength(encryptionRecordLength); err != nil {
 		return EncryptionHeader{}, err

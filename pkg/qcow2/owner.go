@@ -6,7 +6,7 @@ import "fmt"
 // the snapshot at a position of the snapshot table, from 0.
 type Owner int32
 
-// The owners that are no snapshots.
+// The owners that are not snapshots.
 const (
 	OwnerImage  Owner = -2 // the image itself: header, refcounts, snapshot table, bitmaps, encryption
 	OwnerActive Owner = -1 // the active image
