@@ -26,7 +26,7 @@ func configFile(cmd *cobra.Command) string {
 	for _, ext := range []string{"yaml", "toml", "json"} {
 		name := filepath.Join(dir, "config."+ext)
 		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-			return name // if something is wrong with it, reading it fails
+			return name // if something is wrong with it, reading it will tell
 		}
 	}
 	return ""

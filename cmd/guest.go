@@ -69,7 +69,7 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 type guestRow struct {
 	cells     []render.Value
 	encrypted bool // guest data is encrypted: it has no offset for a reader
-	backing   bool // there is a backing file: unallocated does not read as zeros
+	backing   bool // there is a backing file: unallocated is not zero
 
 	last qcow2.Mapping // what the cells show; before the first, nothing
 }

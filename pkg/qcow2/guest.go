@@ -60,7 +60,7 @@ type GuestOptions struct {
 	// PerCluster yields every cluster by itself: without Mapped, even a small file
 	// can have any number of them.
 	PerCluster bool
-	// VMState also yields what is mapped past the end of the disk.
+	// VMState goes on with what is mapped past the end of the disk.
 	VMState bool
 	// Mapped leaves out what is unallocated.
 	Mapped bool

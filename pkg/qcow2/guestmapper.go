@@ -79,13 +79,13 @@ func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
 // skipTables treats the L1 entries for which skip reports true as 0.
 func (m *Mapper) skipTables(skip func(i uint64, e L1Entry) bool) { m.walk.skip = skip }
 
-// mapTableRun adds what the walk yields: an error, or a run of L2 entries, which is
-// split at the end of the disk.
+// mapTableRun adds what the walk yields: a run of L2 entries, which is two where
+// the disk ends inside it, or an error.
 func (m *Mapper) mapTableRun(r *l2Run, err error) bool {
 	if err != nil {
 		return m.flush() && m.yield(nil, err)
 	}
-	if r.guest == m.diskClusters && !m.flush() { // no mapping crosses the end of the disk
+	if r.guest == m.diskClusters && !m.flush() { // what is past the end of the disk begins anew
 		return false
 	}
 	k := m.diskClusters - r.guest

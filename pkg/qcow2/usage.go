@@ -8,21 +8,20 @@ import (
 // Usage is where the bytes of an image file went.
 type Usage struct {
 	FileSize uint64 // bytes
-	// ImageEndOffset is the end of the last cluster that has a reference or a
-	// refcount other than 0, or whose refcount cannot be read, in bytes. Tail is
-	// the number of bytes after it, also part of Free.
+	// ImageEndOffset is the end of the last cluster of the file that has a refcount
+	// or a reference, or may have, as its refcount cannot be read, in bytes; Tail is
+	// what lies after it, also part of Free.
 	ImageEndOffset, Tail uint64
-	// DamagedClusters is the number of clusters that have references with problems;
-	// see [HostRange]. The clusters that these should point to may be missing from
-	// the sums.
+	// DamagedClusters is how many clusters have references with problems; see
+	// [HostRange]. What those entries should point to may be missing from the sums.
 	DamagedClusters uint64
 	Mapped          MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
 	// to FileSize.
 	Kinds []KindUsage
 	// Owners are the active image and the snapshots in the order of their table,
-	// those whose L1 table can be read. It is nil if clusters are shared in more
-	// ways than can be counted.
+	// those whose L1 table can be read. It is nil where clusters are shared in
+	// more ways than can be counted.
 	Owners []OwnerUsage
 	Free   FreeUsage
 }
@@ -56,8 +55,8 @@ type FreeUsage struct {
 	Clusters   uint64
 	Bytes      uint64
 	LargestRun uint64 // bytes
-	// Histogram counts the runs of free clusters by size, without sizes that do not
-	// occur.
+	// Histogram counts the runs of free clusters by size, without those that
+	// there are none of.
 	Histogram []FreeRuns
 }
 
@@ -69,13 +68,12 @@ type FreeRuns struct {
 	Clusters uint64
 }
 
-// UsageOptions are the options of [Image.Usage].
+// UsageOptions changes how [Image.Usage] goes about it.
 type UsageOptions struct {
-	// Damage, if not nil, takes the errors that hide references, which are then
-	// missing from the sums; see [Image.Host].
+	// Damage, if not nil, takes what hides references, which Usage knows nothing
+	// of; see [Image.Host].
 	Damage func(error)
-	// Progress, if not nil, is called now and then: done of total is the part of
-	// the work that is done.
+	// Progress is called now and then with how much of the work is done.
 	Progress func(done, total uint64)
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// usageModel adds up the clusters of the model.
+// usageModel adds up what the model knows.
 func usageModel(m *hostModel) qcow2.Usage {
 	u := qcow2.Usage{FileSize: m.size}
 	for k := range qcow2.HostUnknown + 1 {
@@ -86,7 +86,7 @@ func usageModel(m *hostModel) qcow2.Usage {
 	return u
 }
 
-// behind reports whether an L2 table maps clusters past the end of its owner's
+// behind reports whether an L2 table maps what is past the end of its owner's
 // disk.
 func (m *hostModel) behind(ref hostRef) bool {
 	is := false
@@ -109,7 +109,7 @@ func (m *hostModel) compressedBehind(cluster uint64, owner qcow2.Owner) bool {
 	return false
 }
 
-// mappedModel adds up what Guest yields.
+// mappedModel adds up what Guest says.
 func mappedModel(t *testing.T, img *qcow2.Image) (u qcow2.MappedUsage) {
 	t.Helper()
 	for m, err := range img.Guest(t.Context(), qcow2.GuestOptions{}) {
@@ -157,8 +157,8 @@ func TestUsageModel(t *testing.T) {
 	}
 }
 
-// TestUsageSharedTables: what one L2 table maps counts for each L1 entry that
-// points there, except past the end of the disk.
+// TestUsageSharedTables: what is mapped through one L2 table counts for each L1
+// entry that points there, but for what lies past the end of the disk.
 func TestUsageSharedTables(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 6<<15 - 512, Clusters: kinds{0: data, 63: data, 70: zero, 127: zeroAllocated, 170: data}}.Build()
 	b.Set("l1[2]", b.Get("l1[0]"))

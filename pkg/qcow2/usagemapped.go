@@ -20,7 +20,7 @@ func (u *MappedUsage) add(kind MappingKind, n uint64) {
 }
 
 // addMapped adds up the guest addresses of the active disk. An L2 table that
-// several L1 entries point to is read once, and counted for all of them.
+// several L1 entries point to is read for the first of them, and counted for all.
 func (u *Usage) addMapped(ctx context.Context, img *Image) {
 	m, err := img.Mapper(ctx, GuestOptions{Mapped: true})
 	if err != nil {
@@ -42,13 +42,13 @@ func (u *Usage) addMapped(ctx context.Context, img *Image) {
 	})
 }
 
-// sharedTables holds which L2 tables several L1 entries of the active image point
-// to.
+// sharedTables knows which L2 tables several L1 entries of the active image
+// point to.
 type sharedTables struct {
 	img   *Image
-	whole uint64                  // how many L1 entries have all their guest clusters on the disk
+	whole uint64                  // the L1 entries whose guest clusters are all on the disk
 	first *sparse.Builder[uint32] // the first L1 entry that points to a table in the cluster, + 1
-	again map[uint64]uint64       // how many more L1 entries point to a table, by the first one
+	again map[uint64]uint64       // how many more there are, by the first one
 }
 
 func countSharedTables(ctx context.Context, img *Image, whole uint64) *sharedTables {

@@ -8,9 +8,9 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
-// An ownerCounter finds which owners refer to each cluster. It is the sink of a
-// walk. In its sets an L1 table has two numbers: its index and, for its VM state,
-// its index plus the number of tables.
+// An ownerCounter knows which owners refer to each cluster. It is the sink of a
+// walk. In its sets a table has two numbers: its index, and for VM state that
+// plus the number of tables.
 type ownerCounter struct {
 	img    *Image
 	walk   *referenceWalk
@@ -23,7 +23,7 @@ type ownerCounter struct {
 }
 
 // countOwners returns how much of the file the active image and each snapshot
-// takes, or nil if the sets are too many or the context is done.
+// takes, nil where that is too much to count or the context is done.
 func countOwners(ctx context.Context, img *Image, report func(done, total uint64)) []OwnerUsage {
 	c := &ownerCounter{img: img, sets: rangeset.New(), owners: sparse.NewBuilder[uint32](img.geometry.HostClusters), tables: sparse.NewScattered[uint32](), pieceOf: map[uint64]uint32{}}
 	c.walk = newReferenceWalk(ctx, img, c)
@@ -33,7 +33,7 @@ func countOwners(ctx context.Context, img *Image, report func(done, total uint64
 	return c.usage()
 }
 
-// fail implements referenceSink: Host reports the same errors.
+// fail implements referenceSink: what hides references is told by Host.
 func (c *ownerCounter) fail(error) bool { return c.walk.ctx.Err() == nil }
 
 // addStructures implements referenceSink.
@@ -168,7 +168,7 @@ func (c *ownerCounter) usage() []OwnerUsage {
 	return all
 }
 
-// ownersOf returns the owners in a set, be it for their disk or for their VM state.
+// ownersOf returns the owners in a set, for whatever they refer to a cluster.
 func (c *ownerCounter) ownersOf(ranges []rangeset.Range) []rangeset.Range {
 	n := uint32(len(c.walk.l1.tables))
 	var owners []rangeset.Range

@@ -1,6 +1,6 @@
-// Package rangeset gives each distinct set of small numbers a number. It is for
-// sets that are mostly ranges, such as the snapshots that share a cluster: they
-// were mostly taken one after the other.
+// Package rangeset numbers sets of small numbers, each set once. It is for sets
+// that are mostly ranges, such as the snapshots that share a cluster: those that
+// were taken one after the other.
 package rangeset
 
 import (
@@ -15,12 +15,12 @@ type Range struct{ First, End uint32 }
 // Limit is how many ranges all sets can have together.
 const Limit = 1 << 20
 
-// Sets holds sets by their numbers. Set 0 is the empty one.
+// Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
 type Sets struct {
 	sets    [][]Range
 	numbers map[string]uint32
 	unions  map[[2]uint32]uint32
-	room    int // ranges left below Limit
+	room    int // ranges that there may still be
 }
 
 // New returns Sets that hold the empty set.
@@ -28,7 +28,8 @@ func New() *Sets {
 	return &Sets{sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit}
 }
 
-// Full reports whether the sets exceeded Limit. Their numbers are then meaningless.
+// Full reports whether there were more sets than there is room for. The numbers
+// of sets then mean nothing.
 func (s *Sets) Full() bool { return s.room < 0 }
 
 // Len returns how many sets there are.
@@ -37,8 +38,8 @@ func (s *Sets) Len() int { return len(s.sets) }
 // Ranges returns the ranges of a set, sorted, with gaps between them.
 func (s *Sets) Ranges(set uint32) []Range { return s.sets[set] }
 
-// Spend counts n numbers, of which a set is about to be made, against Limit, and
-// reports whether there was room.
+// Spend takes room for n numbers that a set is about to be made of, and reports
+// whether there was as much.
 func (s *Sets) Spend(n uint64) bool {
 	s.room -= int(min(n, Limit+1))
 	return !s.Full()
