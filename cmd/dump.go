@@ -21,7 +21,7 @@ func (a *app) newDumpCommand() *cobra.Command {
 		Use:   "dump IMAGE",
 		Short: "Print the report of dump-qcow2.pl",
 		Long: `Print the report of the script dump-qcow2.pl, in its order and with its lines:
-a summary of the header, the header extensions, the snapshots, and where wanted
+a summary of the header, the header extensions, the snapshots and, if asked for,
 what each host cluster holds and where each guest cluster lies. It is for those
 who have programs around the script; docs/dump.md lists where the two differ.
 

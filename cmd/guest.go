@@ -153,7 +153,7 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.vmState, "vm-state", false, "also show what is mapped past the end of the disk")
 	flags.Var(&o.window.offset, "offset", "begin at this guest address")
-	flags.Var(&o.window.length, "length", "end after so many bytes")
+	flags.Var(&o.window.length, "length", "end after this many bytes")
 	flags.Var(&o.window.at, "at", "only what lies at this guest address")
 	selects(flags, "snapshot", "offset", "length", "at")
 }
@@ -167,9 +167,9 @@ func (a *app) newGuestCommand() *cobra.Command {
 a snapshot: data, zeros, preallocated zeros, compressed clusters; with extended
 L2 entries by subclusters. Neighbours are joined into runs.
 
-Use it to learn what of the disk is allocated here and what comes from the
-backing file, where in the file a sector that cannot be read lies, and what a
-snapshot has in another place.
+Use it to learn which parts of the disk are allocated here and which come from
+the backing file, where a sector of the disk lies in the file, and where a
+snapshot is mapped to.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3'). A range shows
 whole clusters, and of subclusters those runs that it touches.

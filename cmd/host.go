@@ -126,9 +126,9 @@ func (o *hostOptions) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.kinds, "kind", "only these kinds, separated by commas")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.owners, "owners", false, "a row for each reference to a cluster")
-	flags.UintVar(&o.limit, "limit", 100, "with --owners: references each (0: all)")
+	flags.UintVar(&o.limit, "limit", 100, "with --owners: rows per cluster (0: all)")
 	flags.Var(&o.window.offset, "offset", "begin at this host address")
-	flags.Var(&o.window.length, "length", "end after so many bytes")
+	flags.Var(&o.window.length, "length", "end after this many bytes")
 	flags.Var(&o.window.at, "at", "every reference to the cluster of this host address")
 	selects(flags, "offset", "length", "at")
 }
