@@ -69,7 +69,7 @@ type Header struct {
 	CompressionType       CompressionType
 	// Padding follows CompressionType; the specification requires zeros.
 	Padding [7]byte
-	// Rest holds the bytes from 112 to HeaderLength, as far as the first
+	// Rest holds the bytes from [KnownHeaderLength] to HeaderLength, as far as the first
 	// cluster reaches: fields that this package does not know. Usually nil.
 	Rest []byte
 
