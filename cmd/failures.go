@@ -17,7 +17,7 @@ type failures struct {
 	code    exitCode
 	list    []error
 	omitted int
-	seen    map[failureKey]bool // the errors of list that are about an offset in the image
+	seen    map[failureKey]bool // those of list that are about a place in the image
 }
 
 // verdict records a status whose reasons are in the document itself.

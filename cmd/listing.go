@@ -42,7 +42,7 @@ type damagedPlaces struct {
 	last uint64 // the last one, + 1
 }
 
-// add counts n of them from one on, unless they end with the same one as before.
+// add counts n places from one on, unless they end with the last one again.
 func (d *damagedPlaces) add(place, n uint64) {
 	if d.last != place+n {
 		d.n, d.last = d.n+n, place+n

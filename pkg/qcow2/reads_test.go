@@ -25,7 +25,7 @@ func openBroken(t *testing.T, b *qcow2test.Built, bad uint64) *qcow2.Image {
 }
 
 // TestUnreadableSnapshot: a bad sector hides the snapshots from it on, not those
-// before it in the same read.
+// that were to be read with it.
 func TestUnreadableSnapshot(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 16, Size: 1 << 20, Snapshots: make([]qcow2test.Snapshot, 500)}.Build()
 	n := 0

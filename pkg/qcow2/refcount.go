@@ -74,7 +74,7 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 	return nil
 }
 
-// A refcount is the refcount of a cluster, if it is known.
+// A refcount is what the refcount of some clusters is.
 type refcount struct {
 	value uint64
 	known bool

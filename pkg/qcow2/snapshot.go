@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// How many bytes of extra data include each of its fields.
+	// Bytes of extra data at which each field of it is complete.
 	extraVMStateSize = 8
 	extraDiskSize    = 16
 	extraICount      = 24
@@ -26,16 +26,16 @@ type Snapshot struct {
 	Offset uint64 // of the entry, in bytes from the start of the file
 
 	L1TableOffset uint64 // bytes
-	L1Size        uint32 // entries of its own L1 table
+	L1Size        uint32 // entries: each snapshot has its own
 	ID, Name      string // arbitrary bytes
 	Seconds       uint32 // when it was taken, since the epoch (unsigned)
 	Nanoseconds   uint32
 	VMClock       uint64 // how long the guest had run, in nanoseconds
-	// VMStateSize is in bytes: the 64-bit field of the extra data if there is one,
-	// else the 32-bit field.
+	// VMStateSize is in bytes: the 64-bit field of the extra data where there
+	// is one, else the 32-bit field.
 	VMStateSize uint64
-	// DiskSize is the virtual disk size at the snapshot in bytes, or that of the
-	// header if the entry has none (ExtraSize below 16).
+	// DiskSize is the virtual disk size at the snapshot in bytes; the header's
+	// where the entry has none (ExtraSize below 16).
 	DiskSize uint64
 	// ICount is the number of instructions that the guest had executed,
 	// meaningful when HasICount is true.
@@ -43,8 +43,8 @@ type Snapshot struct {
 	HasICount bool
 	// ExtraSize is the length of the extra data as stored, in bytes.
 	ExtraSize uint32
-	// Extra is the extra data after the fields above, at most 1024 bytes. Usually
-	// nil.
+	// Extra is what the extra data hold beyond the fields above: the first
+	// 1024 bytes at most. Usually nil.
 	Extra []byte
 	// Damage is what is wrong with this entry; it was decoded all the same.
 	Damage []*Error
@@ -78,11 +78,11 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 	}
 }
 
-// FindSnapshot returns the snapshot with the given id, else that with the given
-// name, else, for "@N", that at position N of the table, from 0. If none or several
-// match, the error is [ErrNoSnapshot] or [ErrSeveralSnapshots], and lists the
-// candidates. If none matches and the table cannot be read to its end, it is the
-// [*Error] of the table.
+// FindSnapshot returns the snapshot that name names: by its id, else by its
+// name, else, as "@N", by its position in the table from 0. Where that is none
+// or more than one the error, [ErrNoSnapshot] or [ErrSeveralSnapshots], says
+// which there are; if it is none and the table cannot be read to its end, the
+// error is that, an [*Error].
 func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 	var all []Snapshot
 	var broken error
@@ -104,7 +104,7 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 			return Snapshot{}, fmt.Errorf("%w %q: %s", ErrSeveralSnapshots, name, snapshotList(found))
 		}
 	}
-	if broken != nil { // the snapshot may come later
+	if broken != nil { // it may be after
 		return Snapshot{}, broken
 	}
 	if len(all) == 0 {
@@ -118,7 +118,7 @@ const (
 	listedName      = 64 // how many characters of an id or a name
 )
 
-// snapshotList lists snapshots for an error.
+// snapshotList names snapshots for an error.
 func snapshotList(all []Snapshot) string {
 	var words []string
 	for _, s := range all[:min(len(all), listedSnapshots)] {
@@ -130,7 +130,7 @@ func snapshotList(all []Snapshot) string {
 	return strings.Join(words, ", ")
 }
 
-// quotedStart quotes the start of a text, with an ellipsis if there is more.
+// quotedStart quotes the start of a text, with an ellipsis where it goes on.
 func quotedStart(s string) string {
 	start := fmt.Sprintf("%.*q", listedName, s)
 	if utf8.RuneCountInString(s) > listedName {
@@ -158,7 +158,7 @@ func (img *Image) snapshotTableError() error {
 	return nil
 }
 
-// snapshotCountError returns an error if nb_snapshots is above the limit.
+// snapshotCountError returns an error when nb_snapshots is beyond the limit.
 func (img *Image) snapshotCountError() *Error {
 	if n := uint64(img.header.NbSnapshots); n > img.limits.Snapshots {
 		return errorf(SectionSnapshotTable, fieldOffset("nb_snapshots"), ErrLimit, "nb_snapshots %d is above the limit of %d (Snapshots)", n, img.limits.Snapshots)
@@ -190,8 +190,8 @@ func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	return s, c.pad(s.Offset)
 }
 
-// decode sets the fields of the fixed part, and returns the lengths of id and name
-// in bytes.
+// decode sets what the fixed part of the entry has, and returns the lengths of id
+// and name in bytes.
 func (s *Snapshot) decode(r snapshotRecord) (idSize, nameSize uint64) {
 	s.L1TableOffset = r.l1TableOffset()
 	s.L1Size = r.l1Size()
@@ -208,7 +208,7 @@ func (s *Snapshot) length() uint64 {
 	return snapshotRecordLength + uint64(s.ExtraSize) + uint64(len(s.ID)) + uint64(len(s.Name))
 }
 
-// readExtra decodes the extra data, which has as many fields as ExtraSize covers.
+// readExtra decodes the extra data, whose fields end where ExtraSize does.
 func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	kept := min(uint64(s.ExtraSize), extraICount+maxExtraKept)
 	p, err := c.next(kept, "extra data")
@@ -234,7 +234,7 @@ func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	return c.skip(uint64(s.ExtraSize)-kept, "extra data")
 }
 
-// snapshotDamage returns what is wrong with an entry.
+// snapshotDamage judges an entry.
 func (img *Image) snapshotDamage(s *Snapshot) []*Error {
 	var errs []*Error
 	if img.header.Version > 2 && s.ExtraSize < extraDiskSize {

@@ -109,7 +109,7 @@ func (c *cursor) skip(n uint64, what string) error {
 	return nil
 }
 
-// pad consumes the padding of a record that began at start to a multiple of 8
+// pad consumes what pads a record that began at start to a multiple of 8
 // bytes. The last record may lack it.
 func (c *cursor) pad(start uint64) error {
 	return c.skip(min(-(c.off-start)&7, c.left()), "padding")

@@ -13,7 +13,7 @@ type tableWalk struct {
 	l1  entryTable
 
 	need uint64 // entries that the disk needs
-	// skip, if not nil, reports whether to treat the i-th L1 entry as 0.
+	// skip, if not nil, reports whether to take the i-th L1 entry for 0.
 	skip     func(i uint64, e L1Entry) bool
 	l1Reader entryReader
 	l2Window window

@@ -78,7 +78,7 @@ func (m *labelMap) addStructures(r *reference) {
 }
 
 // add adds references to clusters. A cluster that has a label keeps its kind and
-// place; overlap takes clusters that hold metadata and something else.
+// place; overlap is called with one that has metadata, and something else.
 func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 	fresh := m.label(r.kind, r.place, r.weight)
 	large := r.weight > m.full()
@@ -96,8 +96,8 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 	}
 }
 
-// addData is add for a batch. It waits for memory: the shorter the loop, the more
-// loads are under way.
+// addData is add for data clusters by themselves. What it waits for is memory:
+// the shorter the loop, the more requests are under way.
 func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64)) {
 	first, large := m.label(HostData, 0, d.weight), d.weight > m.full()
 	toCluster, toPlace := clusterBits&63, m.countBits&63 // known to be less than 64, so that a shift is one instruction
@@ -112,8 +112,8 @@ func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster 
 	}
 }
 
-// again adds weight references to the label l of a cluster that already has some,
-// or if a label cannot count them. fresh is the label for a cluster that has none.
+// again adds weight references to a cluster that has some already, or that are
+// more than a label can count. Fresh is what its label would be without them.
 func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap func(cluster uint64)) label {
 	if l == 0 {
 		l = fresh &^ label(m.full())
