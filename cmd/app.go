@@ -12,7 +12,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// Process is what the command needs of the process that it runs in.
+// Process is what the command needs from the process that it runs in.
 type Process struct {
 	Args    []string // without the program's name
 	Stdout  io.Writer

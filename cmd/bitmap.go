@@ -54,8 +54,8 @@ func setBitmap(c []render.Value, b *qcow2.Bitmap) {
 	c[bitmapOffset] = render.Offset(b.Offset)
 }
 
-// bitmapRows yields the rows of the bitmaps. What is wrong with those that are
-// not consistent is no damage: they mean nothing, and QEMU does not read them.
+// bitmapRows yields the rows of the bitmaps. If they are not consistent, what is
+// wrong with them is not damage: QEMU does not read them.
 func bitmapRows(rep *report, consistent bool) iter.Seq[[]render.Value] {
 	damaged := rep.damaged
 	if !consistent {
@@ -79,11 +79,11 @@ func bitmapRows(rep *report, consistent bool) iter.Seq[[]render.Value] {
 	}
 }
 
-// decodeBitmaps sets what the bitmaps extension points to.
+// decodeBitmaps sets the cells about the bitmaps.
 func (r *extensionRow) decodeBitmaps(x qcow2.Extension) {
 	d, err := x.BitmapDirectory()
 	if err != nil {
-		return // ExtensionError has it
+		return // ExtensionError returns the same error
 	}
 	g, _ := r.rep.img.Geometry() // there is one: extensions were read
 	consistent := r.rep.img.BitmapsConsistent()

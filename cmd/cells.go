@@ -15,7 +15,7 @@ func valueIf(ok bool, v render.Value) render.Value {
 	return v
 }
 
-// allocatedSize returns the bytes that a file takes on its file system, null where
+// allocatedSize returns the bytes that a file takes on its file system, null if
 // that is not known.
 func allocatedSize(f File) render.Value {
 	n, ok := f.AllocatedBytes()
@@ -31,8 +31,8 @@ func offsetOrNull(n uint64) render.Value { return valueIf(n != 0, render.Offset(
 // previewBytes is how much of unknown data is shown.
 const previewBytes = 32
 
-// preview returns the first bytes of unknown data in hexadecimal, with an
-// ellipsis where there are more.
+// preview returns the first bytes of unknown data in hexadecimal, with an ellipsis
+// if there are more.
 func preview(p []byte) string {
 	if len(p) > previewBytes {
 		return hex.EncodeToString(p[:previewBytes]) + "…"

@@ -97,8 +97,8 @@ func (p *problemRow) of(f *qcow2.Finding) []render.Value {
 	return c
 }
 
-// words returns what is wrong with clusters, for a table on a terminal, which may
-// have no room for the columns that hold it.
+// words returns what is wrong with clusters in words, for a table on a terminal,
+// which may have no room for the columns.
 func (p *problemRow) words(f *qcow2.Finding) string {
 	var words []string
 	if f.HasRefcount {
@@ -113,7 +113,7 @@ func (p *problemRow) words(f *qcow2.Finding) string {
 	return strings.Join(words, ", ")
 }
 
-// reference sets the cells that say who refers to the first cluster.
+// reference sets the cells about what refers to the first cluster.
 func (p *problemRow) reference(f *qcow2.Finding) {
 	c, ref := p.cells, newReferenceCells(f.HostKind, &f.Reference, p.ids)
 	c[checkHolds] = render.Enum(uint64(f.HostKind))
@@ -207,9 +207,9 @@ func runCheck(rep *report, list *problemList) error {
 	return nil
 }
 
-// A problemList takes findings and makes rows of the first.
+// A problemList takes findings and makes rows of the first ones.
 type problemList struct {
-	limit uint64 // rows at most
+	limit uint64 // the most rows
 	words bool   // see problemRow
 
 	rep      *report
@@ -238,7 +238,7 @@ func (l *problemList) add(f *qcow2.Finding) bool {
 	return l.err == nil
 }
 
-// errLooksLeaked says that what looks leaked may be in use.
+// errLooksLeaked warns that clusters which look leaked may be in use.
 var errLooksLeaked = &hintError{
 	errors.New("tables are damaged: what they point to looks leaked, and may be data"),
 	"'qemu-img check -r leaks' would free it: repair the tables first, in a copy",

@@ -2,11 +2,11 @@ package cmd
 
 import "os"
 
-// A colorMode says when tables have colours.
+// A colorMode is when tables have colours.
 type colorMode string
 
 const (
-	colorAuto   colorMode = "auto" // on a terminal that TERM says has them, unless NO_COLOR is set
+	colorAuto   colorMode = "auto" // on a terminal whose TERM has them, unless NO_COLOR is set
 	colorAlways colorMode = "always"
 	colorNever  colorMode = "never"
 )

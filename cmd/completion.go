@@ -83,9 +83,9 @@ func completeList(all []string) cobra.CompletionFunc {
 	}
 }
 
-// completeSnapshots completes the snapshots of the image that is on the command
-// line already. If it cannot be read there are none, and no message: that would
-// disturb the line that is being typed.
+// completeSnapshots completes the snapshots of the image on the command line. If it
+// cannot be read there are none, and no message, which would disturb the line that
+// is being typed.
 func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	if len(args) == 0 {
@@ -102,8 +102,8 @@ func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]co
 // completedSnapshots is how many snapshots of an image are offered.
 const completedSnapshots = 1000
 
-// snapshotWords returns the ids and names of the first snapshots, each described
-// by what else is known of that snapshot.
+// snapshotWords returns the ids and names of the first snapshots, each with a
+// description of the snapshot.
 func snapshotWords(img *qcow2.Image) []cobra.Completion {
 	var c snapshotCompletion
 	c.ids, c.names = map[string]int{}, map[string]int{}

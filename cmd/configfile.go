@@ -47,7 +47,7 @@ func configFolder() (string, error) {
 }
 
 // readConfigFile reads a config file and checks all of it against the known
-// settings, also what flags or variables override.
+// settings, even if flags or variables override them.
 func readConfigFile(name string, known []setting) (map[string]any, error) {
 	if !slices.Contains([]string{".yaml", ".yml", ".toml", ".json"}, filepath.Ext(name)) {
 		return nil, errors.New("its name does not end in .yaml, .toml or .json")
@@ -60,7 +60,7 @@ func readConfigFile(name string, known []setting) (map[string]any, error) {
 	for _, key := range keysIn(file) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.key == key })
 		if file.Get(key) == nil && slices.ContainsFunc(known, func(s setting) bool { return strings.HasPrefix(s.key, key+".") }) {
-			continue // a command without keys
+			continue // a command without settings
 		}
 		if i < 0 {
 			return nil, unknownKey(key, known)

@@ -21,7 +21,7 @@ func (a *app) newDumpCommand() *cobra.Command {
 		Use:   "dump IMAGE",
 		Short: "Print the report of dump-qcow2.pl",
 		Long: `Print the report of the script dump-qcow2.pl, in its order and with its lines:
-a summary of the header, the header extensions, the snapshots, and where wanted
+a summary of the header, the header extensions, the snapshots and, if asked for,
 what each host cluster holds and where each guest cluster lies. It is for those
 who have programs around the script; docs/dump.md lists where the two differ.
 
@@ -106,7 +106,7 @@ func (d *dump) refuse(rep *report) error {
 	return err
 }
 
-// showHost shows what the host clusters hold, where that is wanted.
+// showHost shows what the host clusters hold, if that is wanted.
 func (d *dump) showHost(rep *report) error {
 	if !d.host {
 		rep.none("host")
@@ -115,7 +115,7 @@ func (d *dump) showHost(rep *report) error {
 	return listHost(rep, "Host clusters", hostLines{g: d.g}, qcow2.HostOptions{Snapshot: d.selected})
 }
 
-// showGuest shows where the guest clusters lie, where that is wanted.
+// showGuest shows where the guest clusters lie, if that is wanted.
 func (d *dump) showGuest(rep *report) error {
 	if !d.guest {
 		rep.none("guest")

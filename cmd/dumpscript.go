@@ -42,7 +42,7 @@ func (d *dumpScript) snapshots(rep *report) error {
 	})
 }
 
-// hostClusters writes what the host clusters hold, where that is wanted.
+// hostClusters writes what the host clusters hold, if that is wanted.
 func (d *dumpScript) hostClusters(rep *report) error {
 	if !d.host {
 		return nil
@@ -54,7 +54,7 @@ func (d *dumpScript) hostClusters(rep *report) error {
 	return listHost(rep, "", lines, qcow2.HostOptions{Wanted: qcow2.HostKind.Referenced, PerCluster: true, Snapshot: d.selected})
 }
 
-// guestClusters writes where the guest clusters lie, where that is wanted.
+// guestClusters writes where the guest clusters lie, if that is wanted.
 func (d *dumpScript) guestClusters(rep *report) error {
 	if !d.guest {
 		return nil
@@ -84,7 +84,7 @@ func (d *dumpScript) appendSummary(dst []byte, img *qcow2.Image) []byte {
 	dst = fmt.Appendf(dst, "Virtual size: %s\n", scriptSize(h.Size))
 	dst = fmt.Appendf(dst, "Cluster size: %s (%d clusters)\n", scriptSize(g.ClusterSize), g.HostClusters)
 	if h.BackingFileOffset != 0 {
-		name, _, _ := img.BackingFile() // the header's errors have what is wrong with it
+		name, _, _ := img.BackingFile() // its error is among those of the header
 		dst = fmt.Appendf(dst, "Backing file offset: %#x (%d bytes): %s\n", h.BackingFileOffset, h.BackingFileSize, render.Escape(name))
 	}
 	dst = fmt.Appendf(dst, "Number of snapshots: %d\n", h.NbSnapshots)

@@ -11,9 +11,9 @@ type exitCode int
 
 const (
 	exitOK          exitCode = 0
-	exitFailed      exitCode = 1 // could not do it; nothing could be shown
-	exitDamaged     exitCode = 2 // something that was read is damaged
-	exitLeaks       exitCode = 3 // clusters leak, and nothing else is wrong
+	exitFailed      exitCode = 1   // could not do it; nothing could be shown
+	exitDamaged     exitCode = 2   // something that was read is damaged
+	exitLeaks       exitCode = 3   // clusters leak, and nothing else is wrong
 	exitInterrupted exitCode = 130 // by SIGINT; other signals: 128 and their number
 )
 

@@ -88,9 +88,9 @@ func (r *extensionRow) of(x qcow2.Extension) []render.Value {
 	return c
 }
 
-// lastExtensions returns where the last extension lies of each type that holds more
-// than a text. Only that one counts, and only that one is decoded, however often
-// an image repeats it.
+// lastExtensions returns the offset of the last extension of each type that holds
+// more than a text. Only the last counts and is decoded, however often an image
+// repeats the type.
 func lastExtensions(img *qcow2.Image) map[qcow2.ExtensionType]uint64 {
 	last := map[qcow2.ExtensionType]uint64{}
 	for _, t := range []qcow2.ExtensionType{qcow2.ExtFeatureNames, qcow2.ExtBitmaps, qcow2.ExtEncryption} {
@@ -101,7 +101,7 @@ func lastExtensions(img *qcow2.Image) map[qcow2.ExtensionType]uint64 {
 	return last
 }
 
-// decode sets what an extension holds that is more than a text.
+// decode sets the cells about an extension that holds more than a text.
 func (r *extensionRow) decode(x qcow2.Extension) {
 	switch x.Type {
 	case qcow2.ExtFeatureNames:

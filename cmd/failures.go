@@ -20,7 +20,7 @@ type failures struct {
 	seen    map[failureKey]bool // those of list that are about a place in the image
 }
 
-// verdict records a status for which the document itself has the reasons.
+// verdict records a status whose reasons are in the document itself.
 func (f *failures) verdict(code exitCode) { f.code = worse(f.code, code) }
 
 // A failureKey identifies an error about an image.
@@ -83,8 +83,8 @@ func (f *failures) render(r render.Renderer) error {
 	return r.End()
 }
 
-// failureRow returns the row of one error. Section and offset are null if the
-// error is not about a place in the image.
+// failureRow returns the row of one error. Section and offset are null if the error
+// is not about an offset in the image.
 func failureRow(err error) []render.Value {
 	if e, ok := errors.AsType[*qcow2.Error](err); ok {
 		return []render.Value{render.Text(e.Section.Key()), render.Offset(e.Offset), render.Text(e.Detail)}

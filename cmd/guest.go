@@ -153,7 +153,7 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.vmState, "vm-state", false, "also show what is mapped past the end of the disk")
 	flags.Var(&o.window.offset, "offset", "begin at this guest address")
-	flags.Var(&o.window.length, "length", "end after so many bytes")
+	flags.Var(&o.window.length, "length", "end after this many bytes")
 	flags.Var(&o.window.at, "at", "only what lies at this guest address")
 	selects(flags, "snapshot", "offset", "length", "at")
 }
@@ -167,9 +167,9 @@ func (a *app) newGuestCommand() *cobra.Command {
 a snapshot: data, zeros, preallocated zeros, compressed clusters; with extended
 L2 entries by subclusters. Neighbours are joined into runs.
 
-Use it to learn what of the disk is allocated here and what comes from the
-backing file, where in the file a sector that cannot be read lies, and what a
-snapshot has in another place.
+Use it to learn which parts of the disk are allocated here and which come from
+the backing file, where a sector of the disk lies in the file, and where a
+snapshot is mapped to.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3'). A range shows
 whole clusters, and of subclusters those runs that it touches.
@@ -219,7 +219,7 @@ func runGuest(rep *report, o guestOptions) error {
 	return listGuest(rep, "", g, opts)
 }
 
-// noteDataFile notes that host offsets are those of another file, where they are.
+// noteDataFile notes that host offsets are in another file, if they are.
 func noteDataFile(rep *report) {
 	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
 		return
@@ -248,8 +248,8 @@ func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOpti
 	return err
 }
 
-// guestTotal returns the number of guest bytes that a listing goes through. What
-// lies past the end of the disk is little, and not counted.
+// guestTotal returns the number of guest bytes that a listing goes through, without
+// the few past the end of the disk.
 func guestTotal(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	size := diskSize(img, o)
 	total := size - min(o.Offset, size)
@@ -267,7 +267,7 @@ func diskSize(img *qcow2.Image, o qcow2.GuestOptions) uint64 {
 	return img.Header().VirtualSize()
 }
 
-// resolve turns the flags into what the library wants.
+// resolve turns the flags into options of the library.
 func (o *guestOptions) resolve(img *qcow2.Image, g qcow2.Geometry) (qcow2.GuestOptions, error) {
 	opts := qcow2.GuestOptions{PerCluster: o.each, VMState: o.vmState, Mapped: !o.all && !o.window.at.given()}
 	var err error

@@ -125,26 +125,26 @@ func (h *headerSource) featureFacts() []fact {
 	}
 }
 
-// ifThere returns what a field of version 3 says: null where the file ends before
+// ifThere returns the value of a field of version 3, null if the file ends before
 // the field. In version 2 the field counts as 0.
 func (h *headerSource) ifThere(field string, v render.Value) render.Value {
 	return valueIf(h.Version == 2 || h.Has(field), v)
 }
 
-// ifKnown returns what the geometry says: null while there is none.
+// ifKnown returns a value of the geometry, null if there is none.
 func (h *headerSource) ifKnown(v render.Value) render.Value { return valueIf(h.known, v) }
 
-// ifAny returns where the snapshot table lies: null without snapshots. The header
-// can have the offset of a table that is no more.
+// ifAny returns where the snapshot table lies, null without snapshots. The header
+// can keep the offset of a table that is gone.
 func (h *headerSource) ifAny(v render.Value) render.Value { return valueIf(h.NbSnapshots > 0, v) }
 
-// subclusterSize is null without subclusters.
+// subclusterSize returns null without subclusters.
 func (h *headerSource) subclusterSize() render.Value {
 	extended := h.IncompatibleFeatures&qcow2.ExtendedL2 != 0
 	return valueIf(h.known && extended, render.Size(h.geometry.SubclusterSize))
 }
 
-// encryptFormat is null where nothing is encrypted.
+// encryptFormat returns null if nothing is encrypted.
 func (h *headerSource) encryptFormat() render.Value {
 	return valueIf(h.CryptMethod != qcow2.CryptNone, render.Text(h.CryptMethod.String()))
 }
@@ -239,7 +239,7 @@ func reportHeader(rep *report) {
 		rep.damaged(e)
 	}
 	if _, err := rep.img.Geometry(); err != nil {
-		return // HeaderErrors has it, and nobody knows where extensions end
+		return // HeaderErrors returns the same error, and where extensions end is unknown
 	}
 	for _, err := range rep.img.Extensions() {
 		if err != nil {

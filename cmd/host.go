@@ -30,8 +30,8 @@ const (
 	hostColumns // how many
 )
 
-// hostSection declares what host clusters hold. Where lines name owners, a row
-// is a reference.
+// hostSection declares what host clusters hold. If lines name owners, a row is a
+// reference.
 func hostSection(title string, img *qcow2.Image, lines hostLines) *render.Section {
 	g := lines.g
 	reference := render.InJSON
@@ -126,9 +126,9 @@ func (o *hostOptions) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.kinds, "kind", "only these kinds, separated by commas")
 	flags.BoolVar(&o.each, "per-cluster", false, "a row for each cluster instead of runs")
 	flags.BoolVar(&o.owners, "owners", false, "a row for each reference to a cluster")
-	flags.UintVar(&o.limit, "limit", 100, "with --owners: references each (0: all)")
+	flags.UintVar(&o.limit, "limit", 100, "with --owners: rows per cluster (0: all)")
 	flags.Var(&o.window.offset, "offset", "begin at this host address")
-	flags.Var(&o.window.length, "length", "end after so many bytes")
+	flags.Var(&o.window.length, "length", "end after this many bytes")
 	flags.Var(&o.window.at, "at", "every reference to the cluster of this host address")
 	selects(flags, "offset", "length", "at")
 }
@@ -210,7 +210,7 @@ func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions
 	opts.Progress = rep.progress.report
 	rep.Section(hostSection(title, rep.img, lines))
 	row := hostRow{cells: make([]render.Value, hostColumns), ids: snapshotIDs(rep.img)}
-	var most uint64 // references to a cluster
+	var most uint64 // the most references to a cluster
 	var damaged damagedPlaces
 	err := each(rep, rep.img.Host(rep.ctx, opts), func(r *qcow2.HostRange) error {
 		if r.Problems != 0 {

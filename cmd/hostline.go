@@ -13,7 +13,7 @@ import (
 type hostLines struct {
 	g        qcow2.Geometry
 	owners   bool            // name the owner in every line
-	inDump   bool            // as the script has them, without what it does not know
+	inDump   bool            // as the script writes them, without columns that it lacks
 	selected *qcow2.Snapshot // whose guest addresses a dump shows; nil: those of the active image
 }
 
@@ -86,8 +86,8 @@ func (l *hostLines) appendOwner(dst []byte, row []render.Value) []byte {
 	return append(append(dst, render.Escape(row[hostSnapshot].Str())...), ']')
 }
 
-// appendGuest appends the guest addresses of data where the script has them: not for
-// compressed clusters, and in dump only for the mapping that is shown.
+// appendGuest appends the guest addresses of data if the script writes them: not
+// for compressed clusters, and in dump only for the mapping that is shown.
 func (l *hostLines) appendGuest(dst []byte, row []render.Value, kind qcow2.HostKind, clusters uint64) []byte {
 	if row[hostGuest].IsNull() || !l.owners && (kind == qcow2.HostCompressed || l.inDump && !l.isSelected(row)) {
 		return dst

@@ -11,8 +11,8 @@ import (
 // from it.
 type Opener func(name string, opts ...qcow2.Option) (*qcow2.Image, File, error)
 
-// A File is what the command asks of the file that an image lies in. A
-// [qcow2.File] has these methods.
+// A File is what the command needs of the file that an image is in. A [qcow2.File]
+// has these methods.
 type File interface {
 	// Close closes the file, which was only read.
 	Close() error

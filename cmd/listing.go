@@ -23,8 +23,8 @@ func (a *app) lasting(run func(*cobra.Command, []string) error) func(*cobra.Comm
 	}
 }
 
-// forPrograms reports whether programs read a format. Defaults that suit people
-// are not for them.
+// forPrograms reports whether a format is for programs, which defaults for people
+// do not suit.
 func forPrograms(f render.Format) bool { return f == render.FormatJSON || f == render.FormatNDJSON }
 
 // mappable returns the geometry of an image whose tables can be understood.
@@ -35,7 +35,8 @@ func (rep *report) mappable() (qcow2.Geometry, error) {
 	return rep.img.Geometry()
 }
 
-// damagedPlaces counts places with problems. Several rows can be about one.
+// damagedPlaces counts entries or clusters with problems. Several rows can be about
+// one.
 type damagedPlaces struct {
 	n    uint64
 	last uint64 // the last one, + 1

@@ -9,10 +9,10 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// load returns the RunE of a command that shows images: the only place that
-// reads the config, picks the renderer, and joins errors and exit statuses. The
-// error of show says why there is nothing to show; show goes on where an image
-// is merely damaged, and tells report.damaged.
+// load returns the RunE of a command that shows images: the only place that reads
+// the config, picks the renderer, and joins errors and exit statuses. The error of
+// show is why there is nothing to show; if an image is merely damaged, show goes
+// on, and calls report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {

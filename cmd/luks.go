@@ -8,11 +8,11 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// decodeEncryption sets what the encryption extension points to.
+// decodeEncryption sets the cells about the LUKS header.
 func (r *extensionRow) decodeEncryption(x qcow2.Extension) {
 	e, err := x.EncryptionHeader()
 	if err != nil {
-		return // ExtensionError has it
+		return // ExtensionError returns the same error
 	}
 	g, _ := r.rep.img.Geometry() // there is one: extensions were read
 	r.cells[extensionLocation] = nestedFacts(
@@ -32,8 +32,7 @@ func (r *extensionRow) decodeEncryption(x qcow2.Extension) {
 	r.cells[extensionContent] = render.Text(fmt.Sprintf("LUKS version %d", l.Version))
 }
 
-// luksFacts describe a LUKS header. Of versions other than 1 only the version is
-// known.
+// luksFacts describe a LUKS header. Only the version is known if that is not 1.
 func luksFacts(l *qcow2.LUKS) []fact {
 	known := l.Version == 1
 	text := func(s string) render.Value { return imageText(s, known) }

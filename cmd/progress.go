@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	progressDelay  = 500 * time.Millisecond // what ends sooner has no bar
-	progressEvery  = 64                     // calls between two looks at the clock
+	progressDelay  = 500 * time.Millisecond // a command that ends sooner has no bar
+	progressEvery  = 64                     // calls from one look at the clock to the next
 	progressSteps  = 1000                   // of the bar
 	progressColumn = 30                     // characters of the file name
 )
@@ -41,7 +41,7 @@ func newProgress(stderr io.Writer, name string) *progress {
 	return &progress{terminal: stderr, name: name, now: time.Now}
 }
 
-// report tells how much of the work is done.
+// report takes how much of the work is done.
 func (p *progress) report(done, total uint64) {
 	if p != nil && !p.done { // short, so that it is inlined: most often p is nil
 		p.update(done, total)

@@ -5,7 +5,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// The owners of references other than the image itself, by their place in
+// The owners of references other than the image itself, by their index in
 // ownerNames.
 const (
 	ownerActive = iota
@@ -15,8 +15,8 @@ const (
 // ownerNames returns the names of these owners.
 func ownerNames() []string { return []string{"active", "snapshot"} }
 
-// referenceCells are the values that say who refers to a host cluster. What a
-// kind of reference does not have is null.
+// referenceCells are the values about what refers to a host cluster. Those that a
+// kind of reference does not have are null.
 type referenceCells struct {
 	owner, snapshot, snapshotIndex, guest, index, l1Index, entry render.Value
 }
@@ -30,7 +30,7 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 	}
 	if i, ok := r.Owner.Snapshot(); ok {
 		c.owner, c.snapshotIndex = render.Enum(ownerSnapshot), render.Uint(uint64(i))
-		if i < len(ids) { // else the table could be read to here only after ids were read
+		if i < len(ids) { // unless more of the table could be read the second time
 			c.snapshot = render.ImageText(ids[i])
 		}
 	}
@@ -41,7 +41,7 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 		c.l1Index = render.Uint(r.L1Index)
 		c.guest = render.Addr(r.GuestOffset)
 	case qcow2.HostHeader:
-		c.index, c.entry = render.Null, render.Null // nothing points there
+		c.index, c.entry = render.Null, render.Null // nothing points to the header
 	}
 	return c
 }

@@ -24,7 +24,7 @@ type report struct {
 	motion   motion
 	judges   bool // the command gives a verdict on the image: there is none on one that changed
 	failures failures
-	notes    []error // for the reader, about no fault of the image
+	notes    []error // remarks to the user that are not about damage
 	progress *progress
 	calls    int // of interrupted
 }
@@ -78,7 +78,7 @@ func (rep *report) finish(err error) error {
 	return rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
 }
 
-// complain writes to standard error what a reader of the output has to know.
+// complain writes to standard error what the user has to know.
 func (rep *report) complain(a *app) {
 	if rep.file != nil {
 		rep.motion.look(rep.file) // tables pull some rows at the end of the document

@@ -38,12 +38,12 @@ func nestedFacts(s *render.Section, facts ...fact) render.Value {
 	return render.Rows(s, func(yield func([]render.Value) bool) { yield(row) })
 }
 
-// none says in JSON that there is no list under a key.
+// none writes null under a key in JSON, in place of a list.
 func (rep *report) none(key string) {
 	rep.facts(&render.Section{Show: render.InJSON}, fact{render.Column{Key: key, Kind: render.KindRows}, render.Null})
 }
 
-// nest shows what a command shows, as a document under a key of this one. Errors
+// nest shows the output of a command as a document under a key of this one. Errors
 // of the image are those of the whole.
 func (rep *report) nest(key string, show func(*report) error) error {
 	var failed error

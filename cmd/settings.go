@@ -72,7 +72,7 @@ func settingKeys(all []setting) []string {
 	return keys
 }
 
-// An origin is where the value of a setting comes from.
+// An origin is where the value of a setting came from.
 type origin uint
 
 const (
@@ -161,9 +161,9 @@ func checkValue(flag *pflag.Flag, value any) error {
 		typed = flag.Value.Type() == "bool"
 	case string:
 		typed = flag.Value.Type() == "string"
-	case int, int64, uint64: // of YAML and TOML
+	case int, int64, uint64: // from YAML and TOML
 		typed = isNumber(flag)
-	case float64: // of JSON
+	case float64: // from JSON
 		typed = isNumber(flag)
 		value = strconv.FormatFloat(n, 'f', -1, 64)
 	}

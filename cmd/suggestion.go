@@ -10,7 +10,7 @@ import (
 )
 
 // suggest adds a hint to an error about an unknown word: the known words near it,
-// or if there are none, which help to read.
+// or the help to read if there are none.
 func suggest(cmd *cobra.Command, err error, near []string) error {
 	if len(near) == 0 {
 		return usageError(cmd, err)

@@ -5,8 +5,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// alarm is the tone of what is bad whenever it is there; caution that of what
-// should be looked at.
+// alarm is the tone of values that are bad unless they are 0, false or empty;
+// caution of those that are worth a look.
 func alarm() []render.Tone   { return []render.Tone{render.ToneAlarm} }
 func caution() []render.Tone { return []render.Tone{render.ToneCaution} }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
-// usageFacts are the sizes of the file and of the disk.
+// usageFacts are the sizes of the file and the disk.
 func usageFacts(f File, u *qcow2.Usage) []fact {
 	return []fact{
 		{render.Column{Key: "file-size", Title: "File size", Kind: render.KindSize}, render.Size(u.FileSize)},

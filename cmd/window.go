@@ -8,10 +8,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A window is the flags that narrow a listing: --offset and --length, or --at.
+// A window is the flags that select the range of a listing: --offset and --length,
+// or --at.
 type window struct{ offset, length, at address }
 
-// check returns an error where flags were given that do not go together.
+// check returns an error if the flags that were given do not go together.
 func (w *window) check(cmd *cobra.Command) error {
 	if w.at.given() && (w.offset.given() || w.length.given()) {
 		return usageError(cmd, errors.New("--at goes without --offset and --length"))

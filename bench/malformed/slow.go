@@ -21,7 +21,7 @@ const (
 	copied    = 1 << 63
 )
 
-// slowImages are images that take a reader long that believes them.
+// slowImages are images that take a reader long if it believes them.
 func slowImages() map[string]slowImage {
 	return map[string]slowImage{
 		"one-l2-table":      {largeL1(1), 0},
@@ -66,8 +66,7 @@ func l2Holes() *qcow2test.Built {
 	return b
 }
 
-// manySnapshots has as many snapshots as QEMU allows, all with the L1 table of
-// the active image.
+// manySnapshots has as many snapshots as QEMU allows, all with the active L1 table.
 func manySnapshots() *qcow2test.Built {
 	b := qcow2test.Image{Size: 1 << 40, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1 << 20: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "n"}}}.Build()
 	b.Set("snapshot[0].l1_table_offset", b.Get("l1_table_offset"))
@@ -116,8 +115,8 @@ func l1Tables(clusterBits uint, table func(i uint64) (offset, entries uint64)) *
 	return b
 }
 
-// blockOf has a refcount table of so many clusters whose entries all point to one
-// block: the refcounts, of a bit each, of 4096 clusters.
+// blockOf has a refcount table of a number of clusters, whose entries all point to
+// one block: the refcounts, of a bit each, of 4096 clusters.
 func blockOf(bits byte, clusters uint64) *qcow2test.Built {
 	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, RefcountBits: 1}.Build()
 	block := b.Get("refcount_table[0]")

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// BackingFile returns the name of the backing file, arbitrary bytes, and
-// whether the image names one. The name is read wherever the header says that
-// it lies, also outside the first cluster; nothing of that name is opened. The
-// error is an [*Error], also among [Image.HeaderErrors]: the name is beyond the
-// limit, larger than a cluster, or past the end of the file.
+// BackingFile returns the name of the backing file, arbitrary bytes, and whether
+// the image names one. The name is read wherever the header puts it, even outside
+// the first cluster; no file of that name is opened. The error is that of
+// [Image.Geometry], or an [*Error] that is also among [Image.HeaderErrors]: the
+// name is above the limit, larger than a cluster, or past the end of the file.
 func (img *Image) BackingFile() (name string, ok bool, err error) {
 	h := &img.header
 	n := uint64(h.BackingFileSize)
@@ -35,8 +35,8 @@ func (img *Image) BackingFile() (name string, ok bool, err error) {
 	return string(p), true, nil
 }
 
-// BackingFormat returns the format of the backing file as the image names it,
-// and whether it does.
+// BackingFormat returns the format of the backing file that the image names,
+// arbitrary bytes, and whether it names one.
 func (img *Image) BackingFormat() (string, bool) {
 	x, ok := img.Extension(ExtBackingFormat)
 	return x.Text(), ok

@@ -14,7 +14,7 @@ type BitmapFlags uint32
 // Bitmap flags (specification, section "Bitmap directory").
 const (
 	BitmapInUse           BitmapFlags = 1 << 0 // not closed properly: content is stale
-	BitmapAuto            BitmapFlags = 1 << 1 // tracks writes when the image is opened
+	BitmapAuto            BitmapFlags = 1 << 1 // QEMU tracks writes in it
 	BitmapExtraCompatible BitmapFlags = 1 << 2 // unknown extra data may be ignored
 )
 
@@ -41,8 +41,7 @@ func (f BitmapFlags) String() string { return strings.Join(f.Names(), ",") }
 // BitmapType is the type of a bitmap.
 type BitmapType uint8
 
-// BitmapDirtyTracking is the only defined type: each bit tells whether guest
-// data changed.
+// BitmapDirtyTracking is the only defined type: a bit is set if guest data changed.
 const BitmapDirtyTracking BitmapType = 1
 
 // String returns the name of the type, or "unknown-N".
@@ -81,7 +80,7 @@ type Bitmap struct {
 }
 
 // Granularity returns how many guest bytes one bit of the bitmap covers, and
-// whether that is a number at all (GranularityBits below 64).
+// whether that fits in 64 bits (GranularityBits below 64).
 func (b *Bitmap) Granularity() (uint64, bool) {
 	return 1 << (b.GranularityBits & 63), b.GranularityBits < 64
 }
@@ -93,12 +92,13 @@ type BitmapDirectory struct {
 	// file.
 	Extension uint64
 	NbBitmaps uint32
-	Reserved  uint32 // 0
+	Reserved  uint32 // must be 0
 	Size      uint64 // bytes
 	Offset    uint64 // bytes from the start of the file
 }
 
-// BitmapDirectory decodes the data of an extension of type [ExtBitmaps].
+// BitmapDirectory decodes the data of an extension of type [ExtBitmaps]. The error
+// is an [*Error]: the data has the wrong length.
 func (x Extension) BitmapDirectory() (BitmapDirectory, error) {
 	if err := x.wantLength(bitmapsRecordLength); err != nil {
 		return BitmapDirectory{}, err
@@ -250,7 +250,7 @@ func (img *Image) bitmapDamage(b *Bitmap) []*Error {
 	switch n := uint64(b.TableSize); {
 	case n == 0:
 		bad(bitmapTableSizeField, ErrCorrupt, "the bitmap table has no entries")
-	case ok && n != need && b.Flags&BitmapInUse == 0 && img.bitmapSizeError(b) == nil: // one in use is not loaded
+	case ok && n != need && b.Flags&BitmapInUse == 0 && img.bitmapSizeError(b) == nil: // QEMU does not load one in use
 		bad(bitmapTableSizeField, ErrCorrupt, "the bitmap table has %d entries, but a disk of %d bytes at this granularity needs %d", n, img.geometry.VirtualSize, need)
 	}
 	if unknown := b.Flags &^ (BitmapInUse | BitmapAuto); unknown != 0 {
@@ -273,8 +273,8 @@ func (img *Image) bitmapDamage(b *Bitmap) []*Error {
 	return errs
 }
 
-// bitmapTableSize returns how many entries the table of a bitmap of the whole
-// disk has, and whether its granularity is a number.
+// bitmapTableSize returns how many entries the table of a bitmap needs for the
+// disk, and whether its granularity is known.
 func (img *Image) bitmapTableSize(b *Bitmap) (entries uint64, ok bool) {
 	granularity, ok := b.Granularity()
 	if !ok {
@@ -299,9 +299,9 @@ func (img *Image) bitmapEntryError(at uint64, e bitmapEntry) error {
 }
 
 // eachBitmapEntry calls yield with the entries of bitmap tables between two file
-// offsets: with one that points to bitmap data by itself, with others as often as
-// they repeat. What cannot be read it yields as an error, and goes on after it.
-// It returns false if yield did or the context is done.
+// offsets: with each that points to bitmap data, and once for n equal others. It
+// yields what cannot be read as an error, and goes on after it. It returns false if
+// yield did or the context is done.
 func (img *Image) eachBitmapEntry(ctx context.Context, from, to uint64, yield func(at uint64, e bitmapEntry, n uint64, err error) bool) bool {
 	r := newEntryReader(&img.src, SectionBitmapTable)
 	return r.pieces(ctx, from, to, func(p *piece) bool {

@@ -87,7 +87,7 @@ func TestBitmapTooSmall(t *testing.T) {
 	for _, test := range []struct {
 		flags  uint32
 		damage int
-	}{{0, 1}, {1, 0}} { // nobody trusts one in use
+	}{{0, 1}, {1, 0}} { // QEMU does not load one in use
 		image.Bitmaps[0].Flags = test.flags
 		got, err := bitmaps(t, open(t, image.Build()))
 		if err != nil || len(got[0].Damage) != test.damage {
@@ -106,7 +106,8 @@ func TestBitmapsOfOneName(t *testing.T) {
 	}
 }
 
-// TestBrokenBitmapDirectory breaks what the entries cannot be found without.
+// TestBrokenBitmapDirectory breaks fields without which the entries cannot be
+// found.
 func TestBrokenBitmapDirectory(t *testing.T) {
 	const count, size, offset = "extension[0].data[0]", "extension[0].data[1]", "extension[0].data[2]"
 	tests := map[string]struct {

@@ -12,7 +12,7 @@ import (
 )
 
 // A changingReader is a file that something writes to, and that is cut now and
-// then: no two reads need to fit together.
+// then: no two reads need to be consistent.
 type changingReader struct {
 	*rand.Rand
 	b *qcow2test.Built
@@ -56,7 +56,7 @@ func TestChangingFile(t *testing.T) {
 	}
 }
 
-// asTyped wants an error, if there is one, to be an [*qcow2.Error].
+// asTyped fails the test if there is an error that is not an [*qcow2.Error].
 func asTyped(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// A fault is an image with one thing wrong, and what Check says of it.
+// A fault is an image with one thing wrong, and what Check reports about it.
 type fault struct {
 	image qcow2test.Image
 	patch func(*qcow2test.Built)
@@ -152,8 +152,8 @@ func faults(version uint32, bits uint) map[string]fault {
 	}
 }
 
-// TestCheckFaults: each finding begins with what is wanted of it, and there are
-// no others where the wanted ones say all.
+// TestCheckFaults: each finding begins with the wanted words, and there are no
+// others if the fault lists all.
 func TestCheckFaults(t *testing.T) {
 	for name, f := range faults(3, 12) {
 		t.Run(name, func(t *testing.T) {

@@ -67,8 +67,8 @@ func ourVerdict(t *testing.T, b *qcow2test.Built) (verdict, []string) {
 	return verdict{corrupt: result.Corruptions > 0, leaks: result.Leaks}, found
 }
 
-// agrees reports whether our verdict is QEMU's: what QEMU does not open is
-// damaged, or nothing that we open either.
+// agrees reports whether our verdict is QEMU's: if QEMU refuses the image, we
+// refuse it too or find damage.
 func (ours verdict) agrees(qemu verdict) bool {
 	if qemu.refused {
 		return ours.refused || ours.corrupt
@@ -76,7 +76,7 @@ func (ours verdict) agrees(qemu verdict) bool {
 	return ours == qemu
 }
 
-// differsFromQEMU are the faults of which qemu-img check 7.2 says something else,
+// differsFromQEMU has the faults on which qemu-img check 7.2 has another verdict,
 // and why; docs/problems.md has them too.
 func differsFromQEMU() map[string]string {
 	return map[string]string{
@@ -119,8 +119,8 @@ func compareVerdict(t *testing.T, b *qcow2test.Built, reason string) {
 	}
 }
 
-// malformedDiffers are the malformed images of which qemu-img check 7.2 says
-// something else, and why.
+// malformedDiffers has the malformed images on which qemu-img check 7.2 has another
+// verdict, and why.
 func malformedDiffers() map[string]string {
 	reasons := map[string][]string{
 		"QEMU does not look at COPIED without a host offset": {

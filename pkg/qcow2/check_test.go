@@ -67,8 +67,8 @@ func check(t *testing.T, img *qcow2.Image) ([]string, qcow2.CheckResult) {
 	return all, result
 }
 
-// TestCheckModel compares what Check says of clusters with the model, on random
-// images.
+// TestCheckModel compares what Check reports about clusters with the model, on
+// random images.
 func TestCheckModel(t *testing.T) {
 	for seed := range uint64(400) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

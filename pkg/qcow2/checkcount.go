@@ -19,19 +19,19 @@ type checker struct {
 	stopped bool // Finding returned false
 
 	counts *sparse.Builder[count]
-	more   *sparse.Builder[uint64] // of those that are full
+	more   *sparse.Builder[uint64] // the references beyond countFull
 	// overlaps are clusters with metadata and something else.
 	overlaps *sparse.Builder[bool]
-	mapped   map[uint64]uint64 // where the last L1 entry is that is not 0, by the start of its segment
+	mapped   map[uint64]uint64 // file offset of the last L1 entry that is not 0, by the start of its segment
 	seen     map[errorKey]bool // errors that were found already
 	last     uint64            // the last cluster with a refcount or a reference, + 1
 
-	fragment uint64 // host offset where the next data cluster is no fragment; 0: anywhere
-	table    uint64 // the L2 table that this is about, by its cluster
+	fragment uint64 // host offset at which the next data cluster is not fragmented; 0: any
+	table    uint64 // the cluster of the L2 table that fragment is about
 
-	found  Finding    // what Finding is given
-	wrong  Finding    // clusters that are wrong alike, which can still grow; none when its length is 0
-	index  *hostIndex // knows who refers to clusters; nil until that is asked
+	found  Finding    // the argument of Finding
+	wrong  Finding    // a finding about clusters that can still grow; none if its length is 0
+	index  *hostIndex // what refers to each cluster; nil until it is needed
 	lookup *refcounts
 }
 
@@ -52,7 +52,7 @@ const (
 // holds no metadata, which the reference would overlap, and bits 0…5 have room.
 func (w count) hasRoom() bool { return w&(countMetadata|countFull) < countFull-1 }
 
-// An errorKey tells errors apart.
+// An errorKey identifies an error.
 type errorKey struct {
 	offset uint64
 	detail string
@@ -85,7 +85,7 @@ func (c *checker) check() {
 	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
 }
 
-// report hands a finding on, and counts it.
+// report passes on a finding, and counts it.
 func (c *checker) report(f Finding) bool {
 	if c.stopped {
 		return false
@@ -131,13 +131,13 @@ func (c *checker) failAs(severity Severity, err error) bool {
 	return c.report(Finding{Severity: severity, Kind: findingOf[e.Section], Entry: e.Offset, HasEntry: true, Detail: e.Detail})
 }
 
-// maxSeen is how many errors are remembered: those of structures, of which
-// there are two looks at some.
+// maxSeen is how many errors are remembered. Only those of structures can come
+// twice.
 const maxSeen = 1000
 
-// findOnes notes which clusters have a refcount of 1, which is what COPIED
-// flags are about. It takes each refcount block once: a table can point to one
-// block any number of times, for clusters that are not there.
+// findOnes notes which clusters have a refcount of 1, to compare COPIED flags with.
+// It marks clusters for the first entry that points to a refcount block: a table
+// can point to one block any number of times, for clusters in holes.
 func (c *checker) findOnes() {
 	r := newRefcounts(c.img)
 	seen := map[uint64]uint64{} // the first cluster of a block, by the offset of the block
@@ -227,7 +227,7 @@ func (c *checker) addData(d *dataBatch) bool {
 	return true
 }
 
-// addSlowly returns the count of a cluster with weight references more.
+// addSlowly returns the count of a cluster after weight more references.
 func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint64) count {
 	if w&countMetadata != 0 && !c.isShared(cluster, w, kind, weight) {
 		*c.overlaps.At(cluster) = true
@@ -242,8 +242,8 @@ func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint6
 	return w + count(weight)
 }
 
-// isShared reports whether a reference is that of one more L1 entry to an L2
-// table that has the cluster for itself.
+// isShared reports whether a reference is one more from an L1 entry, to a cluster
+// that holds only this L2 table.
 func (c *checker) isShared(cluster uint64, w count, kind HostKind, weight uint64) bool {
 	tables := c.walk.tables // they count this one, too
 	return kind == HostL2Table && tables.of(cluster) != 0 && c.references(cluster, w)+weight == tables.references(cluster)
@@ -291,11 +291,11 @@ func (c *checker) checkCopied(host uint64, copied bool, at uint64) bool {
 	refcount, _ := c.lookup.one(cluster) // compare reports the error
 	switch {
 	case !refcount.known:
-		return true // and that the refcount of a cluster in use is unknown
+		return true // and the refcount of a cluster in use is reported as unknown
 	case !copied:
 		f.Detail = "COPIED is not set, but the refcount is 1"
 	case refcount.value == 1:
-		return true // findOnes noted it for other clusters
+		return true // findOnes marked other clusters for this block
 	default:
 		f.Detail = "COPIED is set, but the refcount is not 1"
 	}

@@ -76,10 +76,10 @@ func (c *checker) checkCopiedRun(r *l2Run) bool {
 	return true
 }
 
-// checkDataFileRun is checkCopiedRun for an image with an external data file,
-// whose clusters have no refcounts, and are always the image's own. The flag can
-// stay in the entry of the first cluster when it is made to read as zeros; there
-// is no host offset in others that have it.
+// checkDataFileRun is checkCopiedRun for an image with an external data file, whose
+// clusters have no refcounts, and need the flag. The first entry, of host offset 0,
+// can keep it when the cluster is made to read as zeros; any other with the flag
+// needs a host offset.
 func (c *checker) checkDataFileRun(r *l2Run) bool {
 	copied := r.entry.Copied()
 	switch host := c.img.hasHost(r.entry); {

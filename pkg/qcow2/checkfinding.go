@@ -1,11 +1,11 @@
 package qcow2
 
-// Severity says what a [Finding] endangers.
+// Severity is how grave a [Finding] is.
 type Severity uint8
 
 // The severities, the gravest first.
 const (
-	SeverityError   Severity = iota // data are lost, or can be, or QEMU refuses the image
+	SeverityError   Severity = iota // data is lost or can be lost, or QEMU refuses the image
 	SeverityLeak                    // space is lost, nothing else
 	SeverityWarning                 // legal, but likely not what was meant
 	SeverityNote                    // worth knowing
@@ -17,8 +17,7 @@ func SeverityNames() []string { return []string{"error", "leak", "warning", "not
 // String returns the name of the severity.
 func (s Severity) String() string { return nameOf(SeverityNames(), s, "unknown-") }
 
-// FindingKind is a stable code for what is wrong. docs/problems.md says what
-// each means.
+// FindingKind is what is wrong, as a stable code. docs/problems.md explains each.
 type FindingKind uint8
 
 // The kinds of findings.
@@ -86,30 +85,29 @@ func (k FindingKind) Structure() bool { return k >= FindingHeader && k <= Findin
 // String returns the code.
 func (k FindingKind) String() string { return nameOf(FindingKindNames(), k, "unknown-") }
 
-// A Finding is one thing that [Image.Check] has to say.
+// A Finding is one thing that [Image.Check] reports.
 type Finding struct {
 	Severity Severity
 	Kind     FindingKind
 	// Offset and Length are the host clusters that it is about, in bytes;
-	// meaningful when HasOffset is true. Neighbours in one structure, or to which
-	// nothing refers, are one finding where they are wrong alike. Of a finding
-	// about an entry Offset is the host cluster that the entry points to, and
+	// meaningful when HasOffset is true. Neighbours with the same problem are one
+	// finding if they lie in one structure, or nothing refers to them. If it is
+	// about an entry, Offset is the host cluster that the entry points to, and
 	// Length is 0.
 	Offset, Length uint64
 	HasOffset      bool
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
 	HasRefcount bool
-	// RefcountOffset is where the refcount of the first cluster lies, in bytes
-	// from the start of the file: the byte that it is in where it has fewer bits.
-	// It is 0 where there is none.
+	// RefcountOffset is where the refcount of the first cluster, or the byte that
+	// holds it, lies, in bytes from the start of the file; 0 if there is none.
 	RefcountOffset uint64
-	// References is how many there are to each cluster; meaningful when
+	// References is the number of references to each cluster; meaningful when
 	// HasReferences is true.
 	References    uint64
 	HasReferences bool
-	// Reference says who refers to the first cluster, the first of References,
-	// and HostKind as what; meaningful when HasReference is true.
+	// Reference is the first of the references to the first cluster, and HostKind
+	// what the cluster holds according to it; meaningful when HasReference is true.
 	Reference    Reference
 	HostKind     HostKind
 	HasReference bool

@@ -28,7 +28,8 @@ func TestProblemsDocumentation(t *testing.T) {
 	}
 }
 
-// TestFindingKindStructure: those of structures, less the one that hides nothing.
+// TestFindingKindStructure: true for the kinds about structures, except the one
+// that hides nothing.
 func TestFindingKindStructure(t *testing.T) {
 	structures := []string{
 		"header", "header-extensions", "refcount-table", "refcount-block", "l1-table", "l2-table",

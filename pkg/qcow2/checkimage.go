@@ -22,7 +22,7 @@ func (c *checker) checkImage() {
 	c.checkSnapshots()
 }
 
-// checkHeader judges what the header allows itself.
+// checkHeader judges what is not among the errors of the header.
 func (c *checker) checkHeader() {
 	h := &c.img.header
 	if h.IncompatibleFeatures&Dirty != 0 {
@@ -52,7 +52,7 @@ func (c *checker) checkHeader() {
 func (c *checker) checkExtensions() {
 	for x, err := range c.img.Extensions() {
 		if err != nil || c.stopped {
-			return // the walk says it
+			return // the walk reports it
 		}
 		if err := c.img.ExtensionError(x); err != nil {
 			c.fail(err)
@@ -74,12 +74,12 @@ func (c *checker) checkFeatureNames() {
 	}
 }
 
-// remark reports what is no error, about a header field.
+// remark reports a finding about a header field.
 func (c *checker) remark(severity Severity, kind FindingKind, field, format string, args ...any) {
 	c.remarkAt(severity, kind, fieldOffset(field), format, args...)
 }
 
-// remarkAt reports what is no error, about the bytes at a file offset.
+// remarkAt reports a finding about the bytes at a file offset.
 func (c *checker) remarkAt(severity Severity, kind FindingKind, at uint64, format string, args ...any) {
 	c.report(Finding{Severity: severity, Kind: kind, Entry: at, HasEntry: true, Detail: fmt.Sprintf(format, args...)})
 }
@@ -154,14 +154,14 @@ func (c *checker) checkSnapshots() {
 	}
 }
 
-// checkStructures judges what the walk has found out: structures that the file
-// cuts, and VM states that are not there.
+// checkStructures judges what needs the whole walk: structures that the file cuts
+// off, and VM states that are missing.
 func (c *checker) checkStructures() {
 	size := c.img.src.size
 	for i := range c.walk.structures {
 		s := &c.walk.structures[i]
 		if s.kind == HostHeader || s.kind == HostRefcountTable || s.offset >= size || s.length <= size-s.offset || s.length >= size+c.img.geometry.ClusterSize-s.offset {
-			continue // also what is an error of the walk
+			continue // the walk has reported some
 		}
 		if !c.report(Finding{
 			Severity: SeverityError, Kind: FindingTruncated, Entry: s.entry, HasEntry: true,
@@ -202,8 +202,8 @@ func (c *checker) checkVMStates() {
 	}
 }
 
-// maps reports whether an L1 table maps anything past the end of the disk. Next
-// is, for each segment, the first from it on that maps something.
+// maps reports whether an L1 table maps anything past the end of the disk; next is,
+// for each segment, the first from it on that maps something.
 func (c *checker) maps(t *ownedTable, segments []interval.Segment, next []int) bool {
 	past := t.vmStateOffset >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries // the first entry past the disk
 	end := t.span(c.img.src.size).To

@@ -30,10 +30,10 @@ func (c *checker) compare() {
 	c.flush()
 }
 
-// countedClusters are the counts of all clusters, once all references are known.
+// countedClusters are the counts of all clusters after the walk.
 type countedClusters struct {
 	counts   *sparse.Map[count]
-	more     *sparse.Map[uint64] // of those that are full
+	more     *sparse.Map[uint64] // the references beyond countFull
 	overlaps *sparse.Map[bool]
 }
 
@@ -77,7 +77,7 @@ func (c *checker) compareAlike(counted *countedClusters, first, n uint64, w coun
 	return true
 }
 
-// compareRun compares clusters with as many references each.
+// compareRun compares clusters that have the same number of references.
 func (c *checker) compareRun(counted *countedClusters, first, n uint64, w count, refcount refcount) bool {
 	references := counted.references(first, w)
 	overlap := w&countMetadata != 0 && counted.overlaps.Word(first)
@@ -108,7 +108,7 @@ func (c *checker) checkBeyond() {
 		}
 		seen[block] = true
 		for cluster := max(first, g.HostClusters); cluster < end && cluster < 1<<(63-g.ClusterBits); {
-			refcount, n, _ := r.run(cluster, end-cluster) // what cannot be read is said of clusters of the file
+			refcount, n, _ := r.run(cluster, end-cluster) // compare reports blocks that cannot be read, for clusters of the file
 			if refcount.value > 0 && !c.report(Finding{
 				Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF,
 				Offset: cluster << g.ClusterBits, HasOffset: true, Length: n << g.ClusterBits,
@@ -122,7 +122,7 @@ func (c *checker) checkBeyond() {
 	})
 }
 
-// reportClusters reports an error of clusters that something refers to.
+// reportClusters reports an error about clusters that something refers to.
 func (c *checker) reportClusters(kind FindingKind, first, n, references uint64, refcount refcount) bool {
 	shift := c.img.geometry.ClusterBits
 	f := Finding{
@@ -132,14 +132,13 @@ func (c *checker) reportClusters(kind FindingKind, first, n, references uint64, 
 	return c.who(&f, first) && c.grow(&f)
 }
 
-// who fills in who refers to a cluster. That takes a second walk, the first
-// time.
+// who fills in what refers to a cluster. The first call takes a second walk.
 func (c *checker) who(f *Finding, cluster uint64) bool {
 	if c.options.Finding == nil {
-		return true // nobody wants to know
+		return true // only the counts are wanted
 	}
 	if c.index == nil {
-		c.index = indexHost(c.ctx, c.img, HostOptions{}, func(error) bool { return c.ctx.Err() == nil }) // its errors are found already
+		c.index = indexHost(c.ctx, c.img, HostOptions{}, func(error) bool { return c.ctx.Err() == nil }) // its errors have been reported
 		if c.index == nil {
 			return false
 		}
@@ -162,8 +161,7 @@ func (c *checker) leak(first, n, refcount, references uint64) bool {
 	return (references == 0 || c.who(&f, first)) && c.grow(&f)
 }
 
-// grow adds the clusters of a finding to the one in hand if they are alike, or
-// reports that and keeps f.
+// grow lets the finding in hand grow by f, or reports it and keeps f.
 func (c *checker) grow(f *Finding) bool {
 	if c.joins(f) {
 		c.wrong.Length += f.Length
@@ -174,8 +172,8 @@ func (c *checker) grow(f *Finding) bool {
 	return ok
 }
 
-// joins reports whether f goes on where the finding in hand ends: in clusters to
-// which nothing refers, or in one structure.
+// joins reports whether f continues the finding in hand: in clusters to which
+// nothing refers, or in one structure.
 func (c *checker) joins(f *Finding) bool {
 	w := &c.wrong
 	if w.Length == 0 || w.Offset+w.Length != f.Offset || w.Kind != f.Kind || w.HasReference != f.HasReference ||

@@ -16,23 +16,24 @@
 //   - [Image.Geometry] has what the fields imply;
 //   - [Image.Extensions] yields the header extensions, [Image.Bitmaps] the
 //     directory of persistent bitmaps, [Image.LUKS] the encryption header;
-//   - [Image.BackingFile], [Image.DataFile] name other files;
+//   - [Image.References] yields the other files that the image names: the backing
+//     file and the external data file;
 //   - [Image.Snapshots] yields the snapshot table, [Image.FindSnapshot] finds
 //     one in it;
-//   - [Image.Guest] yields where the guest addresses lie, of the active image or
-//     of a snapshot;
-//   - [Image.Host] yields what the host clusters hold, and who refers to them;
+//   - [Image.Guest] yields the mapping of guest addresses, of the active image or
+//     of a snapshot, [Image.Mapper] that of one range after the other;
+//   - [Image.Host] yields what the host clusters hold, and what refers to them;
 //   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
 //     went.
 //
 // A guest address is one of the disk that a virtual machine sees, a host address
-// one of the image file. The active image is what the machine uses now, beside
-// the snapshots, each of which has an L1 table of its own. Offsets, lengths and
-// sizes are in bytes unless their comment says otherwise.
+// one of the image file. The active image is the disk as the machine uses it now;
+// it and each snapshot have an L1 table of their own. Offsets, lengths and sizes
+// are in bytes unless their comment says otherwise.
 //
-// Sequences yield a value or an error. Those of entries whose place follows from
-// the one before (extensions, snapshots, bitmaps) end with the first error; Guest
-// and Host go on after it.
+// Sequences yield a value or an error. Extensions, snapshots and bitmaps end with
+// the first error, as it hides where the next entry begins; Guest and Host go on
+// after it.
 //
 // # The format in brief
 //
@@ -79,18 +80,17 @@
 // image without either can still be inconsistent. [Image.Check] judges the whole.
 //
 // Names in an image are arbitrary bytes. Escape them before they reach a
-// terminal. The words of errors have them escaped.
+// terminal. In the words of errors they are escaped already.
 //
 // # Stability
 //
 // The module is at version 0: a release can change or remove an exported name,
-// and its change log says so. Of these you can be surer, as documents that are
-// read elsewhere hold them: the names that String and Names methods return, and
-// Section.Key, are added to and never renamed. Fields, kinds, limits and options
-// will be added, so write struct literals with field names, begin with
-// [DefaultLimits] where you change a limit, and have a default in a switch over
-// kinds. The words of errors are for people and can change in any release:
-// compare kinds, with errors.Is.
+// and its change log says so. Only the names that String and Names methods and
+// Section.Key return are stable, as documents elsewhere hold them: names are
+// added, never changed. Fields, kinds, limits and options will be added, so write
+// struct literals with field names, start from [DefaultLimits] to change a limit,
+// and have a default in a switch over kinds. The words of errors are for people
+// and can change in any release: compare kinds, with errors.Is.
 //
 // Package qcow2test is for tests, this project's and yours, and promises nothing.
 package qcow2

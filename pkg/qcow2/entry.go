@@ -7,7 +7,8 @@ const entrySize = 8
 // offsetMask is the offset in an L1 or L2 entry: bits 9 to 55.
 const offsetMask = 1<<56 - 1<<9
 
-// copiedBit says that the refcount of what an entry points to is exactly 1.
+// copiedBit is set if the refcount of the cluster that an entry points to is
+// exactly 1.
 const copiedBit = 1 << 63
 
 // An L1Entry is an entry of an L1 table (specification, section "L1 table
@@ -16,8 +17,8 @@ type L1Entry uint64
 
 const l1Reserved = L1Entry(^uint64(offsetMask | copiedBit))
 
-// L2Offset returns the offset of the L2 table in bytes; 0: there is none, and
-// all that the entry covers is unallocated.
+// L2Offset returns the offset of the L2 table in bytes, or 0 if there is none: all
+// guest clusters of the entry are then unallocated.
 func (e L1Entry) L2Offset() uint64 { return uint64(e) & offsetMask }
 
 // Copied reports whether bit 63 is set: the refcount of the L2 table is
@@ -60,8 +61,8 @@ func (g *Geometry) Compressed(e L2Entry) (offset, sectors uint64) {
 	return uint64(e) & (1<<x - 1), uint64(e&^(copiedBit|l2Compressed))>>x + 1
 }
 
-// CompressedEnd returns the first byte after the sectors of compressed data
-// that begin at offset.
+// CompressedEnd returns the first byte after compressed data that begin at offset
+// and touch a number of sectors of 512 bytes.
 func CompressedEnd(offset, sectors uint64) uint64 { return offset&^511 + sectors*512 }
 
 // compressedReserved is the part of a descriptor's offset that must be 0.
@@ -71,18 +72,19 @@ const compressedReserved = ^uint64(1<<56 - 1)
 // table").
 type bitmapEntry uint64
 
-// bitmapOnes is the entry of a cluster of ones that is not stored.
+// bitmapOnes is the entry of a cluster of bitmap data that is all ones, and not
+// stored.
 const bitmapOnes bitmapEntry = 1
 
-// offset returns where the cluster of bitmap data lies, in bytes; 0: it is not
+// offset returns where the cluster of bitmap data lies, in bytes, or 0 if it is not
 // stored.
 func (e bitmapEntry) offset() uint64 { return uint64(e) & offsetMask }
 
-// stored reports whether there is more to an entry than that all bits of the
-// cluster are zeros, or ones.
+// stored reports whether the entry says anything else than "all zeros" or "all
+// ones".
 func (e bitmapEntry) stored() bool { return e > bitmapOnes }
 
-// reserved reports whether bits are set that the specification reserves.
+// reserved reports whether reserved bits are set.
 func (e bitmapEntry) reserved() bool {
 	return uint64(e)&^(offsetMask|uint64(bitmapOnes)) != 0 || e.offset() != 0 && e&bitmapOnes != 0
 }
@@ -94,11 +96,12 @@ type refcountEntry uint64
 // refcountReserved are bits 0 to 8.
 const refcountReserved refcountEntry = 1<<9 - 1
 
-// block returns the offset of the refcount block in bytes; 0: there is none, and
-// all its refcounts are 0.
+// block returns the offset of the refcount block in bytes, or 0 if there is none:
+// its refcounts are then 0.
 func (e refcountEntry) block() uint64 { return uint64(e &^ refcountReserved) }
 
-// runLength returns how many words p begins with that are word, word+step, …
+// runLength returns how many words at the start of p are word, word+step,
+// word+2*step and so on.
 func runLength(p []byte, word, step uint64) int {
 	n := 0
 	for ; len(p) >= 8 && be64(p) == word; p = p[8:] {

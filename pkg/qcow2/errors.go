@@ -9,8 +9,8 @@ import (
 // The kinds of [Error], for errors.Is. Any other Kind is the error of the
 // underlying io.ReaderAt.
 var (
-	// ErrNotQcow2: the bytes are not a qcow2 image at all. The Kind is a
-	// [ForeignFormat] where it is known what they are.
+	// ErrNotQcow2: the file is not a qcow2 image at all. The Kind is a
+	// [ForeignFormat] if its format is recognised.
 	ErrNotQcow2 = errors.New("not a qcow2 image")
 	// ErrUnsupported: well formed, but of a version or with a feature that
 	// this package does not know.
@@ -23,11 +23,11 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 )
 
-// What [Image.FindSnapshot] says where nothing is wrong with the image.
+// The errors of [Image.FindSnapshot] when nothing is wrong with the image.
 var (
 	// ErrNoSnapshot: no snapshot has the id, name or position.
 	ErrNoSnapshot = errors.New("no snapshot")
-	// ErrSeveralSnapshots: more than one has the id or name.
+	// ErrSeveralSnapshots: more than one snapshot has the id or name.
 	ErrSeveralSnapshots = errors.New("several snapshots match")
 )
 
@@ -54,7 +54,7 @@ func (s Section) Key() string {
 	return strings.ReplaceAll(strings.ToLower(string(s)), " ", "-")
 }
 
-// An Error says what is wrong with an image, and where.
+// An Error is something wrong with an image, and where.
 type Error struct {
 	// Section is the part of the image that was being read.
 	Section Section
@@ -64,8 +64,9 @@ type Error struct {
 	// Kind is one of the Err variables of this package, a [ForeignFormat], or
 	// what the underlying io.ReaderAt returned.
 	Kind error
-	// Detail names the field and its value where there is one, in lower case
-	// and without a full stop. It never holds bytes of the image unescaped.
+	// Detail says what is wrong, with the field and its value if there is one, in
+	// lower case and without a full stop. It never holds bytes of the image
+	// unescaped.
 	Detail string
 }
 
@@ -77,7 +78,7 @@ func (e *Error) Error() string {
 // Unwrap returns e.Kind.
 func (e *Error) Unwrap() error { return e.Kind }
 
-// isRead reports whether the error is that of the file, not of what is in it.
+// isRead reports whether reading the file failed; otherwise its content is wrong.
 func (e *Error) isRead() bool {
 	for _, kind := range []error{ErrNotQcow2, ErrUnsupported, ErrTruncated, ErrCorrupt, ErrLimit} {
 		if errors.Is(e.Kind, kind) {
@@ -87,7 +88,7 @@ func (e *Error) isRead() bool {
 	return true
 }
 
-// inEntry says in which entry of a table an error is.
+// inEntry adds the index of a table entry to the words of an error.
 func inEntry(err error, index int) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return errorf(e.Section, e.Offset, e.Kind, "entry %d: %s", index, e.Detail)

@@ -101,7 +101,7 @@ func ExampleImage_Check() {
 	file := qcow2test.Image{
 		ClusterBits: 9, Size: 1 << 20,
 		Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data},
-		Patches:  map[string]uint64{"l2[0][1]": 0}, // the cluster that it led to leaks
+		Patches:  map[string]uint64{"l2[0][1]": 0}, // the cluster that it pointed to leaks
 	}.Build()
 	img, err := qcow2.Open(file.Reader(), int64(len(file.Bytes)))
 	if err != nil {
@@ -157,7 +157,7 @@ func ExampleImage_Usage() {
 	// deleting snapshot @2 frees 512 bytes
 }
 
-// What is wrong has a place in the file, and a kind to branch on.
+// An error has a place in the file, and a kind to branch on.
 func ExampleError() {
 	file := qcow2test.Image{Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "one"}, {ID: "2", Name: "two"}}}.Build()
 	file.Set("snapshot[1].extra_data_size", 0xffffffff)

@@ -14,8 +14,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// A gate for uploads: an image that needs another file is refused, and so is one
-// of which that cannot be told.
+// A gate for uploads refuses an image that needs another file, and one that may.
 func ExampleImage_References() {
 	gate := func(img *qcow2.Image) error {
 		for file, err := range img.References() {

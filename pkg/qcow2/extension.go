@@ -78,8 +78,8 @@ func (img *Image) Extensions() iter.Seq2[Extension, error] {
 	}
 }
 
-// extensionsEnd returns the first byte that no extension may touch: that of
-// the backing file name, or that of the second cluster.
+// extensionsEnd returns where the extensions must end: where the backing file name
+// begins, or the second cluster.
 func (img *Image) extensionsEnd() uint64 {
 	if off := img.header.BackingFileOffset; off != 0 {
 		return min(off, img.geometry.ClusterSize)
@@ -117,7 +117,7 @@ func (img *Image) extensionAt(off, end uint64) (Extension, error) {
 	return x, nil
 }
 
-// Extension returns the extension of type t and whether there is one. Of
+// Extension returns the extension of type t and whether there is one. If there are
 // several it is the last, as in QEMU.
 func (img *Image) Extension(t ExtensionType) (Extension, bool) {
 	var last Extension
@@ -130,12 +130,12 @@ func (img *Image) Extension(t ExtensionType) (Extension, bool) {
 	return last, found
 }
 
-// Text returns the data of an extension that holds a string, the backing file
-// format or the name of the external data file: arbitrary bytes.
+// Text returns the data of an extension that holds a string (the backing file
+// format, or the name of the external data file), arbitrary bytes.
 func (x Extension) Text() string { return string(x.Data) }
 
-// FeatureNames yields the records of a feature name table. What is left after
-// the last whole record says nothing.
+// FeatureNames yields the records of a feature name table. An incomplete record at
+// the end is ignored.
 func (x Extension) FeatureNames() iter.Seq[FeatureName] {
 	return func(yield func(FeatureName) bool) {
 		for p := x.Data; len(p) >= featureNameLength; p = p[featureNameLength:] {
@@ -148,8 +148,8 @@ func (x Extension) FeatureNames() iter.Seq[FeatureName] {
 }
 
 // FeatureNames returns the image's own feature name table, as far as it can be
-// read, for [IncompatibleFeatures.Names]. It holds one name for each bit at
-// most (the first that the table gives), whatever the image repeats.
+// read, for [IncompatibleFeatures.Names]. If the table names a bit several times,
+// only the first name is returned.
 func (img *Image) FeatureNames() []FeatureName {
 	var names []FeatureName
 	seen := map[[2]byte]bool{}
@@ -163,17 +163,18 @@ func (img *Image) FeatureNames() []FeatureName {
 	return names
 }
 
-// DataFile returns the name of the external data file, which this package never
-// opens, and whether the image names one. Whether it has one is told by the
-// feature bit [ExternalDataFile].
+// DataFile returns the name of the external data file, arbitrary bytes, and whether
+// the image names one. Whether it uses one depends on the feature bit
+// [ExternalDataFile]. The file is never opened.
 func (img *Image) DataFile() (string, bool) {
 	x, ok := img.Extension(ExtDataFile)
 	return x.Text(), ok
 }
 
-// ExtensionError returns what makes QEMU refuse the image for an extension by
-// itself, as an [*Error], also for one that a later one of its type replaces, or
-// nil. What the last one leads to, [Image.Bitmaps] and [Image.LUKS] judge.
+// ExtensionError returns an [*Error] if QEMU refuses the image because of the data
+// of this extension, and else nil. It judges every extension, even one that a later
+// one of its type replaces. [Image.Bitmaps] and [Image.LUKS] judge what the last
+// one points to.
 func (img *Image) ExtensionError(x Extension) error {
 	switch x.Type {
 	case ExtBitmaps:

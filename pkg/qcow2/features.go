@@ -41,7 +41,7 @@ const (
 	RawExternalData   AutoclearFeatures = 1 << 1 // the external data file is a raw image by itself
 )
 
-// FeatureKind tells which of the three feature words a [FeatureName] is about.
+// FeatureKind is which of the three feature words a [FeatureName] is about.
 type FeatureKind uint8
 
 // The feature words, as the feature name table numbers them.
@@ -77,10 +77,9 @@ type FeatureName struct {
 // any, no mapping, refcount or usage of the image can be trusted.
 func (f IncompatibleFeatures) Unknown() IncompatibleFeatures { return f &^ knownIncompatible }
 
-// Names returns the names of the bits that are set, lowest bit first. A bit
-// unknown to this package has the name that table, the image's own feature
-// name table, gives it (arbitrary bytes), else "bit-N": no bit is ever left
-// out.
+// Names returns the names of the bits that are set, lowest bit first. A bit unknown
+// to this package has its name in table, the image's own feature name table
+// (arbitrary bytes), else "bit-N": no bit is ever left out.
 func (f IncompatibleFeatures) Names(table []FeatureName) []string {
 	return featureNames(Incompatible, uint64(f), table)
 }
@@ -124,13 +123,13 @@ func featureName(kind FeatureKind, bit int, table []FeatureName) string {
 	return fmt.Sprintf("bit-%d", bit)
 }
 
-// quotedList returns names, perhaps an image's own, for an error.
+// quotedList returns names, which may come from the image, for an error.
 func quotedList(names []string) string {
 	return strings.Trim(fmt.Sprintf("%q", names), "[]")
 }
 
-// isKnownName reports whether a name is that of a known bit, which no image can
-// give to another one.
+// isKnownName reports whether a name is that of a known bit. An image cannot give
+// it to another bit.
 func isKnownName(name string) bool {
 	return slices.ContainsFunc(featureBitNames[:], func(known []string) bool { return slices.Contains(known, name) })
 }
@@ -146,8 +145,8 @@ func setBits(word uint64) iter.Seq[int] {
 	}
 }
 
-// nameOf returns names[n], or unknown followed by n where there is none, so
-// that no value found in an image is ever without a name.
+// nameOf returns names[n], or unknown followed by n if there is none, so that no
+// value found in an image is ever without a name.
 func nameOf[T ~uint8 | ~uint32](names []string, n T, unknown string) string {
 	if uint64(n) < uint64(len(names)) {
 		return names[n]

@@ -20,8 +20,8 @@ type Field struct {
 	ptr func(*Header) any
 }
 
-// fields is the layout of the header. Everything that knows an offset of a
-// header field knows it from here.
+// fields is the layout of the header. No other code holds the offset of a header
+// field.
 var fields = [...]Field{
 	{"magic", 0, 4, 2, `"QFI\xfb"`,
 		func(h *Header) any { return &h.Magic }},
@@ -68,9 +68,9 @@ var fields = [...]Field{
 // Fields yields the fields of the image header in the order of the file.
 func Fields() iter.Seq[Field] { return slices.Values(fields[:]) }
 
-// Fields yields the fields that h has, each with its value, in the order of
-// the file. A field is absent when the version does not know it, when the
-// header length ends before it, or when the file does.
+// Fields yields the fields that h has, each with its value, in the order of the
+// file. A field is absent if the version does not have it, or if the header or the
+// file ends before it.
 func (h *Header) Fields() iter.Seq2[Field, uint64] {
 	return func(yield func(Field, uint64) bool) {
 		for f := range Fields() {

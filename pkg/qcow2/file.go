@@ -12,11 +12,12 @@ import (
 type File struct {
 	*Image
 	f      *os.File
-	opened fs.FileInfo // as it was when it was opened
+	opened fs.FileInfo // at the time of opening
 }
 
-// OpenFile opens the named regular file or block device, for reading only, and
-// then the image in it as [Open] does. Close it when done.
+// OpenFile opens the named regular file or block device, for reading only, and then
+// the image in it as [Open] does. The error is that of the system, or of [Open].
+// Close it when done.
 func OpenFile(name string, opts ...Option) (*File, error) {
 	f, err := openSeekable(name)
 	if err != nil {
@@ -37,8 +38,8 @@ func OpenFile(name string, opts ...Option) (*File, error) {
 	return file, nil
 }
 
-// openSeekable opens what can be read at any offset. It looks before it opens:
-// opening a named pipe would wait for a writer.
+// openSeekable opens a file that can be read at any offset. It checks before it
+// opens: opening a named pipe would wait for a writer.
 func openSeekable(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
@@ -60,7 +61,7 @@ func openSeekable(name string) (*os.File, error) {
 	return f, nil
 }
 
-// unseekable names what the mode is of, or returns "" for a regular file or a
+// unseekable returns what kind of file has the mode, or "" for a regular file or a
 // block device.
 func unseekable(mode fs.FileMode) string {
 	switch {
@@ -82,11 +83,10 @@ func (f *File) Close() error { return f.f.Close() }
 // ReadAt reads bytes of the image file, as [io.ReaderAt] says.
 func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 
-// DataRange returns the first range of the file from offset on that is no hole,
-// from start up to end, in bytes. Without one both are the end of the file. The
-// error is [errors.ErrUnsupported], or that of the system, where holes are not
-// known: on systems other than Linux, macOS and FreeBSD, and on file systems that
-// do not tell.
+// DataRange returns the first range of data, not of holes, at or after offset: from
+// start up to end, in bytes. If there is none, both are the end of the file. The
+// error is that of the system, and [errors.ErrUnsupported] on systems other than
+// Linux, macOS and FreeBSD, where holes cannot be found.
 func (f *File) DataRange(offset uint64) (start, end uint64, err error) { return dataRange(f.f, offset) }
 
 // Changed reports whether the file has changed since it was opened, by its size
@@ -111,8 +111,8 @@ func (f *File) Changed() (changed, ok bool) {
 func (f *File) OpenElsewhere() (state Elsewhere, ok bool) { return openElsewhere(f.f) }
 
 // AllocatedBytes returns how much space the file takes on its file system, in
-// bytes, holes left out; ok is false where that is not known, such as on a
-// block device.
+// bytes, without its holes; ok is false if that is not known, such as for a block
+// device.
 func (f *File) AllocatedBytes() (n int64, ok bool) {
 	info, err := f.f.Stat()
 	if err != nil || !info.Mode().IsRegular() {

@@ -1,12 +1,11 @@
 package qcow2
 
 // A ForeignFormat is the Kind of an [Error] about a file in another format than
-// qcow2, and an [ErrNotQcow2]. It is QEMU's name of the format where QEMU has
-// one: "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "raw";
-// else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
+// qcow2, and an [ErrNotQcow2]. It is QEMU's name of the format if QEMU has one:
+// "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "raw"; else
+// "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
 //
-// It goes by a few bytes of the file: what a signature points to is not looked
-// at.
+// A format is recognised by a few bytes; what they point to is not read.
 type ForeignFormat string
 
 // Error returns "not a qcow2 image: " and the name of the format.
@@ -15,7 +14,7 @@ func (f ForeignFormat) Error() string { return ErrNotQcow2.Error() + ": " + stri
 // Is reports whether target is [ErrNotQcow2].
 func (f ForeignFormat) Is(target error) bool { return target == ErrNotQcow2 }
 
-// A signature is a text that files of a format hold at a certain offset.
+// A signature is the bytes that files of a format have at a certain offset.
 type signature struct {
 	format ForeignFormat
 	what   string // in words, with an article
@@ -23,9 +22,9 @@ type signature struct {
 	text   string
 }
 
-// signatures are those of the formats that are taken for qcow2, or carry it.
-// The first that fits decides: what can hold any bytes at the places of the
-// others comes last.
+// signatures are of the formats that are mistaken for qcow2, or wrapped around it.
+// The first that matches decides: formats that can hold any bytes where others have
+// their signature come last.
 var signatures = [...]signature{
 	{"qcow", "a qcow image, version 1 of the format", 0, "QFI\xfb\x00\x00\x00\x01"},
 	{"", "", 0, "QFI\xfb"}, // qcow2: no foreign format
@@ -65,12 +64,12 @@ func (s *source) foreignError(p []byte) error {
 	return nil
 }
 
-// holds reports whether the file, which begins with p, has a signature. Where it
-// cannot be read it has none.
+// holds reports whether the file, which begins with p, has a signature. One that
+// cannot be read counts as absent.
 func (s *source) holds(p []byte, sig *signature) bool {
 	off, n := uint64(sig.offset), uint64(len(sig.text))
 	if sig.offset < 0 {
-		off += s.size // wraps around where the file is too short: no such offset
+		off += s.size // wraps around if the file is too short: no such offset
 	}
 	if end := off + n; end >= n && end <= uint64(len(p)) {
 		return string(p[off:end]) == sig.text

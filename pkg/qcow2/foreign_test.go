@@ -14,8 +14,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// A foreignFile has a signature at an offset and is of some size; what is not
-// said is zeros.
+// A foreignFile has a signature at an offset, and zeros elsewhere.
 type foreignFile struct {
 	offset, size int
 	text         string
@@ -80,9 +79,9 @@ func TestForeignFormats(t *testing.T) {
 	}
 }
 
-// TestForeignFormatsCut: where the file ends before the signature does it is not
-// known, where it ends right after it is. That of a fixed vpc image is looked
-// for from the end.
+// TestForeignFormatsCut: a format is recognised if the file ends right after the
+// signature, and not if it ends inside. The signature of a fixed vpc image is
+// looked for from the end.
 func TestForeignFormatsCut(t *testing.T) {
 	for name, f := range foreignFiles {
 		if name == "vpc fixed" {
@@ -101,7 +100,7 @@ func TestForeignFormatsCut(t *testing.T) {
 			}
 		}
 	}
-	for n := range 520 { // a footer of which only the end is there
+	for n := range 520 { // only the end of a footer
 		p := append([]byte("conectix"), make([]byte, 512)...)[8:][:n]
 		if format, ok := errors.AsType[qcow2.ForeignFormat](openForeign(t, p)); ok {
 			t.Errorf("%d zeros are a %s file", n, format)
@@ -109,8 +108,8 @@ func TestForeignFormatsCut(t *testing.T) {
 	}
 }
 
-// TestForeignFormatOrder: what carries several signatures is what the more
-// telling one says, and a qcow2 image carries what it likes.
+// TestForeignFormatOrder: of several signatures the more specific one decides, and
+// a qcow2 image may contain any.
 func TestForeignFormatOrder(t *testing.T) {
 	put := func(p []byte, names ...string) []byte {
 		for _, name := range names {
@@ -140,8 +139,8 @@ func TestForeignFormatOrder(t *testing.T) {
 	}
 }
 
-// TestForeignFormatReads: a signature after the first 112 bytes costs a read of
-// its own length, and one that cannot be read is as if it were not there.
+// TestForeignFormatReads: a signature after the first 112 bytes costs a read of its
+// own length, and one that cannot be read counts as absent.
 func TestForeignFormatReads(t *testing.T) {
 	b := qcow2test.Built{Bytes: make([]byte, 1<<20)}
 	r := &countingReader{ReaderAt: b.Reader()}

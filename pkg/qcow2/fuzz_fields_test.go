@@ -30,7 +30,7 @@ func edit(b *qcow2test.Built, p []byte) {
 		b.Set(f.Name, old-amount)
 	case 4: // another cluster of the file, flags kept
 		b.Set(f.Name, old&^(1<<56-1<<9)|amount%16<<12)
-	case 5: // what another field has
+	case 5: // the value of another field
 		b.Set(f.Name, b.Get(b.Fields[int(amount)%len(b.Fields)].Name))
 	case 6: // with so many bits set
 		b.Set(f.Name, 1<<(amount%65)-1)
@@ -53,9 +53,9 @@ func (r *budgetReader) ReadAt(p []byte, off int64) (int, error) {
 	return r.ReaderAt.ReadAt(p, off)
 }
 
-// FuzzFields changes fields of healthy images, so that it gets past the
-// checks that arbitrary bytes do not pass. Whatever they hold, every walk ends
-// within a budget of reads, and what they say agrees.
+// FuzzFields changes fields of healthy images, to get past the checks that
+// arbitrary bytes do not pass. Whatever the fields hold, every walk ends within a
+// budget of reads, and the walks agree.
 func FuzzFields(f *testing.F) {
 	bases := qcow2test.MalformedBase()
 	names := slices.Sorted(maps.Keys(bases))

@@ -40,16 +40,16 @@ func FuzzHost(f *testing.F) {
 	})
 }
 
-// What Host, Check and Usage may allocate of an image: so many bytes, and so many
-// for each byte of the file. Most of the first are the window through which
-// tables are read, of the second the test's own notes: an entry of 8 bytes can
-// have several findings, and all are kept as text, of two checks.
+// What Host, Check and Usage may allocate for an image: a constant, and a number of
+// bytes for each byte of the file. The constant is mostly the window through which
+// tables are read, the rest the test's own notes: an entry of 8 bytes can have
+// several findings, and the test keeps those of two checks as text.
 const (
 	allocatedBytes   = 2 << 20
 	allocatedPerByte = 512
 )
 
-// bounded calls f, and holds what it allocates against the size of the file.
+// bounded calls f, and compares what it allocates with the size of the file.
 func bounded(t *testing.T, img *qcow2.Image, what string, f func()) {
 	t.Helper()
 	before := allocated()
@@ -66,8 +66,7 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// fuzzImage holds what Guest, Host, Check and Usage say of an image, the bytes p,
-// against each other.
+// fuzzImage compares what Guest, Host, Check and Usage report about the image p.
 func fuzzImage(t *testing.T, p []byte, img *qcow2.Image) {
 	t.Helper()
 	if img.Supported() != nil {
@@ -77,7 +76,7 @@ func fuzzImage(t *testing.T, p []byte, img *qcow2.Image) {
 	bounded(t, img, "Check", func() { fuzzCheck(t, img) })
 }
 
-// fuzzHost holds what Host says against itself, and against Usage.
+// fuzzHost compares what Host yields with itself, and with Usage.
 func fuzzHost(t *testing.T, p []byte, img *qcow2.Image) {
 	t.Helper()
 	kinds := map[qcow2.HostKind]uint64{}
@@ -102,7 +101,7 @@ func fuzzHost(t *testing.T, p []byte, img *qcow2.Image) {
 	fuzzUsage(t, img, kinds)
 }
 
-// fuzzOwners holds the references of each cluster against their number, up to a
+// fuzzOwners compares the references of each cluster with their number, up to a
 // limit: an image can have more than there is time for.
 func fuzzOwners(t *testing.T, img *qcow2.Image, references map[uint64]uint64) {
 	t.Helper()

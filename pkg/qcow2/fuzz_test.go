@@ -37,13 +37,13 @@ func seed(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		if len(p) < 8<<10 { // what is longer takes the fuzzer minutes to minimise
+		if len(p) < 8<<10 { // the fuzzer takes minutes to minimise a longer one
 			f.Add(p)
 		}
 	}
 }
 
-// openFuzzed opens p and holds what is true of every error of Open.
+// openFuzzed opens p and checks what is true of every error of Open.
 func openFuzzed(t *testing.T, p []byte) *qcow2.Image {
 	t.Helper()
 	img, err := qcow2.Open(bytes.NewReader(p), int64(len(p)), qcow2.WithLimits(qcow2.NoLimits()))
@@ -54,8 +54,8 @@ func openFuzzed(t *testing.T, p []byte) *qcow2.Image {
 	return img
 }
 
-// checkError holds that err is typed, and that it points into the file, or
-// right after it, or to a place that the file claims to have.
+// checkError checks that err has a type, and points into the file, right after it,
+// or to an offset that the file claims to have.
 func checkError(t *testing.T, p []byte, err error) {
 	t.Helper()
 	e, ok := errors.AsType[*qcow2.Error](err)
@@ -192,7 +192,7 @@ func FuzzSnapshotTable(f *testing.F) {
 }
 
 // fuzzedMappings bounds how many mappings of an image a fuzz target looks at:
-// clusters by themselves can be many where nothing is mapped.
+// without a mapping there can be many single clusters.
 const fuzzedMappings = 20000
 
 func FuzzGuest(f *testing.F) {
@@ -239,7 +239,7 @@ type walked struct {
 	whole    bool // to the end
 }
 
-// fuzzWalk holds what is true of every sequence of mappings.
+// fuzzWalk checks what is true of every sequence of mappings.
 func fuzzWalk(t *testing.T, p []byte, img *qcow2.Image, o qcow2.GuestOptions) walked {
 	t.Helper()
 	w := walked{whole: true}
@@ -277,7 +277,7 @@ func fuzzWalk(t *testing.T, p []byte, img *qcow2.Image, o qcow2.GuestOptions) wa
 	return w
 }
 
-// checkMapping holds what is true of every mapping.
+// checkMapping checks what is true of every mapping.
 func checkMapping(t *testing.T, m *qcow2.Mapping, bitmap bool) {
 	t.Helper()
 	unallocated, compressed := m.Kind == qcow2.MappingUnallocated, m.Kind == qcow2.MappingCompressed
@@ -290,8 +290,8 @@ func checkMapping(t *testing.T, m *qcow2.Mapping, bitmap bool) {
 	}
 }
 
-// sameMappings wants runs and single clusters to say the same of every byte
-// that both reach, and that the options select: runs can leave out subclusters.
+// sameMappings checks that runs and single clusters agree about every byte that
+// both reach and the options select: runs can leave out subclusters.
 func sameMappings(t *testing.T, o qcow2.GuestOptions, runs, each walked, subcluster uint64) {
 	t.Helper()
 	last := o.Offset + o.Length - 1

@@ -11,8 +11,7 @@ const (
 	maxGuestOffset           = 1<<64 - 1
 )
 
-// Geometry is what the header implies: sizes and counts that the fields give
-// only together.
+// Geometry holds the sizes and counts that follow from the header.
 type Geometry struct {
 	ClusterBits uint   // 9 to 21
 	ClusterSize uint64 // bytes
@@ -38,8 +37,8 @@ type Geometry struct {
 	// entries a 32nd of the cluster size, else the cluster size.
 	SubclusterSize uint64
 
-	// L1Entries is the number of L1 entries, and so of L2 tables, that the size
-	// field needs.
+	// L1Entries is the number of L1 entries, and so of L2 tables, that the disk
+	// needs.
 	L1Entries uint64
 	// L2CacheSize is how large a cache must be to hold all L2 tables, in bytes.
 	L2CacheSize uint64
@@ -48,8 +47,8 @@ type Geometry struct {
 	VMStateOffset uint64
 }
 
-// newGeometry derives the geometry of an image whose file has fileSize bytes.
-// The error is an [*Error] on the field that stands in the way.
+// newGeometry derives the geometry of an image whose file has fileSize bytes. The
+// error is an [*Error] about the field that prevents it.
 func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
 	if err := geometryErrors(h); len(err) > 0 {
 		return Geometry{}, err[0]
@@ -92,9 +91,9 @@ func (g Geometry) ClustersIn(bytes uint64) uint64 {
 	return n
 }
 
-// VMStateOffsetOf returns the guest offset at which VM state begins after a
-// disk of size bytes, such as that of a snapshot. It saturates: after the
-// largest disks there is no room left.
+// VMStateOffsetOf returns the guest offset at which VM state begins after a disk of
+// size bytes, such as that of a snapshot, in bytes. It saturates: no room is left
+// after the largest disks.
 func (g Geometry) VMStateOffsetOf(size uint64) uint64 {
 	hi, lo := bits.Mul64(g.l1Entries(size), g.ClusterSize*g.L2Entries)
 	if hi != 0 {
@@ -103,8 +102,8 @@ func (g Geometry) VMStateOffsetOf(size uint64) uint64 {
 	return lo
 }
 
-// guestOffset returns the guest offset of a cluster, in bytes. It saturates: an
-// L1 table can go on past the end of the address space.
+// guestOffset returns the guest offset of a cluster, in bytes. It saturates: an L1
+// table can reach past the end of the address space.
 func (g *Geometry) guestOffset(cluster uint64) uint64 {
 	if cluster > maxGuestOffset>>g.ClusterBits {
 		return maxGuestOffset
@@ -112,7 +111,7 @@ func (g *Geometry) guestOffset(cluster uint64) uint64 {
 	return cluster << g.ClusterBits
 }
 
-// geometryErrors returns what keeps the geometry from being read.
+// geometryErrors returns what keeps the geometry from being known.
 func geometryErrors(h *Header) []*Error {
 	var errs []*Error
 	outside := func(field string, value, least, most uint64) {

@@ -25,25 +25,24 @@ func MappingKindNames() []string {
 // String returns the name of the kind.
 func (k MappingKind) String() string { return nameOf(MappingKindNames(), k, "unknown-") }
 
-// A Mapping is a range of guest addresses that is mapped in one way. The
-// range is one cluster (with extended L2 entries one subcluster, or several),
-// or a run of them in which guest and host offsets go on without a gap.
+// A Mapping is a range of guest addresses that is mapped in one way. The range is
+// one cluster (with extended L2 entries one subcluster, or several), or a run of
+// them in which guest and host offsets continue without a gap.
 type Mapping struct {
 	Start  uint64 // guest offset in bytes
 	Length uint64 // bytes
 	Kind   MappingKind
-	// HostOffset is where the bytes lie, in bytes from the start of the image
-	// file, or of the external data file; meaningful when HasHost is true. For
-	// compressed data it is where those begin.
+	// HostOffset is where the host clusters or the compressed data begin, in bytes
+	// from the start of the image file, or of the external data file; meaningful
+	// when HasHost is true.
 	HostOffset uint64
-	HasHost    bool // also an unallocated subcluster can have a host cluster
+	HasHost    bool // an unallocated subcluster can have a host cluster, too
 	// Sectors is the number of sectors of 512 bytes that compressed data
 	// touch; 0 for other kinds.
 	Sectors uint64
 	// SubclusterBitmap is the second word of an extended L2 entry: allocated
 	// subclusters in bits 0 to 31, those that read as zeros in bits 32 to 63;
-	// meaningful when HasSubclusterBitmap is true, as it can be when every cluster
-	// is by itself.
+	// meaningful when HasSubclusterBitmap is true, which takes PerCluster.
 	SubclusterBitmap    uint64
 	HasSubclusterBitmap bool
 	Problems            Problems
@@ -53,12 +52,13 @@ type Mapping struct {
 type GuestOptions struct {
 	// Snapshot is the snapshot whose mapping is wanted; nil: the active image.
 	Snapshot *Snapshot
-	// Offset and Length narrow the guest addresses, in bytes, to the clusters
-	// that the range touches, and where the subclusters of one differ, to the
-	// mappings of them that it touches. None is cut. A Length of 0 goes to the end.
+	// Offset and Length select a range of guest addresses, in bytes; a Length of 0
+	// goes to the end. Clusters that the range touches are yielded whole. Of one
+	// whose subclusters differ, only the mappings that the range touches are
+	// yielded.
 	Offset, Length uint64
-	// PerCluster yields every cluster by itself: without Mapped as many as the L1
-	// table covers, whatever there is of them in the file.
+	// PerCluster yields every cluster by itself: without Mapped, even a small file
+	// can have any number of them.
 	PerCluster bool
 	// VMState goes on with what is mapped past the end of the disk.
 	VMState bool
@@ -66,11 +66,11 @@ type GuestOptions struct {
 	Mapped bool
 }
 
-// Guest yields the mapping of guest addresses in their order, each Mapping where
-// the one before ends. Where a table cannot be read it yields an [*Error], with a
-// nil Mapping, and goes on after it. Other gaps are what Mapped leaves out, and
-// with VMState the rest of the disk's last cluster. A Mapping is valid until the
-// next. When ctx is done the sequence ends with its error.
+// Guest yields the mapping of guest addresses in their order. Each Mapping begins
+// where the one before ends, but for three kinds of gaps: a table that cannot be
+// read, which is an [*Error] with a nil Mapping; what Mapped leaves out; and with
+// VMState the rest of the disk's last cluster. A Mapping is valid until the next is
+// yielded. When ctx is done the sequence ends with its error.
 //
 // The mapping of an image with unknown incompatible features cannot be known;
 // see [Image.Supported].

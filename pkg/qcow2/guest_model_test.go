@@ -155,8 +155,8 @@ func (m *model) hasHost(word uint64) bool {
 	return word&0x00fffffffffffe00 != 0 || m.dataFile() && word>>63 != 0 && !zero
 }
 
-// standard fills in kind and problems of p, of which something is allocated,
-// reads as zeros, or is said to do both.
+// standard fills in kind and problems of p, some of which is allocated, reads as
+// zeros, or claims both.
 func (m *model) standard(p qcow2.Mapping, word uint64, allocated, zero, both bool) qcow2.Mapping {
 	p.HasHost = m.hasHost(word)
 	switch {

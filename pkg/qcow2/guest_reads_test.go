@@ -175,8 +175,8 @@ func mixedImage() *qcow2test.Built {
 	return b.Set("l2[0][6]", 0x200).Set("l1[1]", b.Get("l1[1]")|1).Set("l1[2]", 1<<40)
 }
 
-// TestGuestStops leaves the sequence after each of its first items: it must not
-// go on, and can be begun again.
+// TestGuestStops leaves the sequence after each of its first items: it must stop,
+// and can be started again.
 func TestGuestStops(t *testing.T) {
 	img := open(t, mixedImage())
 	for _, o := range []qcow2.GuestOptions{{VMState: true}, {VMState: true, PerCluster: true}} {
@@ -221,9 +221,9 @@ func TestGuestAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// denseImage returns a healthy image of n full L2 tables, and the size of its
-// file, whose data is not there. The i-th cluster has the host cluster i·stride
-// of as many as there are guest clusters: stride is odd.
+// denseImage returns a healthy image of n full L2 tables without its data, and the
+// size of its file. The i-th cluster has the host cluster i·stride of as many as
+// there are guest clusters: stride is odd.
 func denseImage(n, stride uint64) (b *qcow2test.Built, size int64) {
 	const cluster, entries, refcounts = 1 << 16, 1 << 13, 1 << 15
 	b = qcow2test.Image{Size: n * cluster * entries}.Build()

@@ -6,10 +6,10 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 )
 
-// A Mapper maps guest addresses of the active image or of a snapshot, any range
-// of them after any other. It keeps what it has read last, so that ranges which
-// follow each other cost what one does. It must not be used by several goroutines
-// at once.
+// A Mapper maps guest addresses of the active image or of a snapshot, any ranges in
+// any order. It keeps the tables that it read last, so that ranges which follow
+// each other cost no more than one. It must not be used by several goroutines at
+// once.
 type Mapper struct {
 	img     *Image
 	walk    *tableWalk
@@ -22,13 +22,13 @@ type Mapper struct {
 
 	wanted interval.Span // guest bytes
 	yield  func(*Mapping, error) bool
-	cur    Mapping // what can still grow; empty when its length is 0
-	out    Mapping // what yield is given
+	cur    Mapping // what can still grow; none if its length is 0
+	out    Mapping // the argument of yield
 }
 
-// Mapper returns a Mapper. Offset and Length of the options mean nothing to it:
-// [Mapper.Map] says which addresses are wanted. The error is that of
-// [Image.Supported], or why the L1 table cannot be read.
+// Mapper returns a Mapper. It ignores Offset and Length of the options:
+// [Mapper.Map] takes the addresses. The error is that of [Image.Supported], or why
+// the L1 table cannot be read.
 func (img *Image) Mapper(ctx context.Context, o GuestOptions) (*Mapper, error) {
 	if err := img.Supported(); err != nil {
 		return nil, err
@@ -48,8 +48,8 @@ func (img *Image) Mapper(ctx context.Context, o GuestOptions) (*Mapper, error) {
 	}, nil
 }
 
-// headerMetadata returns the header and what it points to, with the L1 table of
-// the mapping, in bytes.
+// headerMetadata returns where the header, what it points to, and the L1 table of
+// the mapping lie.
 func (img *Image) headerMetadata(l1 entryTable) [4]interval.Span {
 	h, size := &img.header, img.geometry.ClusterSize
 	all := [4]interval.Span{{To: size}, {From: l1.offset, To: l1.entryOffset(l1.entries)}}
@@ -62,10 +62,9 @@ func (img *Image) headerMetadata(l1 entryTable) [4]interval.Span {
 	return all
 }
 
-// Map calls yield with the mapping of the clusters that lie between two guest
-// addresses, in bytes, or that these lie in, as [Image.Guest] does; an address
-// beyond the last stands for it. It returns false if yield did or the context is
-// done.
+// Map calls yield, as [Image.Guest] does, with the mapping of the clusters that
+// hold the guest addresses [from, to), in bytes; to can lie past the last address.
+// It returns false if yield did or the context is done.
 func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
 	g := &m.img.geometry
 	m.wanted, m.yield, m.cur = interval.Span{From: from, To: to}, yield, Mapping{}
@@ -77,8 +76,7 @@ func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
 	return first >= end || m.walk.walk(first, end, m.mapTableRun) && m.flush()
 }
 
-// skipTables leaves out the L1 entries of which skip reports true, as if they
-// were 0.
+// skipTables treats the L1 entries for which skip reports true as 0.
 func (m *Mapper) skipTables(skip func(i uint64, e L1Entry) bool) { m.walk.skip = skip }
 
 // mapTableRun adds what the walk yields: a run of L2 entries, which is two where
@@ -120,8 +118,8 @@ func (m *Mapper) mapRun(r *l2Run) bool {
 	return m.add(&p)
 }
 
-// plain returns where the host clusters of a run begin, and whether they are data
-// clusters of the file of which there is nothing more to say.
+// plain returns the host offset of a run, and whether its clusters are plain data
+// clusters without a problem.
 func (m *Mapper) plain(r *l2Run) (host uint64, ok bool) {
 	if host, ok = m.img.plainHost(r); !ok || m.img.geometry.L2EntrySize != 8 {
 		return host, false
@@ -148,7 +146,8 @@ func (m *Mapper) mapPlain(r *l2Run, host uint64) bool {
 	return ok
 }
 
-// mapHealthy yields n clusters from p's on, which differ in their offsets alone.
+// mapHealthy yields n clusters from that of p on, which differ only in their
+// offsets.
 func (m *Mapper) mapHealthy(p *Mapping, n uint64) bool {
 	size := m.img.geometry.ClusterSize
 	step := size
@@ -190,8 +189,8 @@ func (m *Mapper) mapEach(r *l2Run) bool {
 	return true
 }
 
-// mapSubclusters adds the subclusters of each cluster of a run, alike ones in
-// one piece, as far as they are wanted.
+// mapSubclusters adds the wanted subclusters of each cluster of a run; neighbours
+// that are alike are one mapping.
 func (m *Mapper) mapSubclusters(r *l2Run, p Mapping) bool {
 	size := m.img.geometry.SubclusterSize
 	allocated, zero := uint32(r.bitmap), uint32(r.bitmap>>32)
@@ -220,7 +219,7 @@ func (m *Mapper) mapSubclusters(r *l2Run, p Mapping) bool {
 	return true
 }
 
-// touches reports whether some of a mapping is wanted.
+// touches reports whether any part of a mapping is wanted.
 func (m *Mapper) touches(p *Mapping) bool {
 	return p.Start < m.wanted.To && p.Start+(p.Length-1) >= m.wanted.From
 }
@@ -228,7 +227,8 @@ func (m *Mapper) touches(p *Mapping) bool {
 // cut ends a mapping of the disk where the disk ends.
 func (m *Mapper) cut(p *Mapping) { p.Length = m.cutLength(p.Start, p.Length) }
 
-// cutLength returns how much of a mapping is on the disk, if its start is.
+// cutLength returns the length of a mapping, without what lies past the end of the
+// disk if it begins on the disk.
 func (m *Mapper) cutLength(start, length uint64) uint64 {
 	if start>>m.img.geometry.ClusterBits < m.diskClusters {
 		return min(length, m.diskEnd-min(start, m.diskEnd))
@@ -236,12 +236,12 @@ func (m *Mapper) cutLength(start, length uint64) uint64 {
 	return length
 }
 
-// skips reports whether a mapping is not wanted.
+// skips reports whether Mapped leaves out a mapping.
 func (m *Mapper) skips(p *Mapping) bool {
 	return m.options.Mapped && p.Kind == MappingUnallocated && p.Problems == 0
 }
 
-// add yields what cannot grow any more, and keeps p if it can.
+// add lets the current mapping grow by p, or yields it and keeps p.
 func (m *Mapper) add(p *Mapping) bool {
 	if m.cut(p); p.Length == 0 || m.skips(p) { // none: subclusters past the end of the disk
 		return true
@@ -256,8 +256,7 @@ func (m *Mapper) add(p *Mapping) bool {
 	return true
 }
 
-// joins reports whether p goes on where the current mapping ends, in the same
-// way.
+// joins reports whether p continues the current mapping.
 func (m *Mapper) joins(p *Mapping) bool {
 	c := &m.cur
 	return c.Length > 0 && c.Kind == p.Kind && c.Start+c.Length == p.Start &&
@@ -293,11 +292,11 @@ func (m *Mapper) problems(r *l2Run, p *Mapping) Problems {
 	return bad
 }
 
-// healthy reports whether a run whose first cluster, p, has no problem has none
-// at all: whether it ends before the file does, and reaches into no metadata.
+// healthy reports whether a run has no problems, if its first cluster, p, has none:
+// it begins inside the file to the last cluster, and reaches into no metadata.
 func (m *Mapper) healthy(r *l2Run, p *Mapping) bool {
 	if !p.HasHost || m.img.hasDataFile() {
-		return true // in a data file, offsets go on as guest offsets do
+		return true // in a data file, host offsets are guest offsets
 	}
 	size := m.img.geometry.ClusterSize
 	end := p.HostOffset + r.n*size
@@ -305,7 +304,7 @@ func (m *Mapper) healthy(r *l2Run, p *Mapping) bool {
 	return end-size < m.img.src.size && !m.inMetadata(p.HostOffset, end) && !inTable
 }
 
-// inMetadata reports whether host bytes from first up to end belong to what
+// inMetadata reports whether any of the host bytes [first, end) are metadata that
 // the header points to.
 func (m *Mapper) inMetadata(first, end uint64) bool {
 	for i := range m.metadata { // of the array, not of a copy

@@ -12,8 +12,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// TestMapperAgain: one Mapper that is asked for ranges in any order says what
-// Guest does for each.
+// TestMapperAgain: one Mapper yields for ranges in any order what Guest yields for
+// each.
 func TestMapperAgain(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for name, b := range qcow2test.Malformed() {

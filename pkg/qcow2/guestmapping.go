@@ -30,8 +30,8 @@ func (img *Image) mappingOf(r *l2Run) Mapping {
 	return p
 }
 
-// subclusterKind returns the kind of a set of subclusters, the allocated ones
-// and those that read as zeros: data if any is.
+// subclusterKind returns the kind of a set of subclusters, given the bits of the
+// allocated ones and of those that read as zeros: data if any of them is.
 func subclusterKind(allocated, zero uint32, host bool) MappingKind {
 	switch {
 	case allocated != 0 && host:

@@ -44,17 +44,16 @@ var compressionTypeNames = [...]string{"zlib", "zstd"}
 // String returns QEMU's name of the type ("zlib" for deflate), or "unknown-N".
 func (t CompressionType) String() string { return nameOf(compressionTypeNames[:], t, "unknown-") }
 
-// A Header holds the fields of the image header as they are in the file,
-// unchecked; [Image.HeaderErrors] judges them. In version 2, and where the
-// header is too short for a field, the field has the value that the
-// specification gives to its absence.
+// A Header holds the fields of the image header as they are in the file, unchecked;
+// [Image.HeaderErrors] judges them. A field that version 2 or a short header lacks
+// has the value that the specification gives for its absence.
 type Header struct {
 	Magic                 uint32
 	Version               uint32 // 2 or 3
 	BackingFileOffset     uint64 // bytes; 0: no backing file
 	BackingFileSize       uint32 // bytes
 	ClusterBits           uint32 // cluster size = 1 << ClusterBits bytes
-	Size                  uint64 // virtual disk size in bytes, as stored: need not be whole sectors
+	Size                  uint64 // virtual disk size in bytes, as stored; can end inside a sector
 	CryptMethod           CryptMethod
 	L1Size                uint32 // entries of the active L1 table
 	L1TableOffset         uint64 // bytes
@@ -68,17 +67,17 @@ type Header struct {
 	RefcountOrder         uint32 // refcount width = 1 << RefcountOrder bits; 4 in version 2
 	HeaderLength          uint32 // bytes; 72 in version 2
 	CompressionType       CompressionType
-	// Padding is what follows CompressionType; the specification wants zeros.
+	// Padding follows CompressionType; the specification requires zeros.
 	Padding [7]byte
-	// Rest holds the bytes from 112 to HeaderLength, as far as the first
+	// Rest holds the bytes from [KnownHeaderLength] to HeaderLength, as far as the first
 	// cluster reaches: fields that this package does not know. Usually nil.
 	Rest []byte
 
 	stored uint32 // bytes of the known header that the file has
 }
 
-// known returns how many bytes of fields known to this package the image
-// claims to have.
+// known returns where the header ends as the image claims, at most
+// [KnownHeaderLength], in bytes.
 func (h *Header) known() uint32 {
 	if h.Version == 2 {
 		return headerLengthV2
@@ -90,8 +89,7 @@ func (h *Header) known() uint32 {
 // a last partial sector, which QEMU ignores.
 func (h *Header) VirtualSize() uint64 { return h.Size &^ 511 }
 
-// parseHeader decodes p, the first bytes of the file: as many as there are, up
-// to [KnownHeaderLength].
+// parseHeader decodes p, the first bytes of the file, up to [KnownHeaderLength].
 func parseHeader(p []byte) (Header, error) {
 	var h Header
 	if len(p) == 0 {
@@ -108,7 +106,7 @@ func parseHeader(p []byte) (Header, error) {
 	if len(p) < headerLengthV2 {
 		return h, errorf(SectionHeader, uint64(len(p)), ErrTruncated, "the file ends inside the header: it has %d bytes of at least %d", len(p), headerLengthV2)
 	}
-	h.HeaderLength, h.RefcountOrder = headerLengthV2, 4 // what version 2 leaves unsaid
+	h.HeaderLength, h.RefcountOrder = headerLengthV2, 4 // not stored in version 2
 	h.stored = uint32(len(p))
 	for f := range Fields() {
 		if h.has(f) {
@@ -118,7 +116,7 @@ func parseHeader(p []byte) (Header, error) {
 	return h, nil
 }
 
-// has reports whether the file holds the field. Fields come in the order of
+// has reports whether the file holds the field. Fields are decoded in the order of
 // the file, so that Version and HeaderLength are known before they are needed.
 func (h *Header) has(f Field) bool {
 	end := uint32(f.Offset + f.Size)

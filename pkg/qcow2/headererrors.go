@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// HeaderErrors returns what is wrong with the header, in the order of the
-// file: fields outside what the specification allows, fields beyond the
-// limits, fields that contradict the header extensions, and a header that the
-// file does not hold whole. Unknown feature bits are no error here.
+// HeaderErrors returns what is wrong with the header, in the order of the file:
+// fields that violate the specification, exceed a limit or contradict the header
+// extensions, and a header that the file cuts off. Unknown feature bits are not an
+// error here.
 func (img *Image) HeaderErrors() []*Error {
 	h, j := &img.header, headerJudge{img: img}
 	j.errs = geometryErrors(h)
@@ -51,7 +51,7 @@ func (j *headerJudge) bad(offset uint32, kind error, format string, args ...any)
 	j.errs = append(j.errs, errorf(SectionHeader, uint64(offset), kind, format, args...))
 }
 
-// field records that the named field is wrong; format goes on after its name.
+// field records that the named field is wrong; format continues after its name.
 func (j *headerJudge) field(name string, kind error, format string, args ...any) {
 	j.bad(uint32(fieldOffset(name)), kind, name+" "+format, args...)
 }
@@ -103,7 +103,7 @@ func (j *headerJudge) snapshotTable() {
 	j.table("snapshots_offset", h.SnapshotsOffset, 0)
 }
 
-// table judges where a table of n bytes lies.
+// table judges the offset of a table of n bytes.
 func (j *headerJudge) table(field string, offset, n uint64) {
 	switch {
 	case offset == 0 && n > 0:

@@ -11,8 +11,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// headerFault is a field set to a value, and what HeaderErrors says of it;
-// no words: nothing.
+// headerFault is a field set to a value, and the words of its error; empty if there
+// is none.
 type headerFault struct {
 	field string
 	value uint64
@@ -141,8 +141,8 @@ func TestBackingNameErrors(t *testing.T) {
 	}
 }
 
-// TestNoLimits holds that nothing is beyond NoLimits, and that the limits are
-// the only thing that changes.
+// TestNoLimits checks that nothing exceeds NoLimits, and that nothing but limits
+// changes.
 func TestNoLimits(t *testing.T) {
 	for _, test := range headerFaults {
 		b := qcow2test.Image{Size: 1 << 20}.Build().Set(test.field, test.value)
@@ -202,8 +202,7 @@ func TestHeaderErrorsInOrder(t *testing.T) {
 	}
 }
 
-// TestWithoutGeometry asks an image whose geometry cannot be read for what
-// needs one.
+// TestWithoutGeometry calls what needs a geometry on an image without one.
 func TestWithoutGeometry(t *testing.T) {
 	img := open(t, qcow2test.Image{BackingFile: "base", Patches: map[string]uint64{"cluster_bits": 22}}.Build())
 	want := "cluster_bits 22 is outside 9 to 21"

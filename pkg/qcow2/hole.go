@@ -2,11 +2,11 @@ package qcow2
 
 import "github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 
-// A holeFinder knows where the file has holes, as far as it was asked.
+// A holeFinder finds holes of the file. It remembers the last one.
 type holeFinder struct {
 	src        *source
-	hole, data interval.Span // around the places that it was asked about last
-	unknown    bool          // the system does not tell
+	hole, data interval.Span // the last that were found
+	unknown    bool          // the system does not report holes
 }
 
 // in reports whether the n bytes at off lie in a hole, and so are zeros.
@@ -27,7 +27,7 @@ func (h *holeFinder) length(off, end uint64) uint64 {
 	return min(end, h.hole.To) - off
 }
 
-// find asks for the data after off.
+// find looks for the first data at or after off.
 func (h *holeFinder) find(off uint64) {
 	start, stop, err := h.src.dataRange(off)
 	if err != nil {

@@ -24,8 +24,8 @@ type hostRef struct {
 	qcow2.Reference
 }
 
-// A hostModel lists all references in the plainest way: for every L1 table every
-// entry, and for that every entry of its L2 table.
+// A hostModel lists all references in the plainest way: every entry of every L1
+// table, and for each every entry of its L2 table.
 type hostModel struct {
 	file holeReader
 	size uint64

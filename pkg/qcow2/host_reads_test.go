@@ -9,7 +9,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// walkAll does each work that walks all references, by its name.
+// walkAll has every function that walks all references, by its name.
 func walkAll(tb testing.TB, img *qcow2.Image) map[string]func() {
 	tb.Helper()
 	host := func(o qcow2.HostOptions) func() {
@@ -37,9 +37,9 @@ func walkAll(tb testing.TB, img *qcow2.Image) map[string]func() {
 	}
 }
 
-// TestHostOneL2TableManyTimes: 4096 L1 entries of each of 64 snapshots that
-// share their L1 table point to one L2 table. Each table is read once, whatever
-// number of times it counts.
+// TestHostOneL2TableManyTimes: 4096 L1 entries of each of 64 snapshots that share
+// their L1 table point to one L2 table. Each table is read once, however often it
+// counts.
 func TestHostOneL2TableManyTimes(t *testing.T) {
 	const entries, snapshots = 4096, 64
 	b := qcow2test.Image{ClusterBits: 9, Size: entries << 15, RefcountBits: 64, Clusters: kinds{5: data}, Snapshots: make([]qcow2test.Snapshot, snapshots)}.Build()

@@ -41,8 +41,8 @@ func TestHostSharedBitmapTable(t *testing.T) {
 	}
 }
 
-// TestHostBitmapTables: what two bitmap tables point to is two runs, also where
-// the tables follow each other, and so do the clusters.
+// TestHostBitmapTables: clusters of two bitmap tables are two runs, even if the
+// tables follow each other, and so do the clusters.
 func TestHostBitmapTables(t *testing.T) {
 	const entries = 64 // a cluster of them
 	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "one"}, {Name: "two"}}}.Build()
@@ -76,8 +76,8 @@ func TestHostBitmapTables(t *testing.T) {
 	}
 }
 
-// TestHostSnapshotFirst: the reference of a snapshot that comes first is its own,
-// also where its L1 table has the L2 table in another place.
+// TestHostSnapshotFirst: if a snapshot comes first, the reference is its own, even
+// if the L2 table has another index in its L1 table.
 func TestHostSnapshotFirst(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 4 << 15, Clusters: kinds{3: data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
 	b.Set("snapshot[0].l1[2]", b.Get("snapshot[0].l1[0]")).Set("snapshot[0].l1[0]", 0)
@@ -101,8 +101,8 @@ func TestHostSnapshotFirst(t *testing.T) {
 	}
 }
 
-// TestHostPastAddressSpace: what an L1 table maps past the last guest address is
-// no data of the disk, and has no address of its own.
+// TestHostPastAddressSpace: clusters that an L1 table maps past the last guest
+// address are not data of the disk, and have no address.
 func TestHostPastAddressSpace(t *testing.T) {
 	const last = 1 << 25 // the L1 entry that begins at 1 << 64
 	b := qcow2test.Image{ClusterBits: 21, Size: 1 << 21, Clusters: kinds{0: data, 1: data}}.Build()
@@ -140,8 +140,8 @@ func TestHostPastAddressSpace(t *testing.T) {
 	}
 }
 
-// TestHostOwnersProblems: with Owners what is wrong with one reference to a
-// cluster is not said of the others, unless it is that they overlap.
+// TestHostOwnersProblems: with Owners, a problem of one reference to a cluster is
+// not reported for the others, except an overlap.
 func TestHostOwnersProblems(t *testing.T) {
 	const c = 512
 	b := qcow2test.Image{ClusterBits: 9, Size: 64 * c, Clusters: kinds{0: data, 1: data, 2: data}}.Build()
@@ -165,8 +165,8 @@ func TestHostOwnersProblems(t *testing.T) {
 	}
 }
 
-// TestHostWanted: of a file with more free clusters than there is time for, the
-// wanted ones are yielded, and runs do not join over those that are not.
+// TestHostWanted: in a file with more free clusters than there is time for, the
+// wanted clusters are yielded, and runs do not join across others.
 func TestHostWanted(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 64 << 9, Clusters: kinds{0: data, 1: data, 2: zeroAllocated, 3: data}}.Build()
 	img, err := qcow2.Open(holeReader(b.Bytes), 1<<50)
@@ -192,7 +192,7 @@ func TestHostWanted(t *testing.T) {
 }
 
 // TestHostModel compares Host with the model on small random images, healthy and
-// damaged: cluster by cluster, in runs, and with every reference.
+// damaged: cluster by cluster, in runs, and with all references.
 func TestHostModel(t *testing.T) {
 	for seed := range uint64(600) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -228,8 +228,8 @@ func TestHostModel(t *testing.T) {
 	}
 }
 
-// compareFar compares the clusters that something refers to, of a file with too
-// many to look at each.
+// compareFar compares the clusters that something refers to, in a file with too
+// many to compare all.
 func compareFar(t *testing.T, img *qcow2.Image, m *hostModel) {
 	t.Helper()
 	want := map[uint64]hostRef{}
@@ -301,8 +301,8 @@ func compareOwners(t *testing.T, img *qcow2.Image, m *hostModel) {
 	}
 }
 
-// compareSnapshotFirst compares what Host says of clusters of guest data when a
-// snapshot comes first: one of its references, where there are any.
+// compareSnapshotFirst compares what Host yields for clusters of guest data if a
+// snapshot comes first: one of its references, if it has any.
 func compareSnapshotFirst(t *testing.T, img *qcow2.Image, m *hostModel) {
 	t.Helper()
 	for s, err := range img.Snapshots() {

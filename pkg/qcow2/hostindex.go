@@ -6,8 +6,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
-// A hostIndex knows the references to each host cluster: the first by its label,
-// and how many there are.
+// A hostIndex holds the references to each host cluster: the first, and how many
+// there are.
 type hostIndex struct {
 	img      *Image
 	walk     *referenceWalk
@@ -36,7 +36,7 @@ func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error)
 	return &hostIndex{img: img, walk: x.walk, labels: x.labels.seal(), owners: x.owners, damaged: x.damaged, problems: x.problems.Seal()}
 }
 
-// A hostIndexer is the sink of the walk that a hostIndex is made of.
+// A hostIndexer builds a hostIndex. It is the sink of the walk.
 type hostIndexer struct {
 	img      *Image
 	walk     *referenceWalk

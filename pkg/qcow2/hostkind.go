@@ -3,9 +3,9 @@ package qcow2
 // HostKind is what a host cluster holds.
 type HostKind uint8
 
-// The kinds of host clusters. Where references to one cluster differ in kind,
-// it has the first of them in this order; among the kinds of guest data that of
-// the owner that comes first.
+// The kinds of host clusters. If references to a cluster differ in kind, it has the
+// first of their kinds in this order; among the kinds of guest data, that of the
+// owner that comes first.
 const (
 	HostHeader HostKind = iota
 	HostRefcountTable
@@ -45,7 +45,7 @@ func (k HostKind) Metadata() bool { return k <= HostL2Table }
 // does to those that are leaked, free or unknown.
 func (k HostKind) Referenced() bool { return k < HostLeaked }
 
-// structure reports whether the kind is that of a structure in one piece.
+// structure reports whether the kind is that of a structure, which is contiguous.
 func (k HostKind) structure() bool { return k <= HostEncryptionHeader }
 
 // section returns the section that errors of a structure are about.

@@ -9,8 +9,8 @@ type hostListing struct {
 
 	to   uint64    // the end of the clusters that are wanted
 	next HostRange // of the clusters that are listed next
-	cur  HostRange // what can still grow; empty when its length is 0
-	out  HostRange // what yield is given
+	cur  HostRange // what can still grow; none if its length is 0
+	out  HostRange // the argument of yield
 }
 
 // listAll lists the clusters that the options want.
@@ -84,7 +84,7 @@ func unusedKind(r refcount) HostKind {
 }
 
 // nextRange sets r to what the first cluster of a view holds, and returns how many
-// clusters of it, from the first on, hold what goes on without a gap.
+// clusters from it on continue without a gap.
 func (l *hostListing) nextRange(r *HostRange, v *labelView) uint64 {
 	x := l.index
 	word := v.First()
@@ -118,8 +118,8 @@ func unlabelled(v *labelView) uint64 {
 	return v.N
 }
 
-// step returns how many places lie between the entries of one cluster of a range
-// and the next.
+// step returns how many places the entries of neighbouring clusters of a range are
+// apart.
 func (l *hostListing) step(kind HostKind) uint64 {
 	switch {
 	case kind.structure():
@@ -130,7 +130,7 @@ func (l *hostListing) step(kind HostKind) uint64 {
 	return l.index.img.geometry.L2EntrySize / 8
 }
 
-// emit yields k clusters from c on, which are as r says.
+// emit yields k clusters from c on, the first of which is r.
 func (l *hostListing) emit(r *HostRange, c, k uint64) bool {
 	size := l.index.img.geometry.ClusterSize
 	if l.options.Owners && r.HasReference {
@@ -197,7 +197,7 @@ func (l *hostListing) advance(r *HostRange, n uint64) {
 	}
 }
 
-// add yields what cannot grow any more, and keeps r.
+// add lets the current range grow by r, or yields it and keeps r.
 func (l *hostListing) add(r *HostRange) bool {
 	if l.joins(r) {
 		l.cur.Length += r.Length
@@ -208,8 +208,7 @@ func (l *hostListing) add(r *HostRange) bool {
 	return ok
 }
 
-// joins reports whether r goes on where the current range ends, in the same
-// way.
+// joins reports whether r continues the current range.
 func (l *hostListing) joins(r *HostRange) bool {
 	c := l.cur
 	if c.Length == 0 || c.Kind != r.Kind || c.Problems != r.Problems || c.Problems != 0 && !c.Kind.structure() || c.Kind == HostCompressed ||

@@ -8,9 +8,9 @@ import (
 // An ownerList keeps the entries that refer to each cluster, for Owners.
 type ownerList struct {
 	list  []clusterEntry
-	from  uint64 // clusters whose entries are kept, but for those of L2 tables
+	from  uint64 // the clusters whose entries are kept; those of L2 tables always are
 	to    uint64
-	limit uint64 // references to a cluster
+	limit uint64 // the most references to a cluster
 }
 
 // A clusterEntry is an entry that refers to a cluster.
@@ -52,8 +52,8 @@ func (o *ownerList) add(x *hostIndexer, r *reference) {
 	}
 }
 
-// before returns how many references to a cluster came before r. To an L2 table
-// those of other kinds do not count: all that it maps needs its L1 entries.
+// before returns how many references to a cluster came before r. For an L2 table,
+// other kinds do not count: everything that it maps needs its L1 entries.
 func (o *ownerList) before(x *hostIndexer, r *reference, cluster uint64) uint64 {
 	if r.kind == HostL2Table && x.walk.tables.of(cluster) != 0 && r.problems&Unaligned == 0 {
 		return x.walk.tables.references(cluster) - r.weight
@@ -61,8 +61,8 @@ func (o *ownerList) before(x *hostIndexer, r *reference, cluster uint64) uint64 
 	return x.labels.references(cluster)
 }
 
-// sort puts the entries into the order of the clusters, those of one in the
-// order in which they came.
+// sort sorts the entries by cluster; those of one cluster stay in the order in
+// which they came.
 func (o *ownerList) sort() {
 	slices.SortStableFunc(o.list, func(a, b clusterEntry) int { return cmp.Compare(a.cluster(), b.cluster()) })
 }
@@ -88,7 +88,7 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func(
 		ok = yield()
 		return ok && left > 0
 	}
-	overlaps := x.problems.Word(cluster) & OverlapsMetadata // what they do together
+	overlaps := x.problems.Word(cluster) & OverlapsMetadata // a problem of the cluster, not of one reference
 	r.Problems = overlaps
 	if l := x.labels.of(cluster); l.kind().structure() && !x.structuresOf(cluster, &r.Reference, one) {
 		return ok
@@ -110,8 +110,8 @@ func (x *hostIndex) structuresOf(cluster uint64, r *Reference, yield func(HostKi
 	})
 }
 
-// referencesOf calls yield for the references that an entry is, one for each
-// table that has it, with r set to each in turn. It returns false if yield did.
+// referencesOf calls yield for each reference by an entry, one for each table that
+// contains it, with r set to each in turn. It returns false if yield did.
 func (x *hostIndex) referencesOf(e clusterEntry, r *Reference, yield func(HostKind) bool) bool {
 	kind, at := e.label.kind(), x.labels.place(e.label).offset()
 	switch {
@@ -127,8 +127,8 @@ func (x *hostIndex) referencesOf(e clusterEntry, r *Reference, yield func(HostKi
 	})
 }
 
-// eachTable calls yield for the L1 entries that point to the L2 table in a
-// cluster. One that is not aligned touches it at most.
+// eachTable calls yield for the L1 entries that point to the L2 table in a cluster.
+// An unaligned entry does not count.
 func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedTable, l1Index uint64) bool) bool {
 	for _, e := range o.of(cluster) {
 		if e.label.kind() != HostL2Table || e.problems()&Unaligned != 0 {

@@ -2,8 +2,8 @@ package qcow2
 
 import "math/bits"
 
-// first sets r to what a cluster with a label holds by its first reference, and
-// returns how many clusters a run from it on can have.
+// first sets r to what a cluster with a label holds according to its first
+// reference, and returns how many clusters a range from it on can have.
 func (x *hostIndex) first(r *HostRange, cluster uint64, word label) (room uint64) {
 	r.Offset, r.HasReference, r.Problems = cluster<<x.img.geometry.ClusterBits, true, 0
 	r.References = x.labels.references(cluster, word)
@@ -27,13 +27,13 @@ func (x *hostIndex) first(r *HostRange, cluster uint64, word label) (room uint64
 	t := x.tables.find(x.walk, entry>>x.img.geometry.ClusterBits)
 	r.Kind = x.guestReference(&r.Reference, kind, t.owner, t.l1Index, entry)
 	if r.Reference.GuestOffset == maxGuestOffset {
-		return 1 // it does not go on
+		return 1 // there is no next address
 	}
 	return x.img.geometry.L2Entries - r.Reference.Index
 }
 
-// imageReference sets r to the reference that the label of cluster c says: that of
-// a structure, or of an entry of the refcount table. It returns the kind.
+// imageReference sets r to the reference of cluster c's label, which is a structure
+// or an entry of the refcount table. It returns the kind.
 func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind {
 	kind, place := word.kind(), x.labels.place(word)
 	if kind.structure() {
@@ -46,8 +46,8 @@ func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind 
 	return kind
 }
 
-// bitmapReference sets r to the reference of the entry at a file offset, which
-// the i-th bitmap table has. It returns the kind.
+// bitmapReference sets r to the reference of the entry at a file offset in the i-th
+// bitmap table. It returns the kind.
 func (x *hostIndex) bitmapReference(r *Reference, i int, entry uint64) HostKind {
 	*r = Reference{Owner: OwnerImage, Entry: entry, Index: (entry - x.walk.bitmaps.Span(i).From) / entrySize}
 	return HostBitmapData
@@ -69,7 +69,7 @@ func (x *hostIndex) guestReference(r *Reference, kind HostKind, t *ownedTable, l
 	return kind
 }
 
-// A tableCache remembers what L2 tables are listed under.
+// A tableCache caches what tableOwner returns.
 type tableCache [1024]cachedTable
 
 type cachedTable struct {
@@ -78,7 +78,7 @@ type cachedTable struct {
 	l1Index uint64
 }
 
-// find returns what the L2 table in a cluster is listed under.
+// find returns what tableOwner returns for the L2 table in a cluster.
 func (t *tableCache) find(w *referenceWalk, cluster uint64) *cachedTable {
 	e := &t[cluster%uint64(len(t))]
 	if e.cluster != cluster+1 {

@@ -2,9 +2,9 @@ package qcow2
 
 import "io"
 
-// An Image is an open qcow2 image. Its header, geometry and first cluster have
-// been read; everything else is read when it is asked for. An Image is safe
-// for concurrent use if its io.ReaderAt is.
+// An Image is an open qcow2 image. Its header, geometry and first cluster have been
+// read; everything else is read when it is needed. An Image is safe for concurrent
+// use if its io.ReaderAt is.
 type Image struct {
 	src    source
 	limits Limits
@@ -12,9 +12,9 @@ type Image struct {
 	header       Header
 	geometry     Geometry
 	geometryErr  error
-	firstCluster []byte // as far as it can be read; the header alone without a geometry
+	firstCluster []byte // as far as it can be read; only the header if there is no geometry
 
-	firstClusterErr error // why there is no more of it, if not for the end of the file
+	firstClusterErr error // why firstCluster is short, unless the file ends there
 }
 
 // An Option changes how [Open] reads an image.
@@ -23,8 +23,8 @@ type Option func(*Image)
 // WithLimits replaces the default limits, those of QEMU.
 func WithLimits(l Limits) Option { return func(img *Image) { img.limits = l } }
 
-// WithHoles says where the file has data, as [File.DataRange] does: what lies in
-// holes is then known to be zeros without being read. [OpenFile] sets it.
+// WithHoles sets the function that finds data in the file, as [File.DataRange]
+// does. Holes are then known to be zeros without being read. [OpenFile] uses it.
 func WithHoles(dataRange func(offset uint64) (start, end uint64, err error)) Option {
 	return func(img *Image) { img.src.dataRange = dataRange }
 }
@@ -62,8 +62,8 @@ func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
 	return img, nil
 }
 
-// readFirstCluster reads the first cluster, which begins with p. Where a disk
-// fails inside it, it takes what can be read before.
+// readFirstCluster reads the first cluster, which begins with p. If a sector of it
+// cannot be read, it keeps a part that can.
 func (img *Image) readFirstCluster(p []byte) {
 	img.firstCluster = p
 	for n := min(img.src.size, img.geometry.ClusterSize); n > uint64(len(p)); n /= 2 {
@@ -83,14 +83,14 @@ func (img *Image) Header() *Header { return &img.header }
 func (img *Image) Size() int64 { return int64(img.src.size) }
 
 // Geometry returns the sizes that the header implies. The error is an [*Error]
-// on the field that keeps them from being known: cluster_bits, refcount_order
-// or header_length is out of range, or the file ends before it.
+// about the field that keeps them from being known: cluster_bits, refcount_order or
+// header_length is out of range, or the file ends before it.
 func (img *Image) Geometry() (Geometry, error) { return img.geometry, img.geometryErr }
 
-// Supported returns an [*Error] of kind [ErrUnsupported] when the image has
+// Supported returns an [*Error] of kind [ErrUnsupported] if the image has
 // incompatible features that this package does not know, the error of
-// [Image.Geometry] when there is no geometry, and else nil. With an error nothing
-// beyond the header, the extensions and the snapshot table can be trusted.
+// [Image.Geometry] if there is no geometry, and else nil. After an error, only the
+// header, the extensions and the snapshot table can be trusted.
 func (img *Image) Supported() error {
 	if img.geometryErr != nil {
 		return img.geometryErr

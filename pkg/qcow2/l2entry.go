@@ -1,16 +1,16 @@
 package qcow2
 
-// An l2Run is one entry of an L2 table, or several neighbours that each go on
-// where the one before ends: the same word, or the next host cluster.
+// An l2Run is one entry of an L2 table, or several neighbours that each continue
+// the one before: with the same word, or the next host cluster.
 type l2Run struct {
 	guest  uint64 // guest cluster number of the first
 	n      uint64 // entries
 	entry  L2Entry
 	bitmap uint64 // second word with extended L2 entries
-	at     uint64 // file offset of the first entry; 0 where there is no L2 table
+	at     uint64 // file offset of the first entry; 0 if there is no L2 table
 }
 
-// decodeRun decodes the run that p, whole L2 entries, begins with.
+// decodeRun decodes the run at the start of p, which holds whole L2 entries.
 func (img *Image) decodeRun(p []byte, run *l2Run) {
 	word := be64(p)
 	run.entry = L2Entry(word)
@@ -29,13 +29,13 @@ func (img *Image) decodeRun(p []byte, run *l2Run) {
 	}
 }
 
-// hasHost reports whether a standard entry has a host cluster. Host offset 0 is
-// one only in an external data file, and not with the zero flag: so QEMU has it.
+// hasHost reports whether a standard entry has a host cluster. As in QEMU, host
+// offset 0 is one only in an external data file, and only without the zero flag.
 func (img *Image) hasHost(e L2Entry) bool {
 	return e.HostOffset() != 0 || e.Copied() && img.hasDataFile() && (!e.Zero() || img.geometry.L2EntrySize == 16)
 }
 
-// step returns by how much the entry grows that goes on where e ends.
+// step returns how much larger the entry is that continues e.
 func (img *Image) step(e L2Entry) uint64 {
 	if img.hasHost(e) {
 		return img.geometry.ClusterSize
@@ -43,7 +43,7 @@ func (img *Image) step(e L2Entry) uint64 {
 	return 0
 }
 
-// advance takes the first n entries from a run.
+// advance removes the first n entries of a run.
 func (img *Image) advance(r *l2Run, n uint64) {
 	r.guest, r.n = r.guest+n, r.n-n
 	r.entry += L2Entry(n * img.step(r.entry))
@@ -59,8 +59,8 @@ func (r *l2Run) head(n uint64) l2Run {
 	return h
 }
 
-// plainBits are the bits that the entry of a plain data cluster can have: one of
-// this file, with nothing more to say of it. Without any there is none.
+// plainBits returns the bits that the entry of a plain data cluster can have: one
+// in this file, with no flag but COPIED. It is 0 if there can be none.
 func (img *Image) plainBits() L2Entry {
 	if img.hasDataFile() {
 		return 0
@@ -68,9 +68,9 @@ func (img *Image) plainBits() L2Entry {
 	return L2Entry(copiedBit | offsetMask&^(img.geometry.ClusterSize-1))
 }
 
-// plainHost returns where the host clusters of a run begin, and whether they are
-// plain data clusters that begin inside the file. With extended L2 entries they
-// are those without a subcluster.
+// plainHost returns the host offset of a run, in bytes, and whether its clusters
+// are plain data clusters that begin inside the file. With extended L2 entries
+// these are the clusters with an empty subcluster bitmap.
 func (img *Image) plainHost(r *l2Run) (host uint64, ok bool) {
 	host = r.entry.HostOffset()
 	ok = r.entry&^img.plainBits() == 0 && host != 0 && r.bitmap == 0 && host+(r.n-1)<<img.geometry.ClusterBits < img.src.size

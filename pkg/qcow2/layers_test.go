@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// A floor is a group of files of the package, and how high it lies. Two groups
-// can lie equally high.
+// A floor is a group of files of the package, and its level. Two groups can have
+// one level.
 type floor struct {
 	level int
 	name  string
@@ -41,8 +41,8 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// TestFloorsBite shows that a step upward, a step to the side, and a file or a
-// pattern that stands for nothing are seen.
+// TestFloorsBite shows that the test fails for a step upward, a step to the side,
+// and a file or a pattern that stands for nothing.
 func TestFloorsBite(t *testing.T) {
 	floors := []floor{{0, "low", []string{"a", "a_*"}}, {1, "left", []string{"b"}}, {1, "right", []string{"c"}}}
 	tests := []struct {

@@ -2,13 +2,13 @@ package qcow2
 
 import "math"
 
-// Limits bounds what this package reads of a structure whose size the image
-// claims. A structure beyond its limit is not read: what would have read it
-// returns an [Error] of kind [ErrLimit] that names the limit and the value.
+// Limits bounds what this package reads of a structure whose size the image claims.
+// A structure above its limit is not read; the function that needed it returns an
+// [Error] of kind [ErrLimit], which names the limit and the value.
 //
-// Limits are not what keeps memory bounded (nothing is ever allocated on a
-// claim alone); they are the point at which QEMU refuses an image. The exception
-// is Snapshots: a table of them in a hole of the file takes no space there.
+// Memory is bounded without them, as nothing is allocated on a claim alone; by
+// default they are where QEMU refuses an image. The exception is Snapshots: a
+// snapshot table in a hole of the file takes no space there, however long it is.
 type Limits struct {
 	// L1Bytes bounds each L1 table, in bytes.
 	L1Bytes uint64
@@ -30,8 +30,8 @@ type Limits struct {
 	BitmapNameBytes uint64
 	// BitmapTableEntries bounds each bitmap table, in entries of 8 bytes.
 	BitmapTableEntries uint64
-	// BitmapBytes bounds each bitmap, in bytes of the clusters that its table
-	// has entries for.
+	// BitmapBytes bounds each bitmap, in bytes: entries of its table times cluster
+	// size.
 	BitmapBytes uint64
 	// BackingFormatBytes bounds the format of the backing file, in bytes.
 	BackingFormatBytes uint64
@@ -55,8 +55,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// NoLimits returns limits that nothing exceeds: every structure is read as
-// far as the file reaches.
+// NoLimits returns limits that nothing exceeds: every structure is read up to the
+// end of the file.
 func NoLimits() Limits {
 	const none = math.MaxUint64
 	return Limits{

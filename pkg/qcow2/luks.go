@@ -49,8 +49,9 @@ func (s LUKSKeySlot) Active() bool { return s.State == luksKeyEnabled }
 // LUKS header.
 func (s LUKSKeySlot) KeyOffset() uint64 { return uint64(s.KeyMaterialSectors) * luksSector }
 
-// PayloadOffset returns the byte offset of the encrypted data from the start
-// of the LUKS header, as LUKS sees it. (In qcow2 the data is the clusters.)
+// PayloadOffset returns the byte offset of the encrypted data from the start of the
+// LUKS header, as LUKS has it. In qcow2 the encrypted data lies in the data
+// clusters instead.
 func (l *LUKS) PayloadOffset() uint64 { return uint64(l.PayloadSectors) * luksSector }
 
 // luksKeySizes holds the key sizes in bytes that QEMU knows for each cipher.
@@ -88,8 +89,8 @@ func (l *LUKS) IVGenAlg() string {
 	return iv
 }
 
-// IVGenHashAlg returns the hash of the initialisation vector generator:
-// "sha256" in "cbc-essiv:sha256"; empty where there is none.
+// IVGenHashAlg returns the hash of the initialisation vector generator: "sha256" in
+// "cbc-essiv:sha256"; empty if there is none.
 func (l *LUKS) IVGenHashAlg() string {
 	_, hash, _ := strings.Cut(l.CipherMode, ":")
 	return hash
@@ -105,7 +106,8 @@ type EncryptionHeader struct {
 	Length    uint64 // bytes
 }
 
-// EncryptionHeader decodes the data of an extension of type [ExtEncryption].
+// EncryptionHeader decodes the data of an extension of type [ExtEncryption]. The
+// error is an [*Error]: the data has the wrong length.
 func (x Extension) EncryptionHeader() (EncryptionHeader, error) {
 	if err := x.wantLength(encryptionRecordLength); err != nil {
 		return EncryptionHeader{}, err
@@ -140,8 +142,8 @@ func (img *Image) EncryptionHeader() (e EncryptionHeader, ok bool, err error) {
 }
 
 // LUKS decodes the LUKS header, and returns whether the image has a full disk
-// encryption extension, which points to it. The error, an [*Error], is why there
-// is nothing to decode; l is nil then, as it is where ok is false.
+// encryption extension, which points to it. The error, an [*Error], is why there is
+// nothing to decode. l is nil then, and if ok is false.
 func (img *Image) LUKS() (l *LUKS, ok bool, err error) {
 	e, ok, err := img.EncryptionHeader()
 	if ok && err == nil {
@@ -176,7 +178,7 @@ func (img *Image) luksAt(e EncryptionHeader) (*LUKS, error) {
 	return l, nil
 }
 
-// decode sets what a LUKS version 1 header has.
+// decode sets the fields of a LUKS version 1 header.
 func (l *LUKS) decode(r luksRecord) {
 	l.CipherName = r.cipherName()
 	l.CipherMode = r.cipherMode()

@@ -105,7 +105,7 @@ func TestBrokenLUKS(t *testing.T) {
 				}
 				return
 			}
-			if err == nil && len(l.Damage) > 0 { // it could be decoded so far
+			if err == nil && len(l.Damage) > 0 { // it could be decoded
 				err = l.Damage[0]
 			}
 			if e := asError(t, err); !errors.Is(e, test.kind) || !strings.Contains(e.Detail, test.words) {
@@ -115,8 +115,8 @@ func TestBrokenLUKS(t *testing.T) {
 	}
 }
 
-// TestLUKSAtItsEnd: key material can end where the payload begins, and slots that
-// are disabled say nothing.
+// TestLUKSAtItsEnd: key material can end where the payload begins, and disabled
+// slots do not matter.
 func TestLUKSAtItsEnd(t *testing.T) {
 	header := qcow2test.LUKSHeader("aes", "xts-plain64", 64)
 	binary.BigEndian.PutUint32(header[296:], 4096-500)

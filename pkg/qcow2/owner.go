@@ -6,7 +6,7 @@ import "fmt"
 // the snapshot at a position of the snapshot table, from 0.
 type Owner int32
 
-// The owners that are no snapshots.
+// The owners that are not snapshots.
 const (
 	OwnerImage  Owner = -2 // the image itself: header, refcounts, snapshot table, bitmaps, encryption
 	OwnerActive Owner = -1 // the active image
@@ -16,7 +16,7 @@ const (
 // whether the owner is a snapshot.
 func (o Owner) Snapshot() (index int, ok bool) { return max(int(o), 0), o >= 0 }
 
-// String returns "image", "active", or "@N" for the snapshot at a position, as
+// String returns "image", "active", or "@N" for the snapshot at position N, as
 // [Image.FindSnapshot] takes it.
 func (o Owner) String() string {
 	switch o {

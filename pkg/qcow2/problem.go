@@ -2,7 +2,7 @@ package qcow2
 
 import "strings"
 
-// Problems is the set of what is wrong with an entry of a table.
+// Problems is a set of things wrong with a table entry, a bit for each.
 type Problems uint16
 
 // What can be wrong with an entry.
@@ -14,10 +14,10 @@ const (
 	BeyondEOF
 	// ReservedBits: bits are set that the specification reserves.
 	ReservedBits
-	// OverlapsMetadata: the host cluster is one of the header, the L1 table, the
-	// refcount table, the first of the snapshot table, or the L2 table that the
-	// entry is in. Other overlaps can only be found by examining the whole
-	// image: see [Image.Check].
+	// OverlapsMetadata: the host cluster is part of the header, the L1 table, the
+	// refcount table, the L2 table that the entry is in, or the first cluster of
+	// the snapshot table. Only [Image.Check], which examines the whole image, finds
+	// other overlaps.
 	OverlapsMetadata
 	// InvalidSubclusters: a subcluster is allocated and reads as zeros, or is
 	// allocated without a host cluster.
@@ -27,13 +27,11 @@ const (
 	OffsetMismatch
 	// NotAllowed: a compressed cluster in an image with an external data file.
 	NotAllowed
-	// CopiedFlag: a compressed cluster has the COPIED flag, which only others
-	// can have.
+	// CopiedFlag: a compressed cluster has the COPIED flag, which it must not.
 	CopiedFlag
 )
 
-// ProblemNames returns the names of the problems, that of the lowest bit
-// first.
+// ProblemNames returns the names of the problems, lowest bit first.
 func ProblemNames() []string {
 	return []string{
 		"unaligned", "beyond-end-of-file", "reserved-bits", "overlaps-metadata",
@@ -50,8 +48,8 @@ func (p Problems) String() string {
 	return strings.Join(names, ",")
 }
 
-// entryProblems returns what is wrong with the first entry of a run, whose
-// mapping is p, as far as the entry itself tells.
+// entryProblems returns what is wrong with the first entry of a run, whose mapping
+// is p, as far as the entry alone shows.
 func (img *Image) entryProblems(r *l2Run, p *Mapping) Problems {
 	var bad Problems
 	if p.Kind == MappingCompressed {

@@ -91,7 +91,7 @@ func TestReservedBits(t *testing.T) {
 	}
 }
 
-// TestSnapshotTableProblem: the table is metadata where there are snapshots.
+// TestSnapshotTableProblem: the table is metadata if there are snapshots.
 func TestSnapshotTableProblem(t *testing.T) {
 	image := problemImage()
 	wantBetween(t, image.Build().Set("snapshots_offset", 0x7000), 0x7000, "data 0x7000")
@@ -163,8 +163,8 @@ func TestCompressedReservedBits(t *testing.T) {
 	wantRows(t, open(t, b), qcow2.GuestOptions{PerCluster: true}, want...)
 }
 
-// TestInvalidSubclusters: the problem is that of the subclusters that have it,
-// or of the cluster as a whole.
+// TestInvalidSubclusters: the subclusters that have the problem report it, or the
+// cluster as a whole.
 func TestInvalidSubclusters(t *testing.T) {
 	for _, test := range []struct {
 		kind   qcow2test.Kind
@@ -195,8 +195,8 @@ func TestInvalidSubclusters(t *testing.T) {
 	}
 }
 
-// TestOtherProblemsOfSubclusters: what is wrong with the host offset is wrong
-// with every subcluster.
+// TestOtherProblemsOfSubclusters: a problem of the host offset is one of every
+// subcluster.
 func TestOtherProblemsOfSubclusters(t *testing.T) {
 	b := qcow2test.Image{
 		ClusterBits: 14, Size: 1 << 14, IncompatibleFeatures: 1 << 4,
@@ -258,8 +258,8 @@ func TestCompressedWithDataFile(t *testing.T) {
 	wantRows(t, open(t, b), qcow2.GuestOptions{PerCluster: true}, want...)
 }
 
-// wantProblems wants every cluster by itself to have the problems that it has
-// in rows, where each row with problems is one cluster.
+// wantProblems checks that single clusters have the same problems as in rows, in
+// which each row with problems is one cluster.
 func wantProblems(t *testing.T, img *qcow2.Image, rows []string) {
 	t.Helper()
 	var want, got []string

@@ -46,7 +46,8 @@ func TestUnreadableSnapshot(t *testing.T) {
 }
 
 // TestUnreadableRefcountTable: a bad sector hides the refcount blocks of one piece
-// of the table, which look leaked, and is told once. The other blocks are found.
+// of the table, which look leaked, and is reported once. The other blocks are
+// found.
 func TestUnreadableRefcountTable(t *testing.T) {
 	const clusters = 70000 // whose refcounts take more than one piece of the table
 	used := kinds{}
@@ -81,8 +82,8 @@ func TestUnreadableRefcountTable(t *testing.T) {
 	}
 }
 
-// TestUnreadableL1TableOnce: what hides references is told once, however often
-// the table is read.
+// TestUnreadableL1TableOnce: an unreadable table is reported once, however often it
+// is read.
 func TestUnreadableL1TableOnce(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 4 << 15, Clusters: kinds{3: data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
 	for _, field := range []string{"l1_table_offset", "snapshot[0].l1_table_offset"} {
@@ -154,7 +155,7 @@ func TestCheckUnknownRefcounts(t *testing.T) {
 }
 
 // TestL1TablesInHoles: L1 tables and bitmap tables in a hole of the file are not
-// read, and are what they would be if they were.
+// read, with the same results.
 func TestL1TablesInHoles(t *testing.T) {
 	const entries, hole = 1 << 16, 1 << 20
 	b := qcow2test.Image{ClusterBits: 9, Size: 8 << 15, Clusters: kinds{3: data}, Snapshots: make([]qcow2test.Snapshot, 4),

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// The layout of the records that metadata are made of: where each field lies is
-// known here alone. A record must have as many bytes as its length says.
+// The layout of the records in the metadata. No other code holds the offset of a
+// field. A record must be as long as its constant here.
 
 const (
 	snapshotRecordLength    = 40  // bytes, + extra data, id, name

@@ -9,7 +9,7 @@ type refcounts struct {
 	reader entryReader // of the table
 	block  window
 	known  bool   // the table was read to its end
-	failed uint64 // the block whose error was returned last, + 1
+	failed uint64 // the index of the block whose error was returned last, + 1
 
 	cur   []byte // the block in hand
 	at    uint64 // its offset, in bytes
@@ -17,16 +17,16 @@ type refcounts struct {
 	there uint64 // refcounts in it
 }
 
-// newRefcounts returns a reader. Refcounts of a table that refcountTable has an
-// error for are unknown as far as the error reaches.
+// newRefcounts returns a reader. If refcountTable returns an error, the refcounts
+// that it hides are unknown.
 func newRefcounts(img *Image) *refcounts {
 	table, err := img.refcountTable()
 	return &refcounts{img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, known: err == nil}
 }
 
-// blocks calls yield for every entry of the refcount table that is not 0, with
-// its index and the offset of the block that it points to. The error is what is
-// wrong with the entry, or hides entries from the index on.
+// blocks calls yield for every entry of the refcount table that is not 0, with its
+// index and the offset of the block that it points to. The error is what is wrong
+// with this entry, or hides entries from the index on.
 func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err error) bool) bool {
 	return r.reader.pieces(ctx, r.table.offset, r.table.entryOffset(r.table.entries), func(p *piece) bool {
 		i := r.table.indexOf(p.offset)
@@ -59,7 +59,7 @@ func (img *Image) isBlock(offset uint64) bool {
 }
 
 // entryError returns what is wrong with the i-th entry of the refcount table.
-// But for reserved bits, its block cannot be read.
+// Unless it is about reserved bits, the block cannot be read.
 func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 	at, block := r.table.entryOffset(i), e.block()
 	switch {
@@ -100,7 +100,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	entry := refcountEntry(be64(p))
 	switch block := entry.block(); {
 	case block == 0:
-		wanted := ceilDiv(j+min(limit, uint64(len(p))*per), per) // no more, or short steps would count it all again and again
+		wanted := ceilDiv(j+min(limit, uint64(len(p))*per), per) // no more, or every short step would count all of it again
 		n := uint64(runLength(p[:min(wanted*entrySize, uint64(len(p)))], uint64(entry), 0))
 		return refcount{known: true}, min(limit, n*per-j), nil
 	case !r.img.isBlock(block):
@@ -114,8 +114,8 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	return refcount{}, min(limit, per-j), r.once(i, err)
 }
 
-// one returns the refcount of one cluster, wherever it is. Unlike run it reads no
-// more than it needs.
+// one returns the refcount of any one cluster. Unlike run it reads no more than it
+// needs.
 func (r *refcounts) one(cluster uint64) (refcount, error) {
 	at, known, err := r.locate(cluster)
 	if at == 0 {
@@ -134,8 +134,7 @@ func (r *refcounts) one(cluster uint64) (refcount, error) {
 }
 
 // locate returns the file offset of the refcount of a cluster, or of the byte that
-// it is in where it has fewer bits. Without one it returns 0: the refcount then is
-// 0 if that is known.
+// holds it. If there is none, at is 0, and the refcount is 0 if known is true.
 func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	per := r.img.geometry.RefcountBlockEntries
 	if cluster/per >= r.table.entries {
@@ -156,7 +155,7 @@ func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	return at, true, nil
 }
 
-// load reads the i-th block, as far as the file has it.
+// load reads the i-th block as far as the file has it.
 func (r *refcounts) load(i, block uint64) error {
 	size := r.img.geometry.ClusterSize
 	p, err := r.block.bytes(SectionRefcountBlock, block, size, size)
@@ -178,8 +177,8 @@ func (r *refcounts) once(i uint64, err error) error {
 }
 
 // refcountRun returns the i-th refcount of a block, and how many from it on are
-// the same, up to limit. Refcounts are 1<<order bits wide; those narrower than
-// a byte begin at its least significant bit.
+// equal, up to limit. Refcounts are 1<<order bits wide; those narrower than a byte
+// begin at its least significant bit.
 func refcountRun(p []byte, i, limit uint64, order uint) (value, n uint64) {
 	value = refcountAt(p, i, order)
 	if limit == 1 || refcountAt(p, i+1, order) != value {

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// A FileRole is what an image needs another file for.
+// A FileRole is what an image uses another file for.
 type FileRole uint8
 
 // The roles of files.
 const (
-	RoleBackingFile FileRole = iota // what is not allocated is read from it
-	RoleDataFile                    // guest data lie in it
+	RoleBackingFile FileRole = iota // unallocated clusters are read from it
+	RoleDataFile                    // it holds the guest data
 )
 
 // FileRoleNames returns the names of the roles in their order.
@@ -21,14 +21,14 @@ func FileRoleNames() []string { return []string{"backing-file", "data-file"} }
 // String returns the name of the role.
 func (r FileRole) String() string { return nameOf(FileRoleNames(), r, "unknown-") }
 
-// A NameKind is what kind of file name a text is. It goes by the text alone: a
-// symbolic link can lead out of a directory all the same.
+// A NameKind is the kind of a file name, judged by its text alone: a symbolic link
+// can still lead out of the directory.
 type NameKind uint8
 
-// The kinds of file names, as QEMU tells them apart.
+// The kinds of file names, as QEMU distinguishes them.
 const (
-	NameInside   NameKind = iota // a relative path that stays in the directory that it begins in
-	NameOutside                  // a relative path that leaves this directory: "../base.qcow2"
+	NameInside   NameKind = iota // a relative path that stays in its directory
+	NameOutside                  // a relative path that leaves its directory: "../base.qcow2"
 	NameAbsolute                 // a path from the root
 	NameProtocol                 // a colon comes before the first slash: "nbd://…", also "file:x"
 	NameJSON                     // a protocol and its options: "json:{…}"
@@ -45,9 +45,9 @@ type FileReference struct {
 	Role FileRole
 	// Name is the name as stored: arbitrary bytes.
 	Name string
-	Kind NameKind // of what [FileReference.Opened] returns
-	// Format is the format that the image gives a backing file, arbitrary bytes;
-	// empty where it gives none, and QEMU probes for it.
+	Kind NameKind // of the name that [FileReference.Opened] returns
+	// Format is the format of a backing file as the image names it, arbitrary
+	// bytes; if it is empty, QEMU probes the file.
 	Format string
 	// Used reports whether the image needs the file. A data file can be named
 	// without the feature bit [ExternalDataFile]; QEMU then does not open it.
@@ -56,21 +56,22 @@ type FileReference struct {
 	Offset uint64
 }
 
-// Opened returns what QEMU opens: the name up to its first NUL.
+// Opened returns the name that QEMU opens: Name up to its first NUL.
 func (r *FileReference) Opened() string {
 	name, _, _ := strings.Cut(r.Name, "\x00")
 	return name
 }
 
-// References yields every other file that the image names: the backing file and
-// the external data file. Nothing is opened. QEMU takes a relative name of a
-// backing file from the directory of the image (see [FullBackingName]), that of a
-// data file from the working directory.
+// References yields every other file that the image names: the backing file and the
+// external data file. No file is opened. QEMU resolves a relative backing file name
+// in the directory of the image (see [FullBackingName]), a relative data file name
+// in the working directory.
 //
-// An error says that a name may be there that cannot be told: the header or an
-// extension is damaged, the image has unknown features, or it needs a data file
-// and does not name it. Who decides by the references whether an image may be
-// opened must refuse it for any error. The others are yielded all the same.
+// An error means that the image may need a file that is not yielded: the header or
+// an extension is damaged, the image has unknown features, or it needs a data file
+// and does not name it. A gate that decides by the references whether to open an
+// image must refuse it for any error. The other references are yielded all the
+// same.
 func (img *Image) References() iter.Seq2[FileReference, error] {
 	return func(yield func(FileReference, error) bool) {
 		if err := img.Supported(); err != nil && !yield(FileReference{}, err) {
@@ -88,8 +89,8 @@ func (img *Image) References() iter.Seq2[FileReference, error] {
 	}
 }
 
-// yieldBackingFile yields the backing file, if there is one, or why its name
-// cannot be told.
+// yieldBackingFile yields the backing file, if there is one, or why its name is not
+// known.
 func (img *Image) yieldBackingFile(yield func(FileReference, error) bool) bool {
 	name, ok, err := img.BackingFile()
 	if err != nil {
@@ -104,8 +105,8 @@ func (img *Image) yieldBackingFile(yield func(FileReference, error) bool) bool {
 	return yield(r, nil)
 }
 
-// yieldDataFile yields the external data file, if there is one, or that it has no
-// name.
+// yieldDataFile yields the external data file, if there is one, or an error if it
+// has no name.
 func (img *Image) yieldDataFile(yield func(FileReference, error) bool) bool {
 	x, ok := img.Extension(ExtDataFile)
 	r := FileReference{Role: RoleDataFile, Name: x.Text(), Used: img.hasDataFile(), Offset: x.Offset + extensionHeaderLength}
@@ -117,7 +118,7 @@ func (img *Image) yieldDataFile(yield func(FileReference, error) bool) bool {
 	return !ok || yield(r, nil)
 }
 
-// nameKind returns what kind of file name a text is.
+// nameKind returns the kind of a file name.
 func nameKind(name string) NameKind {
 	clean := path.Clean(name)
 	switch {

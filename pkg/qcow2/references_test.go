@@ -24,7 +24,7 @@ func references(img *qcow2.Image) (refs []qcow2.FileReference, errs []string) {
 	return refs, errs
 }
 
-// TestNameKinds tells names apart as QEMU does.
+// TestNameKinds distinguishes names as QEMU does.
 func TestNameKinds(t *testing.T) {
 	for name, want := range map[string]qcow2.NameKind{
 		"base.qcow2":                     qcow2.NameInside,
@@ -124,7 +124,7 @@ func TestReferencesFailClosed(t *testing.T) {
 	}
 }
 
-// TestReferencesStop: whoever has enough stops the sequence.
+// TestReferencesStop: the sequence ends when the caller stops it.
 func TestReferencesStop(t *testing.T) {
 	img := open(t, qcow2test.Image{IncompatibleFeatures: 1<<60 | 1<<2, BackingFile: "base"}.Build())
 	for n := range 4 {

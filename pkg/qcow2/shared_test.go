@@ -137,8 +137,8 @@ func TestOneL1TableOfManySnapshots(t *testing.T) {
 	}
 }
 
-// TestRefcountBlockManyTimes: that one block has the refcounts of clusters all
-// over a sparse file takes no memory for them.
+// TestRefcountBlockManyTimes: one block for clusters all over a sparse file takes
+// no memory for those clusters.
 func TestRefcountBlockManyTimes(t *testing.T) {
 	const n = 8192
 	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, RefcountBits: 1, Clusters: kinds{0: data}}.Build()

@@ -188,7 +188,7 @@ func TestSnapshotLimits(t *testing.T) {
 func TestFindSnapshot(t *testing.T) {
 	img := open(t, qcow2test.Image{Snapshots: []qcow2test.Snapshot{
 		{ID: "1", Name: "first"},
-		{ID: "2", Name: "1"}, // has the id of the one before as its name
+		{ID: "2", Name: "1"}, // its name is the id of the one before
 		{ID: "first", Name: "second"},
 		{ID: "4", Name: "same"},
 		{ID: "5", Name: "same"},
@@ -230,8 +230,8 @@ func TestFindSnapshot(t *testing.T) {
 	}
 }
 
-// TestFindSnapshotTwice: two snapshots can have one id, as the position tells
-// them apart.
+// TestFindSnapshotTwice: two snapshots can have one id; the position distinguishes
+// them.
 func TestFindSnapshotTwice(t *testing.T) {
 	img := open(t, qcow2test.Image{Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "a"}, {ID: "1", Name: "b"}}}.Build())
 	_, err := img.FindSnapshot("1")

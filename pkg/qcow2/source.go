@@ -5,19 +5,19 @@ import (
 	"io"
 )
 
-// A source is the image file. All bytes that this package sees come through
-// it, so this is where an offset or a length that the image claims meets the
-// size that the file has.
+// A source is the image file. All bytes that this package sees come through it, so
+// this is where the offsets and lengths that an image claims are checked against
+// the size of the file.
 type source struct {
 	r    io.ReaderAt
 	size uint64 // bytes
-	// dataRange, if not nil, finds the first data of the file from an offset on; see
+	// dataRange, if not nil, finds the first data at or after an offset; see
 	// [WithHoles].
 	dataRange func(offset uint64) (start, end uint64, err error)
 }
 
-// read returns the n bytes at off. what says what they are, for the error. It
-// allocates nothing when the file does not reach that far.
+// read returns the n bytes at off; what names them in the error. It allocates
+// nothing if the file does not reach that far.
 func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 	if off > s.size || n > s.size-off {
 		return nil, errorf(sec, off, ErrTruncated, "%s of %d bytes, but the file ends at %#x", what, n, s.size)
@@ -51,7 +51,7 @@ type cursor struct {
 	src *source
 	sec Section
 	off uint64 // file offset of the first byte of buf
-	end uint64 // file offset that it does not cross
+	end uint64 // file offset where the records end
 	buf []byte // read, not yet consumed
 }
 
@@ -60,11 +60,11 @@ func newCursor(src *source, sec Section, off, end uint64) *cursor {
 	return &cursor{src: src, sec: sec, off: off, end: min(end, src.size)}
 }
 
-// left returns how many bytes there are until the end.
+// left returns how many bytes are left before the end.
 func (c *cursor) left() uint64 { return c.end - min(c.off, c.end) }
 
-// next consumes n bytes and returns them; they stay valid until the next call.
-// what says what they are, for the error.
+// next consumes n bytes and returns them; they stay valid until the next call. what
+// names them in the error.
 func (c *cursor) next(n uint64, what string) ([]byte, error) {
 	if err := c.reach(n, what); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (c *cursor) next(n uint64, what string) ([]byte, error) {
 		window := make([]byte, min(max(n, cursorWindow), c.left()))
 		k := copy(window, c.buf)
 		err := c.src.readFull(c.sec, c.off+uint64(k), window[k:])
-		if err != nil { // what lies ahead must not hide what is wanted
+		if err != nil { // a bad sector further on must not hide the bytes asked for
 			window = window[:n]
 			err = c.src.readFull(c.sec, c.off+uint64(k), window[k:])
 		}

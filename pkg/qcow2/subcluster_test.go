@@ -33,8 +33,8 @@ func TestGuestSubclusters(t *testing.T) {
 		"0x1c000+0x4000 unallocated 0x1c000 bitmap 0x0", "0x20000+0xa00 data 0x20000 bitmap 0x13")
 }
 
-// TestGuestSubclusterWindow: of a cluster whose subclusters differ those mappings
-// are yielded that the range touches; clusters that are all alike are whole.
+// TestGuestSubclusterWindow: if the subclusters of a cluster differ, the mappings
+// that the range touches are yielded; otherwise the cluster is whole.
 func TestGuestSubclusterWindow(t *testing.T) {
 	img := open(t, subclusterImage().Build())
 	data, zero, rest := "0x14000+0x1000 data 0x18000", "0x15000+0x1000 zero-allocated 0x19000", "0x16000+0x2000 unallocated 0x1a000"

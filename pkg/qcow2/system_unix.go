@@ -11,10 +11,10 @@ import (
 	"syscall"
 )
 
-// openFlags are those of a file for reading that may turn out to be a pipe.
+// openFlags opens for reading a file that may turn out to be a pipe.
 const openFlags = os.O_RDONLY | syscall.O_NONBLOCK
 
-// statBlock is the unit of st_blocks, in bytes, whatever the file system's.
+// statBlock is the unit of st_blocks on every file system, in bytes.
 const statBlock = 512
 
 func allocatedBytes(info fs.FileInfo) (int64, bool) {

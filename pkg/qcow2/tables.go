@@ -2,9 +2,9 @@ package qcow2
 
 import "math"
 
-// Where the tables with entries of 8 bytes lie. What keeps a table from being
-// read is known here alone, and is a part of what is wrong with the header or
-// with the record that points to the table.
+// Where the tables with entries of 8 bytes lie, and why one is not read. No other
+// code decides that; the reasons are also errors of the header, or of the record
+// that points to the table.
 
 // l1Table returns the L1 table of a snapshot, or the active one for nil. The
 // error is why it is not read.
@@ -96,7 +96,7 @@ func (img *Image) bitmapTableErrors(b *Bitmap) []*Error {
 	return errs
 }
 
-// bitmapSizeError returns that a bitmap is above a limit, or nil.
+// bitmapSizeError returns an error if a bitmap is above a limit.
 func (img *Image) bitmapSizeError(b *Bitmap) *Error {
 	entries, at := uint64(b.TableSize), b.Offset+bitmapTableSizeField
 	if entries > img.limits.BitmapTableEntries {
@@ -108,7 +108,7 @@ func (img *Image) bitmapSizeError(b *Bitmap) *Error {
 	return nil
 }
 
-// firstOf returns the first of some errors, nil if there is none.
+// firstOf returns the first error, or nil if there is none.
 func firstOf(errs []*Error) *Error {
 	if len(errs) == 0 {
 		return nil

@@ -20,7 +20,7 @@ type tableWalk struct {
 	holes    holeFinder
 	empty    bool // the last L2 table was all zeros: others may lie in the same hole
 
-	cur l2Run // what yield is given
+	cur l2Run // the argument of yield
 }
 
 // newTableWalk returns a walk for a disk of size bytes.
@@ -31,9 +31,9 @@ func newTableWalk(ctx context.Context, img *Image, l1 entryTable, size uint64) *
 	}
 }
 
-// l2Table returns the L2 table of the first of the given L1 entries, shorter
-// where the file ends. The tables of the next entries are read with it if they
-// follow in the file.
+// l2Table returns the L2 table of the first of the given L1 entries, as far as the
+// file has it. The tables of the next entries are read with it if they follow in
+// the file.
 func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
 	size := w.img.geometry.ClusterSize
 	first := L1Entry(be64(entries)).L2Offset()
@@ -50,14 +50,14 @@ func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
 }
 
 // inHole reports whether the L2 table at an offset is all zeros, without reading
-// it. An image can claim millions of them in a hole.
+// it. An image can claim millions of tables in a hole.
 func (w *tableWalk) inHole(table uint64) bool {
 	return w.empty && w.holes.in(table, w.img.geometry.ClusterSize)
 }
 
-// pieces calls yield with the L1 entries from the from-th up to the to-th. What
-// cannot be read is a piece with an error, and the next comes after it. It returns
-// false if yield did or the context is done.
+// pieces calls yield with the L1 entries [from, to), piece by piece. If one cannot
+// be read it has an error, and the next follows. It returns false if yield did or
+// the context is done.
 func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
 	size := w.img.src.size
 	there := w.l1.indexOf(w.l1.span(size).To)
@@ -76,8 +76,8 @@ func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
 	return yield(&piece{offset: at, n: to - i, err: err})
 }
 
-// walk calls yield for every run of guest clusters from up to to, in order,
-// those without an L2 table too. What cannot be read it yields as an error,
+// walk calls yield for every run of the guest clusters [from, to), in order,
+// including those without an L2 table. It yields what cannot be read as an error,
 // and goes on after it. It returns false if yield did.
 func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 	per := w.img.geometry.L2Entries
@@ -89,8 +89,8 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 	})
 }
 
-// walkPiece is walk for L1 entries. Of the guest clusters that they map, those
-// are wanted that lie in a span.
+// walkPiece is walk for one piece of the L1 table. Of the guest clusters that it
+// maps, it yields those that are wanted.
 func (w *tableWalk) walkPiece(p *piece, wanted interval.Span, yield func(*l2Run, error) bool) bool {
 	per := w.img.geometry.L2Entries
 	entries := p.bytes
@@ -143,13 +143,13 @@ func (img *Image) tableCluster(e L1Entry) (cluster uint64, ok bool) {
 	return table >> img.geometry.ClusterBits, table != 0 && table%img.geometry.ClusterSize == 0 && table < img.src.size
 }
 
-// reservedError returns that the i-th L1 entry has reserved bits.
+// reservedError returns the error of the i-th L1 entry, which has reserved bits.
 func (w *tableWalk) reservedError(i uint64, entry L1Entry) error {
 	return errorf(SectionL1Table, w.l1.entryOffset(i), ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
 }
 
-// walkTable walks the L2 table of the first of the given L1 entries, the i-th
-// of the table, from one guest cluster up to another.
+// walkTable walks the L2 table of the first of the given L1 entries, which has
+// index i, from one guest cluster up to another.
 func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield func(*l2Run, error) bool) bool {
 	entry := L1Entry(be64(entries))
 	if entry.Reserved() != 0 && !yield(nil, w.reservedError(i, entry)) {
@@ -175,8 +175,8 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 	return w.walkRuns(table, p, first, from, to, yield)
 }
 
-// walkRuns walks the L2 table whose bytes are p. Its first entry is that of the
-// guest cluster first.
+// walkRuns walks the L2 table whose bytes are p. Its first entry maps the guest
+// cluster first.
 func (w *tableWalk) walkRuns(table uint64, p []byte, first, from, to uint64, yield func(*l2Run, error) bool) bool {
 	g := &w.img.geometry
 	for j := from; j < to; {
@@ -195,7 +195,8 @@ func (w *tableWalk) walkRuns(table uint64, p []byte, first, from, to uint64, yie
 	return true
 }
 
-// tableTruncated returns that the file ends inside the L2 table at an offset.
+// tableTruncated returns the error of a file that ends inside the L2 table at an
+// offset.
 func (img *Image) tableTruncated(table uint64) error {
 	return errorf(SectionL2Table, table, ErrTruncated, "the file ends at %#x, inside the table", img.src.size)
 }

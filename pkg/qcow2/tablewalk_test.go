@@ -73,8 +73,8 @@ func mapped(rows []string) (sum uint64) {
 	return sum
 }
 
-// TestL1Cut ends the file inside the L1 table, the last of the file: what the
-// entries before the end point to is there.
+// TestL1Cut ends the file inside the L1 table, the last of the file: the tables of
+// the entries before the end are there.
 func TestL1Cut(t *testing.T) {
 	b := threeTables().Build()
 	l1, end := b.Get("l1_table_offset"), len(b.Bytes)
@@ -181,7 +181,7 @@ func TestUnreadableMapping(t *testing.T) {
 	}
 }
 
-// TestDamageAtTheDisksEnd: what lies under both the disk and the VM state is
+// TestDamageAtTheDisksEnd: damage that affects both the disk and the VM state is
 // reported once.
 func TestDamageAtTheDisksEnd(t *testing.T) {
 	image := threeTables()
@@ -219,8 +219,8 @@ func TestGuestNoLimits(t *testing.T) {
 	wantRows(t, open(t, b), qcow2.GuestOptions{}, append(table, short)...)
 }
 
-// TestSnapshotWithoutDiskSize: version 3 wants it in the extra data, but the
-// mapping needs no more than the header's.
+// TestSnapshotWithoutDiskSize: version 3 requires it in the extra data, but the
+// mapping works with the header's.
 func TestSnapshotWithoutDiskSize(t *testing.T) {
 	image := threeTables()
 	image.Snapshots = []qcow2test.Snapshot{{ID: "1", ExtraSize: -1}}

@@ -7,38 +7,38 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
-// A reference is an entry of a table, or several neighbours, and the host
-// clusters that they point to: as many neighbours, or those that one entry
-// touches.
+// A reference is one or more neighbouring entries of a table, and the host clusters
+// that they point to: one for each entry, or all that a single entry touches.
 type reference struct {
 	kind   HostKind
 	first  uint64 // cluster
 	n      uint64 // clusters
-	place  place  // of the first entry; of structures that of the first of them
+	place  place  // of the first entry, or of the first structure
 	step   uint64 // places from one entry to the next
-	weight uint64 // how often each counts: an L2 table for every L1 entry that points there; how many structures
+	weight uint64 // how many references each entry is, as tables can be shared; how many structures there are
 
-	problems Problems // of an entry, which is then alone, or of structures
+	problems Problems // of a single entry, or of structures
 	offset   uint64   // where a damaged entry points to, in bytes
 	guest    uint64   // its guest offset, in bytes
 }
 
 // A referenceSink takes the references of an image.
 type referenceSink interface {
-	// addStructures takes clusters that structures share. They come before all
-	// others, in their order.
+	// addStructures takes clusters of one or more structures. They come first, in
+	// the order of the clusters.
 	addStructures(*reference) bool
 	// add takes a reference of another kind. One that points to no cluster of the
-	// file has n 0, and problems. The sink does not keep it.
+	// file has problems, and n is 0. The sink must not keep it.
 	add(*reference) bool
-	// addData takes data clusters by themselves.
+	// addData takes entries that each point to a data cluster.
 	addData(*dataBatch) bool
-	// fail takes what hides references: what cannot be read.
+	// fail takes an error that hides references, such as a table that cannot be
+	// read.
 	fail(error) bool
 }
 
 // A referenceWalk finds everything that refers to host clusters: each structure,
-// and each entry of each table once, however many L1 tables point there.
+// and each entry of each table once, however many L1 entries lead to it.
 type referenceWalk struct {
 	ctx      context.Context
 	img      *Image
@@ -49,20 +49,19 @@ type referenceWalk struct {
 	shared     *interval.Cover // the clusters of the structures
 	bitmaps    *interval.Cover // the bitmap tables
 	l1         *l1Tables
-	tables     *labelMap     // of the L2 tables: the first L1 entry, and how many there are
-	chosen     *chosenTables // those whose guest data come first; nil: those of the active image
+	tables     *labelMap     // of the L2 tables: the first L1 entry that points there, and how many do
+	chosen     *chosenTables // the tables whose guest data come first; nil: those of the active image
 	tick       progress
 
-	ref  reference // what the sink is given
-	data dataBatch // the same
-	// single are the bits that the entry of a plain data cluster can have; 0 where
-	// an entry has a second word.
+	ref  reference // the argument of the sink
+	data dataBatch // likewise
+	// single is what plainBits returns, but 0 if entries have a second word.
 	single L2Entry
-	// run, if not nil, takes every run of L2 entries before its references, and
-	// the L1 table that it belongs to.
+	// run, if not nil, takes every run of L2 entries and its L1 table, before the
+	// sink takes its references. It does not take what addData does.
 	run func(*ownedTable, *l2Run) bool
-	// entry, if not nil, takes every L1 entry that is not 0, its file offset, and
-	// the segment that it is in.
+	// entry, if not nil, takes every L1 entry that is not 0, with its file offset
+	// and segment.
 	entry func(g *interval.Segment, at uint64, e L1Entry) bool
 }
 
@@ -74,9 +73,9 @@ func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *refe
 	return w
 }
 
-// walk calls the sink for all references, those of metadata first. Of guest data
-// those come first that belong to the given snapshot, if there is one. It
-// returns false if the sink did or the context is done.
+// walk calls the sink for all references: first metadata, then guest data, that of
+// the given snapshot, if any, before the rest. It returns false if the sink did or
+// the context is done.
 func (w *referenceWalk) walk(first *Snapshot, report func(done, total uint64)) bool {
 	return w.begin(first, report) && w.follow(first)
 }
@@ -107,9 +106,9 @@ func (w *referenceWalk) add(kind HostKind, first, n uint64, at place, step, weig
 	return w.sink.add(&w.ref)
 }
 
-// addStructures adds the references to the clusters of structures, as far as
-// there are clusters. Those that several structures share it adds once: an image
-// can claim any number of L1 tables in one place.
+// addStructures adds the references to the clusters of structures inside the file.
+// It adds clusters that several structures share once: an image can claim any
+// number of L1 tables at one offset.
 func (w *referenceWalk) addStructures() bool {
 	shift := w.img.geometry.ClusterBits
 	all := make([]interval.Span, len(w.structures))
@@ -131,7 +130,7 @@ func (w *referenceWalk) addStructures() bool {
 	return true
 }
 
-// sharing calls yield for the structures in a cluster that has some, with their
+// sharing calls yield with each structure in a cluster that has some, and its
 // index. It returns false if yield did.
 func (w *referenceWalk) sharing(cluster uint64, yield func(i int, s *structure) bool) bool {
 	return w.shared.Each(cluster<<w.img.geometry.ClusterBits, func(i int) bool { return yield(i, &w.structures[i]) })
@@ -145,9 +144,9 @@ func (w *referenceWalk) addRefcountBlocks() bool {
 	})
 }
 
-// addTableEntry adds the reference of an entry of the refcount table, or of bitmap
-// tables that share it, to the cluster at an offset. An error is what is wrong with
-// it.
+// addTableEntry adds the reference to the cluster at an offset of an entry at file
+// offset at, which lies in the refcount table, or in a number of bitmap tables. err
+// is what is wrong with the entry.
 func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, err error) bool {
 	if err != nil && !w.sink.fail(err) {
 		return false
@@ -158,8 +157,8 @@ func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, 
 	return w.add(kind, offset>>w.img.geometry.ClusterBits, 1, placeOf(at), 0, tables)
 }
 
-// addBitmapData adds the references of the bitmap tables, each entry of the file
-// once.
+// addBitmapData adds the references of the bitmap tables, each entry once even if
+// tables share it.
 func (w *referenceWalk) addBitmapData() bool {
 	var tables []interval.Span
 	for _, s := range w.structures {
@@ -213,10 +212,10 @@ func (w *referenceWalk) addL2Tables() bool {
 	})
 }
 
-// eachL1Entry calls yield for the L1 entries that are not 0, each of the file
-// once, those of the active image first. It hands them with the walk of their
-// table, the segment, the index, and the entries that follow. Fail takes what
-// cannot be read.
+// eachL1Entry calls yield for the L1 entries that are not 0, each once even if
+// tables share it, those of the active image first. yield takes the walk of the
+// table, the segment, the index, and the bytes of the entry and those after it;
+// fail takes what cannot be read.
 func (w *referenceWalk) eachL1Entry(fail func(error) bool, yield func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool) bool {
 	t := newTableWalk(w.ctx, w.img, entryTable{}, 0)
 	for k := range w.l1.BySpan {
@@ -230,8 +229,8 @@ func (w *referenceWalk) eachL1Entry(fail func(error) bool, yield func(t *tableWa
 	return true
 }
 
-// eachEntryOf calls yield for the entries of an L1 table that are not 0, from
-// one index up to another. Fail takes what cannot be read.
+// eachEntryOf calls yield for the entries of an L1 table that are not 0, from one
+// index up to another; fail takes what cannot be read.
 func eachEntryOf(t *tableWalk, from, to uint64, fail func(error) bool, yield func(i uint64, entries []byte) bool) bool {
 	return t.pieces(from, to, func(p *piece) bool {
 		if p.err != nil {
@@ -252,11 +251,11 @@ func eachEntryOf(t *tableWalk, from, to uint64, fail func(error) bool, yield fun
 	})
 }
 
-// reported takes the errors of a table that is read again: the sink has them
-// already.
+// reported takes the errors of a table that is read again: the sink already has
+// them.
 func (w *referenceWalk) reported(error) bool { return w.alive() }
 
-// aliveEvery is how many short steps a loop makes between two looks at the
+// aliveEvery is how many short steps a loop makes between two checks of the
 // context.
 const aliveEvery = 1 << 12
 

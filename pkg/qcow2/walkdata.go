@@ -46,8 +46,8 @@ func (w *referenceWalk) isChosen(cluster uint64) bool {
 	return w.chosen != nil && w.chosen.first.Word(cluster) != 0
 }
 
-// addTables adds the references of the wanted L2 tables. Each is read when the
-// first L1 entry comes that points there.
+// addTables adds the references of the wanted L2 tables. Each is read for the first
+// L1 entry that points there.
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
 	return w.eachL1Entry(w.reported, func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool {
@@ -70,10 +70,10 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	})
 }
 
-// A dataBatch is entries of one L2 table that each point to a data cluster
-// somewhere: most of an image that has been in use. Sinks take a batch, because
-// each entry costs a cache miss in the cluster map and the processor can wait for
-// many misses at once.
+// A dataBatch is entries of one L2 table that each point to a plain data cluster,
+// and do not continue each other: most entries of an image that has been in use.
+// Sinks take a batch, because each entry costs a cache miss in the cluster map and
+// the processor can wait for many misses at once.
 type dataBatch struct {
 	owner   *ownedTable
 	weight  uint64 // as in a reference
@@ -89,8 +89,8 @@ type dataEntry struct {
 // batchEntries is how many entries a batch holds.
 const batchEntries = 512
 
-// addTable adds the references of the L2 table whose bytes are p. Its first
-// entry is that of the guest cluster first.
+// addTable adds the references of the L2 table whose bytes are p. Its first entry
+// maps the guest cluster first.
 func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
 	g := &w.img.geometry
 	size := g.L2EntrySize
@@ -116,8 +116,8 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
 	return w.flush()
 }
 
-// isSingle reports whether the standard entry that p begins with points to a data
-// cluster, without any problem, and the next does not go on there.
+// isSingle reports whether e, the entry at the start of p, points to a plain data
+// cluster, and the next entry does not continue it.
 func (w *referenceWalk) isSingle(e L2Entry, p []byte) bool {
 	return w.single != 0 && e&^w.single == 0 && e.HostOffset() != 0 && e.HostOffset() < w.img.src.size &&
 		(len(p) < 16 || L2Entry(be64(p[8:])) != e+L2Entry(w.img.geometry.ClusterSize))
@@ -156,8 +156,8 @@ func (w *referenceWalk) addRun(r *l2Run, weight uint64) bool {
 	return true
 }
 
-// hostKindOf returns the kind of the clusters that a mapping points to. One whose
-// subclusters are all unallocated is reserved for data.
+// hostKindOf returns the kind of the clusters that a mapping points to. A cluster
+// with no allocated subcluster is reserved for data.
 func hostKindOf(m *Mapping) HostKind {
 	switch m.Kind {
 	case MappingCompressed:

@@ -15,13 +15,14 @@ type ownedTable struct {
 	vmStateOffset uint64 // guest offset at which VM state begins, in bytes
 }
 
-// l1Tables are the L1 tables of an image, each entry of the file once.
+// l1Tables are the L1 tables of an image, cut so that each entry is in one segment
+// even if tables share it.
 type l1Tables struct {
 	*interval.Cover
-	tables []ownedTable // that of the active image, those of snapshots in the order of their table
+	tables []ownedTable // of the active image, then of the snapshots in the order of their table
 }
 
-// newL1Tables cuts tables that lie anywhere in a file of fileSize bytes.
+// newL1Tables cuts the tables of a file of fileSize bytes.
 func newL1Tables(tables []ownedTable, fileSize uint64) *l1Tables {
 	all := make([]interval.Span, len(tables))
 	for i := range tables {

@@ -16,9 +16,8 @@ func placeOf(offset uint64) place { return place(offset / 8) }
 // offset returns the file offset of an entry, in bytes.
 func (p place) offset() uint64 { return uint64(p) * 8 }
 
-// A label is what is kept of a cluster: the kind of its first reference, where
-// that is, and how many there are. The zero label is that of a cluster to which
-// nothing refers.
+// A label sums up the references to a cluster: kind and place of the first, and how
+// many there are. It is 0 if nothing refers to the cluster.
 type label uint64
 
 const (
@@ -28,8 +27,9 @@ const (
 
 func (l label) kind() HostKind { return HostKind(l>>labelPlaceBits) - 1 }
 
-// A labelLayout says how many bits of a label have the number of references: as
-// many as the size of the file leaves. Then come the place and the kind.
+// A labelLayout is how the bits of a label are used: the lowest, as many as the
+// size of the file leaves, for the number of references, then come the place and
+// the kind.
 type labelLayout struct {
 	countBits uint
 }
@@ -38,12 +38,13 @@ func newLabelLayout(fileSize uint64) labelLayout {
 	return labelLayout{countBits: uint(labelPlaceBits - bits.Len64(fileSize>>3))}
 }
 
-// label returns the label of a cluster to which references of one kind lead.
+// label returns the label of a cluster with count references of a kind, the first
+// at p.
 func (y labelLayout) label(kind HostKind, p place, count uint64) label {
 	return label(uint64(kind+1)<<labelPlaceBits | uint64(p)<<y.countBits | min(count, y.full()))
 }
 
-// full is the largest count that a label has room for.
+// full returns the largest count that a label has room for.
 func (y labelLayout) full() uint64 { return 1<<y.countBits - 1 }
 
 func (y labelLayout) count(l label) uint64 { return uint64(l) & y.full() }
@@ -52,7 +53,7 @@ func (y labelLayout) place(l label) place {
 	return place(l << labelKindBits >> labelKindBits >> y.countBits)
 }
 
-// next returns the label of a cluster that is like l, but n places further on.
+// next returns l with a place that is n further on.
 func (y labelLayout) next(l label, n uint64) label { return l + label(n<<y.countBits) }
 
 // A labelMap collects the labels of host clusters.
@@ -99,7 +100,7 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 // the shorter the loop, the more requests are under way.
 func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64)) {
 	first, large := m.label(HostData, 0, d.weight), d.weight > m.full()
-	toCluster, toPlace := clusterBits&63, m.countBits&63 // plainly less than 64: a shift is one instruction
+	toCluster, toPlace := clusterBits&63, m.countBits&63 // known to be less than 64, so that a shift is one instruction
 	for _, e := range d.entries {
 		cluster := e.entry.HostOffset() >> toCluster
 		fresh := first | label(uint64(e.place)<<toPlace)
@@ -134,19 +135,19 @@ func (m *labelMap) references(cluster uint64) uint64 {
 	return m.countReferences(m.of(cluster), cluster, m.more)
 }
 
-// seal ends the changes.
+// seal returns the labels, which no longer change.
 func (m *labelMap) seal() *labels {
 	return &labels{labelLayout: m.labelLayout, words: m.words.Seal(), more: m.more.Seal()}
 }
 
-// labels are the labels of host clusters, once all are known.
+// labels are the labels of host clusters after the walk.
 type labels struct {
 	labelLayout
 	words *sparse.Map[label]
 	more  *sparse.Map[uint64]
 }
 
-// A labelView is the labels of clusters that follow each other.
+// A labelView is the labels of neighbouring clusters.
 type labelView = sparse.View[label]
 
 // of returns the label of a cluster.
@@ -157,8 +158,8 @@ func (m *labels) references(cluster uint64, l label) uint64 {
 	return m.countReferences(l, cluster, m.more)
 }
 
-// countReferences returns how many references there are to a cluster with a label.
-// more has those that the label has no room for.
+// countReferences returns how many references there are to a cluster with a label;
+// more counts those that the label has no room for.
 func (y labelLayout) countReferences(l label, cluster uint64, more interface{ Word(cluster uint64) uint64 }) uint64 {
 	n := y.count(l)
 	if n == y.full() {

@@ -4,13 +4,13 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 )
 
-// A progress reports how much of the work of a walk is done: first its L1 entries,
-// as often as it reads them, then, as the other half, the clusters of the file.
+// A progress reports how much of the work of a walk is done. One half is its L1
+// entries, counted as often as they are read, the other the clusters of the file.
 type progress struct {
-	report  func(done, total uint64) // nil: nobody asked
+	report  func(done, total uint64) // nil: report nothing
 	l1      *l1Tables
-	segment int    // the one that is read
-	at      uint64 // file offset of the last of them
+	segment int    // the segment that is being read
+	at      uint64 // file offset of the last L1 entry that was read
 	before  uint64 // L1 entries of the segments before it
 	all     uint64 // L1 entries
 }
@@ -43,14 +43,15 @@ func (p *progress) skip() {
 	p.segment, p.at = (p.segment+1)%len(p.l1.BySpan), 0
 }
 
-// cluster reports that a cluster is next, of the given number.
+// cluster reports that a cluster is next, of the given number of clusters.
 func (p *progress) cluster(cluster, clusters uint64) {
 	if p.report != nil {
 		p.report(clusters+cluster, 2*clusters)
 	}
 }
 
-// partOf returns what reports the progress of the i-th of n parts of some work.
+// partOf returns a function that reports the progress of the i-th of n parts of
+// some work.
 func partOf(report func(done, total uint64), i, n uint64) func(done, total uint64) {
 	if report == nil {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// TestProgress: what is told grows, and stays below the whole.
+// TestProgress: what is reported grows, and does not exceed the total.
 func TestProgress(t *testing.T) {
 	for name, shared := range map[string]bool{"tables of their own": false, "one table": true} {
 		b := qcow2test.Image{ClusterBits: 9, Size: 4 << 15, Clusters: kinds{3: data, 70: data, 140: data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}, {ID: "2"}}}.Build()

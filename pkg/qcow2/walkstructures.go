@@ -7,7 +7,7 @@ type structure struct {
 	owner  Owner
 	offset uint64 // bytes
 	length uint64 // bytes
-	entry  uint64 // file offset of what points there, in bytes
+	entry  uint64 // file offset of the field or record that points there, in bytes
 }
 
 // structures collects the structures of an image.
@@ -19,14 +19,14 @@ type structures struct {
 	ok     bool // yield has returned true so far
 }
 
-// findStructures finds all structures, those first whose kind wins where they
-// overlap. It calls yield for what is wrong with them.
+// findStructures finds all structures. If some overlap, the first determines the
+// kind. It calls yield with what is wrong with them.
 func findStructures(img *Image, yield func(error) bool) *structures {
 	s := &structures{img: img, yield: yield, ok: true}
 	s.add(structure{kind: HostHeader, owner: OwnerImage, length: img.geometry.ClusterSize})
 	for _, err := range img.Extensions() {
 		if err != nil {
-			s.fail(err) // what lies after it is not found
+			s.fail(err) // extensions after it are not found
 		}
 	}
 	s.addRefcountTable()
@@ -57,8 +57,8 @@ func (s *structures) add(t structure) {
 	}
 }
 
-// addRefcountTable adds the refcount table. One that the file cuts is as long as
-// the header says.
+// addRefcountTable adds the refcount table. If the file cuts it off, it counts as
+// long as the header says.
 func (s *structures) addRefcountTable() {
 	table, err := s.img.refcountTable()
 	if err != nil {
@@ -100,8 +100,7 @@ func (s *structures) addSnapshots() {
 	s.add(structure{HostSnapshotTable, OwnerImage, start, end - start, fieldOffset("snapshots_offset")})
 }
 
-// addBitmaps adds the bitmap directory and the bitmap tables, if the image has
-// bitmaps that count.
+// addBitmaps adds the bitmap directory and the bitmap tables, if they are valid.
 func (s *structures) addBitmaps() {
 	d, ok, err := s.img.BitmapDirectory()
 	if !ok || !s.img.BitmapsConsistent() {

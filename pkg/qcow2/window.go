@@ -6,19 +6,19 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 )
 
-// windowBytes is how much of tables is read at once: whole L2 tables that follow
-// each other, or a part of an L1 table.
+// windowBytes is how much is read at once, in bytes: L2 tables that follow each
+// other, or a part of an L1 table.
 const windowBytes = 1 << 20
 
-// A window holds a part of the file, which the next read replaces.
+// A window holds a part of the file until the next read.
 type window struct {
 	src *source
 	off uint64 // file offset of buf
 	buf []byte
 }
 
-// bytes returns the n bytes at off, fewer where the file ends. If they are not
-// at hand it reads ahead, up to ahead bytes in all.
+// bytes returns the n bytes at off, fewer at the end of the file. If the window
+// does not hold them, it reads up to ahead bytes.
 func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
 	if off >= w.src.size {
 		return nil, nil
@@ -29,7 +29,7 @@ func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
 	}
 	err := w.read(sec, off, min(max(n, ahead), w.src.size-off))
 	if err != nil && ahead > n {
-		err = w.read(sec, off, n) // what lies ahead must not hide what is wanted
+		err = w.read(sec, off, n) // a bad sector further on must not hide the bytes asked for
 	}
 	if err != nil {
 		return nil, err
@@ -57,8 +57,8 @@ type entryTable struct {
 	entries uint64
 }
 
-// span returns the bytes of the entries, as far as a file of fileSize bytes has
-// them whole.
+// span returns the bytes of the entries that lie wholly inside a file of fileSize
+// bytes.
 func (t entryTable) span(fileSize uint64) interval.Span {
 	there := (fileSize - min(t.offset, fileSize)) / entrySize
 	return interval.Span{From: t.offset, To: t.offset + min(t.entries, there)*entrySize}
@@ -70,8 +70,9 @@ func (t entryTable) entryOffset(i uint64) uint64 { return t.offset + i*entrySize
 // indexOf returns the index of the entry at a file offset.
 func (t entryTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / entrySize }
 
-// sectorEntries is how many bytes of an entryTable a bad sector can hide.
-const sectorEntries = 512 * entrySize
+// sectorBytes is how much of an entryTable is given up for a bad sector, in
+// bytes.
+const sectorBytes = 512 * entrySize
 
 // An entryReader reads parts of entryTables.
 type entryReader struct {
@@ -84,16 +85,16 @@ func newEntryReader(src *source, sec Section) entryReader {
 	return entryReader{sec: sec, window: window{src: src}, holes: holeFinder{src: src}}
 }
 
-// read returns entries from a file offset on, before another: those that one read
-// brings, fewer where the file ends.
+// read returns entries from one file offset on and before another: as many as one
+// read brings, fewer at the end of the file.
 func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
-	p, err := r.window.bytes(r.sec, from, min(left, sectorEntries), min(left, windowBytes))
+	p, err := r.window.bytes(r.sec, from, min(left, sectorBytes), min(left, windowBytes))
 	return p[:len(p)&^(entrySize-1)], err
 }
 
-// A piece is neighbouring entries of a table. Those in a hole of the file are not
-// read: bytes is nil then, and all of them are 0.
+// A piece is a number of neighbouring entries of a table. In a hole of the file
+// they are not read: bytes is nil then, and the entries are 0.
 type piece struct {
 	offset uint64 // of the first entry, in the file
 	n      uint64 // entries
@@ -101,9 +102,9 @@ type piece struct {
 	err    error // why the entries cannot be read
 }
 
-// pieces calls yield with the entries of the file between two offsets. What
-// cannot be read is a piece with an error, and the next comes after it. It
-// returns false if yield did or the context is done.
+// pieces calls yield with the entries between two file offsets, piece by piece. If
+// one cannot be read it has an error, and the next follows. It returns false if
+// yield did or the context is done.
 func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*piece) bool) bool {
 	to = entryTable{from, (to - from) / entrySize}.span(r.window.src.size).To
 	var p piece
@@ -120,14 +121,14 @@ func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*p
 	return true
 }
 
-// piece returns entries from a file offset on, before another.
+// piece returns the piece that begins at one file offset and ends before another.
 func (r *entryReader) piece(at, to uint64) piece {
 	if n := r.holes.length(at, to) / entrySize; n > 0 {
 		return piece{offset: at, n: n}
 	}
 	p, err := r.read(at, to)
 	if err != nil {
-		return piece{offset: at, n: min(sectorEntries, to-at) / entrySize, err: err}
+		return piece{offset: at, n: min(sectorBytes, to-at) / entrySize, err: err}
 	}
 	return piece{offset: at, n: uint64(len(p)) / entrySize, bytes: p}
 }

@@ -79,7 +79,7 @@ func sequence(s string) (n int, ok bool) {
 		return n, true
 	}
 	want := 1
-	if s[0] >= 0xc0 && s[0] < 0xfe { // a leading byte; its set bits tell the length
+	if s[0] >= 0xc0 && s[0] < 0xfe { // a leading byte; the number of its leading ones is the length
 		for mask := byte(0x40); s[0]&mask != 0; mask >>= 1 {
 			want++
 		}

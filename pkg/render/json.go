@@ -1,6 +1,6 @@
 package render
 
-// jsonStyle says where a JSON document has white space.
+// jsonStyle is where a JSON document has white space.
 type jsonStyle struct {
 	colon  string // after a key of the document
 	member string // before a key of the document

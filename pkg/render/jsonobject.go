@@ -47,7 +47,7 @@ type jsonCell struct {
 }
 
 // rebuildEvery is the number of rows after which every member can be constant
-// again: the first rows of a listing are not like most of it.
+// again: the first rows of a listing may differ from most of it.
 const rebuildEvery = 4096
 
 func newJSONObject(s *Section, out *jsonRenderer) jsonObject {

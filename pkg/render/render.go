@@ -70,7 +70,7 @@ const (
 // AllFormats returns the output formats, the default first.
 func AllFormats() []Format { return []Format{FormatTable, FormatPlain, FormatJSON, FormatNDJSON} }
 
-// Options tell a renderer about its surroundings.
+// Options describe where a renderer writes to.
 type Options struct {
 	// Width is the width of the terminal in columns; 0: unlimited.
 	Width int

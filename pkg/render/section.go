@@ -17,8 +17,8 @@ const (
 	LayoutStream
 )
 
-// An Audience says in which output formats something is shown. The empty one
-// stands for all formats.
+// An Audience is the output formats in which something is shown. The empty one
+// means all of them.
 type Audience uint8
 
 // The audiences, to be joined by |. JSON and NDJSON have one.
@@ -40,7 +40,7 @@ type Column struct {
 	// Title heads the column, or stands before the value in a LayoutSingle section.
 	Title string
 	Kind  Kind
-	// Names are the names of a KindEnum, KindFlags or KindBits.
+	// Names are the names for a KindEnum, KindFlags or KindBits.
 	Names []string
 	// Max is the largest number that the column can hold, or for text the
 	// number of characters: it sets the width of the column in a table of more
@@ -69,7 +69,7 @@ type Section struct {
 	Layout  Layout
 	Columns []Column
 	// Empty stands in place of a table that has no rows, unless it is incomplete.
-	// Without it nothing does, not even the title.
+	// If it is "", nothing is shown, not even the title.
 	Empty string
 	// ClusterBits gives every KindAddr the number of its cluster; 0 leaves it
 	// out.
@@ -77,8 +77,8 @@ type Section struct {
 	// Label is the key of the column whose text names a row of a list in plain
 	// output; empty: rows are numbered from 0.
 	Label string
-	// Line appends a row of plain output to dst, without a newline. Where it is
-	// nil, a row is "key: value" lines.
+	// Line appends a row of plain output to dst, without a newline. If it is nil, a
+	// row is "key: value" lines.
 	Line func(dst []byte, row []Value) []byte
 	// Show restricts the section to an audience. The section of [Rows] is shown
 	// where its column is.

@@ -11,8 +11,8 @@ type tableColumn struct {
 	column *Column
 	index  int // in the row
 	width  int // in characters of the terminal
-	// narrowest is the least width, where its text can take several lines; else
-	// the width.
+	// narrowest is the least width if its text can take several lines, else the
+	// width.
 	narrowest int
 	empty     bool // it holds nothing, and all its rows are known
 }
@@ -56,9 +56,9 @@ func widths(columns []tableColumn) []int {
 	return w
 }
 
-// fit returns the columns of a table, less those that a narrow terminal has no room
-// for. They are as wide as the held rows need and, where more rows will come, as
-// the widest value that the column declares.
+// fit returns the columns of a table, without those that a narrow terminal has no
+// room for. They are as wide as the held rows need and, where more rows will come,
+// as the widest value that the column declares.
 func (r *tableRenderer) fit(s *Section, more bool) []tableColumn {
 	var columns []tableColumn
 	for i := range s.Columns {

@@ -21,7 +21,7 @@ type tableRenderer struct {
 	opts   Options
 	drawer drawer
 
-	drawn      bool // there is something above
+	drawn      bool // a table has been drawn above
 	section    *Section
 	incomplete bool       // rows of the section are missing
 	held       []Value    // the first rows, one after the other
@@ -94,7 +94,7 @@ func (r *tableRenderer) Row(row []Value) error {
 		return err
 	}
 	if r.section.Layout == LayoutSingle && slices.ContainsFunc(row, isNested) {
-		r.finish() // now, so that who shows the document learns of its errors
+		r.finish() // now, so that the caller gets its write errors
 		return r.w.err
 	}
 	return nil

@@ -1,15 +1,15 @@
 package render
 
-// A Tone says what a value means, so that it can look different. On a terminal a
-// tone is one of the colours that every terminal has. The user of the terminal has
-// chosen their shades, so they can be read on any background.
+// A Tone is what a value means, which decides how it looks. On a terminal a tone is
+// one of the colours that every terminal has, in the shades that its user has
+// chosen, so that it can be read on any background.
 type Tone uint8
 
 // The tones.
 const (
 	ToneNone       Tone = iota // nothing in particular
 	ToneAlarm                  // broken
-	ToneCaution                // to be looked at
+	ToneCaution                // worth a look
 	ToneGood                   // as it should be
 	ToneMetadata               // what describes data
 	ToneZeros                  // data that reads as zeros

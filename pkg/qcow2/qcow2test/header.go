@@ -15,7 +15,7 @@ const (
 	extEncryption   = 0x0537be77
 )
 
-// header holds what the header says of the tables.
+// header holds the fields of the header that are about tables.
 type header struct {
 	length                uint32
 	l1Size                uint32

@@ -83,8 +83,8 @@ const (
 	ZeroAllocated             // reads as zeros, with a host cluster
 )
 
-// A Compressed says where the data of a compressed cluster lie. All of an
-// image lie in one area of clusters, the first after the header.
+// A Compressed is where the data of a compressed cluster lies. All compressed data
+// of an image lies in one area of clusters, the first after the header.
 type Compressed struct {
 	Offset  uint64 // of the first byte, from the start of the area
 	Sectors uint64 // sectors of 512 bytes that the data touch, 1 or more

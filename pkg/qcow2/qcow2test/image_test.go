@@ -9,8 +9,8 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// TestHealthy holds the builder against qemu-img check: what it builds without
-// patches is consistent.
+// TestHealthy checks with qemu-img that images built without patches are
+// consistent.
 func TestHealthy(t *testing.T) {
 	if _, err := exec.LookPath("qemu-img"); err != nil {
 		t.Skip("qemu-img is not installed")

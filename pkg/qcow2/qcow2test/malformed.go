@@ -17,7 +17,7 @@ const malformedBits = 12
 // a cluster each, in this order.
 const cluster = 1 << malformedBits
 
-// beyond are offsets at which no table can be: in the header, not at the start
+// beyond returns offsets at which no table can be: in the header, not at the start
 // of a cluster, past the end of the file, and where sums overflow.
 func beyond() []uint64 {
 	return []uint64{0, 1, cluster / 2, cluster + 8, 7 * cluster, 256 * cluster, 1 << 56, 1<<63 - cluster, 1 << 63, math.MaxUint64 &^ (cluster - 1), math.MaxUint64}
@@ -54,8 +54,8 @@ func MalformedBase() map[string]Image {
 	return bases
 }
 
-// malformedFields are the fields of the base images that are set to values that
-// they cannot have, or hardly.
+// malformedFields returns fields of the base images, and values that they cannot
+// have, or only just.
 func malformedFields() map[string][]uint64 {
 	return map[string][]uint64{
 		"v3 magic": {0, 0x514649fa}, "v3 version": {0, 1, 2, 4, math.MaxUint32},
@@ -110,7 +110,7 @@ func malformedFields() map[string][]uint64 {
 	}
 }
 
-// malformedEntries are values of an entry of an L1 table or an L2 table.
+// malformedEntries returns values of an entry of an L1 table or an L2 table.
 func malformedEntries() []uint64 {
 	var all []uint64
 	for _, offset := range beyond() {
@@ -120,9 +120,9 @@ func malformedEntries() []uint64 {
 		compressed, compressed|7*cluster, compressed|cluster, copied|compressed|4*cluster, compressed|1<<61|4*cluster)
 }
 
-// Malformed returns malformed images by name: every field of a header, an
-// extension, a table or an entry at its limits and astray. Some only look
-// malformed. Names hold the base image, the field, and its value.
+// Malformed yields malformed images by name: every field of a header, an extension,
+// a table or an entry at its limits and beyond them. Some only look malformed. A
+// name has the base image, the field, and its value.
 func Malformed() iter.Seq2[string, *Built] {
 	return func(yield func(string, *Built) bool) {
 		bases, fields := MalformedBase(), malformedFields()
@@ -157,8 +157,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// malformedPatches change base images, each named before a space, in ways that
-// need more than one field.
+// malformedPatches returns changes of base images that need more than one field. A
+// name begins with the base image, before a space.
 func malformedPatches() map[string]func(*Built) {
 	patches := map[string]func(*Built){
 		"v3 trailing-garbage":      func(b *Built) { b.Bytes = append(b.Bytes, make([]byte, 512)...) },

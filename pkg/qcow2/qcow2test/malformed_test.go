@@ -6,7 +6,7 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// TestMalformedNames holds that no two malformed images have one name.
+// TestMalformedNames checks that no two malformed images have one name.
 func TestMalformedNames(t *testing.T) {
 	seen := map[string]bool{}
 	for name := range qcow2test.Malformed() {

@@ -118,8 +118,8 @@ func (w *writer) refer(entry uint64) {
 	}
 }
 
-// words yields where the words of a table are, every step bytes, and those
-// words that are not 0.
+// words yields the words of a table that are not 0, looking every step bytes, with
+// their offsets.
 func (w *writer) words(table, size, step uint64) iter.Seq2[uint64, uint64] {
 	return func(yield func(off, word uint64) bool) {
 		for off := table; off < table+size; off += step {

@@ -89,8 +89,8 @@ func (w *writer) snapshot(off uint64, i int, s Snapshot, l1 uint64) {
 	copy(w.buf[off+40+uint64(len(extra)):], s.ID+s.Name)
 }
 
-// refcounts writes the refcount structures after all the rest, and returns
-// where the table is and how many clusters it has.
+// refcounts writes the refcount structures after everything else, and returns where
+// the table is and how many clusters it has.
 func (w *writer) refcounts(bits uint64) (table, clusters uint64) {
 	perBlock := w.clusterSize() * 8 / bits
 	blocks := uint64(1)

@@ -13,10 +13,10 @@ type edge struct {
 	span int
 }
 
-// cut returns the segments of spans, as they lie in the file.
+// cut returns the segments of spans in the order of their offsets.
 func cut(spans []Span) []Segment {
 	var all []Segment
-	var open intHeap // the spans that may hold the current place, the lowest on top
+	var open intHeap // the spans that may hold the current offset, the lowest on top
 	n := uint64(0)   // how many hold it
 	from := uint64(0)
 	for _, e := range edges(spans) {

@@ -13,14 +13,14 @@ type Span struct{ From, To uint64 }
 // A Segment is bytes that belong to the same spans.
 type Segment struct {
 	From, To uint64
-	First    int    // the number of the first of the spans, by their order
+	First    int    // the lowest number of these spans
 	Spans    uint64 // how many spans there are, at least one
 }
 
 // A Cover is spans cut into segments: each byte of a span lies in one segment.
 type Cover struct {
-	// ByOffset has the segments as they lie in the file, BySpan those of the first
-	// span first, then those that the second has beside it, and so on.
+	// ByOffset has the segments in the order of their offsets, BySpan in the order
+	// of their First.
 	ByOffset, BySpan []Segment
 
 	spans   []Span

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// A tree finds the spans that hold an offset without looking at all others: a
-// large span can have many small ones inside. It is a balanced search tree that
-// lies in a sorted slice: the root of a part of it is its middle.
+// A tree finds the spans that hold an offset without looking at all others: a large
+// span can have many small ones inside. It is a balanced search tree in a sorted
+// slice: the root of each part is its middle.
 type tree struct {
 	spans []Span
 	order []int    // the numbers of the spans, by where those begin

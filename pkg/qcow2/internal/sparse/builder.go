@@ -1,6 +1,6 @@
-// Package sparse keeps a word for each of any number of clusters, in memory that
-// follows the words that are not zero. A cluster is a number here, below 1<<63:
-// the package knows nothing of images.
+// Package sparse holds a word for each of any number of clusters, in memory
+// proportional to the words that are not zero. A cluster is a number here, below
+// 1<<63: the package knows nothing of images.
 package sparse
 
 import (
@@ -8,22 +8,22 @@ import (
 	"slices"
 )
 
-// flatBytes is how large a map can be that has a place for every cluster: that
-// of 8-byte words for 192 GiB of clusters of 64 KiB.
+// flatBytes is the largest size of a map that has a slot for every cluster: 8-byte
+// words for 192 GiB of clusters of 64 KiB.
 const flatBytes = 24 << 20
 
-// A Builder holds a word for each cluster, 0 where none was set. Fill comes
-// first, then any number of changes by At and Run, then Seal.
+// A Builder holds a word for each cluster, 0 if none was set. Fill comes first,
+// then any number of changes by At and Run, then Seal.
 //
-// A small number of clusters gets a flat array. Beyond it memory is one word for
-// each cluster where words lie side by side, and about ten for a word that lies
-// alone; what Fill sets takes none for each cluster.
+// Memory is proportional to the words stored: one word per cluster in dense areas,
+// about ten for an isolated one, a few for each Fill. A small number of clusters
+// gets a flat array instead.
 type Builder[W comparable] struct{ words[W] }
 
 // NewBuilder returns a Builder for n clusters.
 func NewBuilder[W comparable](n uint64) *Builder[W] {
 	if n <= flatBytes/uint64(reflect.TypeFor[W]().Size()) {
-		return &Builder[W]{words[W]{flat: make([]W, n)}} // the system gives memory to what is written to
+		return &Builder[W]{words[W]{flat: make([]W, n)}} // the system allocates memory when it is written to
 	}
 	return NewScattered[W](n)
 }
@@ -90,7 +90,7 @@ func (b *Builder[W]) atPage(cluster uint64) *W {
 	return &b.Run(cluster, 1)[0]
 }
 
-// spread gives a page a place for every word.
+// spread gives a page a slot for every word.
 func (b *Builder[W]) spread(p *page[W], number uint64) {
 	if len(p.words) < pageClusters {
 		all := make([]W, pageClusters)

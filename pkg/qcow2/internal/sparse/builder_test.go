@@ -157,7 +157,7 @@ func heap() uint64 {
 
 // TestBuilderAllocs: what has a place is changed without an allocation.
 func TestBuilderAllocs(t *testing.T) {
-	flat, scattered := sparse.NewBuilder[uint64](1000), sparse.NewScattered[uint64](1 << 55)
+	flat, scattered := sparse.NewBuilder[uint64](1000), sparse.NewScattered[uint64](1<<55)
 	scattered.Fill(0, 1<<40, 1)
 	scattered.Run(512, 256) // a place for each
 	*scattered.At(1 << 30) = 2

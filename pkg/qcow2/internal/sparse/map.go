@@ -26,18 +26,18 @@ func (b *Builder[W]) order() []uint64 {
 // viewClusters is the most clusters of a view of a flat map.
 const viewClusters = 4096
 
-// A View is the words of some clusters that follow each other.
+// A View is the words of neighbouring clusters.
 type View[W comparable] struct {
 	Cluster uint64 // the first
 	N       uint64 // clusters
-	// Words has the word of each. It is nil where all of them have the same,
-	// which then is Word.
+	// Words has the word of each. It is nil if all have the same, which is then
+	// Word.
 	Words []W
 	Word  W
 }
 
-// View returns the words of clusters from one on, before end: as many as it has
-// at hand, at least one. It is valid until the next call.
+// View returns the words of at least one cluster from one on, and before end. It is
+// valid until the next call.
 func (m *Map[W]) View(cluster, end uint64) View[W] {
 	v := View[W]{Cluster: cluster}
 	if m.pages == nil {
@@ -80,7 +80,7 @@ func (v *View[W]) Head(n uint64) View[W] {
 	return h
 }
 
-// Advance takes the first n clusters from a view.
+// Advance removes the first n clusters of a view.
 func (v *View[W]) Advance(n uint64) {
 	v.Cluster, v.N = v.Cluster+n, v.N-n
 	if v.Words != nil {
@@ -88,8 +88,8 @@ func (v *View[W]) Advance(n uint64) {
 	}
 }
 
-// Alike returns how many of n clusters from one on are known to have its word: at
-// least one, and all of a fill that nothing else was set in.
+// Alike returns how many of n clusters from one on are known to have the same word:
+// at least one, and all of a fill in which no word was changed.
 func (m *Map[W]) Alike(cluster, n uint64) uint64 {
 	if m.pages == nil {
 		k := uint64(1)

@@ -54,8 +54,7 @@ func (m *words[W]) filled(cluster uint64) (word W, end uint64) {
 	return m.fills[i].word, m.fills[i].to
 }
 
-// read copies the words of a compact page to their places, between those of the
-// fills.
+// read expands a compact page: its own words, and between them those of the fills.
 func (m *words[W]) read(p *page[W], number uint64, to *[pageClusters]W) {
 	first := number << pageBits
 	for i := uint64(0); i < pageClusters; {
