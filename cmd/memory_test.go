@@ -19,6 +19,7 @@ type memoryFile struct {
 	built     *qcow2test.Built
 	allocated int64 // bytes; 0: not known
 	changed   bool
+	device    bool
 
 	opened, closed int // how often
 }
@@ -26,6 +27,7 @@ type memoryFile struct {
 func (f *memoryFile) Close() error                  { f.closed++; return nil }
 func (f *memoryFile) Changed() bool                 { return f.changed }
 func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
+func (f *memoryFile) IsDevice() bool                { return f.device }
 
 // open is a cmd.Opener that knows the name "memory" alone.
 func (f *memoryFile) open(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {

@@ -98,6 +98,9 @@ func (f *File) Changed() bool {
 	return err == nil && (info.Size() != f.opened.Size() || info.Mode().IsRegular() && !info.ModTime().Equal(f.opened.ModTime()))
 }
 
+// IsDevice reports whether it is a block device.
+func (f *File) IsDevice() bool { return f.opened.Mode()&fs.ModeDevice != 0 }
+
 // AllocatedBytes returns how much space the file takes on its file system, in
 // bytes, holes left out; ok is false where that is not known, such as on a
 // block device.
