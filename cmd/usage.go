@@ -160,14 +160,14 @@ func (a *app) newUsageCommand() *cobra.Command {
 		Use:   "usage IMAGE...",
 		Short: "Show where the bytes of an image went",
 		Long: `Add up the bytes of the image file: by what clusters hold, and by owner; what of
-them is on disk, and no hole of the file; how large the gaps are. Then what can be
-given back, and how.
+that is on disk, and no hole of the file; how large the gaps are. Then what can
+be given back, and how.
 
 What an owner has exclusively is what deleting it would free for reuse: the file
 itself does not get smaller. Snapshots that follow each other share most of what
-they hold, so each has next to nothing for itself: FREED WITH OLDER is what comes
-back when those before it in the table are deleted too. --without asks for any
-other choice of them.
+they hold, so each has next to nothing for itself: FREED WITH OLDER is what
+comes back when those before it in the table are deleted too. With --without,
+several times if need be, it can be any others.
 
 Use it when a file is larger than it should be: whether the guest's data, the
 snapshots, preallocation, or gaps that are free again make it so. Preallocation
@@ -187,7 +187,7 @@ what it should point to may be missing.`,
 		o.people = a.output.value == render.FormatTable
 		return runUsage(rep, o)
 	}))
-	cmd.Flags().Var(&o.without, "without", "what deleting a snapshot frees, by id, name or @position; several with the flag repeated")
+	cmd.Flags().Var(&o.without, "without", "a snapshot to be deleted, by id, name or @position")
 	selects(cmd.Flags(), "without")
 	must(cmd.RegisterFlagCompletionFunc("without", a.completeSnapshots))
 	return cmd
