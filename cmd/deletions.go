@@ -54,5 +54,5 @@ func (d *deletions) advice(file string) string {
 			return command
 		}
 	}
-	return "qemu-img cannot delete them: others have their names"
+	return "qemu-img cannot delete them: their names do not tell them apart"
 }
