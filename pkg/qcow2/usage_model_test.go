@@ -131,7 +131,7 @@ func (u *usageModel) addReferences(r qcow2.HostRange) {
 	if zero {
 		u.reclaims(qcow2.ReclaimZeroAllocated, r)
 	}
-	chosen, oldest := len(mine) > 0, len(u.owners) // the last of the owners, unless the active image is one
+	chosen := len(mine) > 0
 	for owner := range mine {
 		o := &u.usage.Owners[u.owners[owner]]
 		o.Referenced += r.Length
@@ -149,10 +149,10 @@ func (u *usageModel) addReferences(r qcow2.HostRange) {
 	if len(mine) == 0 || mine[qcow2.OwnerActive] {
 		return
 	}
-	oldest = u.owners[slices.Max(slices.Collect(maps.Keys(mine)))]
+	last := u.owners[slices.Max(slices.Collect(maps.Keys(mine)))]
 	u.reclaims(qcow2.ReclaimSnapshots, r)
 	u.usage.SnapshotsOnly += r.Length
-	for i := oldest; i < len(u.usage.Owners); i++ {
+	for i := last; i < len(u.usage.Owners); i++ {
 		u.usage.Owners[i].ExclusiveWithOlder += r.Length
 	}
 }

@@ -17,7 +17,7 @@ const (
 	Limit = 1 << 20
 	// mergeLimit is how many ranges all unions can read together: what that takes
 	// is time, not memory. A union of two long sets can be a set that there is.
-	mergeLimit = 16 * Limit
+	mergeLimit = 256 * Limit
 )
 
 // Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
