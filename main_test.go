@@ -128,8 +128,8 @@ func number(ts *testscript.TestScript, s string) int {
 // portable FROM TO
 //
 // It copies output (stdout, or a file) to a file without what depends on the
-// file system: how much space an image takes on it. TestActualSize asserts
-// that number.
+// file system: how much space an image takes on it, and how much of that was not
+// written. TestActualSize and TestUsageHoles in cmd assert these numbers.
 func portable(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: portable from to")
@@ -141,7 +141,7 @@ func portable(ts *testscript.TestScript, neg bool, args []string) {
 const hidden = "(SPACE ON DISK)"
 
 var (
-	actualSizeKey = regexp.MustCompile(`(?m)("actual-size": ?|^actual-size: )\d+`)
+	actualSizeKey = regexp.MustCompile(`(?m)("actual-size": ?|^actual-size: |"unwritten":|^holes\.unwritten: )\d+`)
 	wholeTable    = regexp.MustCompile(`┌[^└]*└.*\n`)
 )
 
@@ -171,7 +171,7 @@ func tableWithoutActualSize(table string) string {
 			continue // a line of the frame
 		}
 		names[i], values[i] = cells[1], strings.TrimSpace(cells[2])
-		if strings.TrimSpace(names[i]) == "Allocated on disk" {
+		if name := strings.TrimSpace(names[i]); name == "Allocated on disk" || name == "Reserved, not written" {
 			values[i] = hidden
 		}
 		width = max(width, utf8.RuneCountInString(values[i]))

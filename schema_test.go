@@ -29,7 +29,7 @@ var flagsOf = map[string][][]string{
 	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
 	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
-	"check": {nil}, "usage": {nil},
+	"check": {nil}, "usage": {nil, {"--without", "@0"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still

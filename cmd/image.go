@@ -25,6 +25,9 @@ type File interface {
 	// AllocatedBytes returns how much space the file takes on its file system;
 	// ok is false where that is not known.
 	AllocatedBytes() (n int64, ok bool)
+	// IsDevice reports whether it is a block device, whose size is not that of the
+	// image.
+	IsDevice() bool
 }
 
 // open opens an image. Nothing else in this package opens any.

@@ -20,6 +20,7 @@ type memoryFile struct {
 	allocated int64 // bytes; 0: not known
 	changed   bool
 	elsewhere qcow2.Elsewhere // unknownElsewhere: not known
+	device    bool
 
 	opened, closed int // how often
 }
@@ -30,6 +31,7 @@ func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) {
 }
 func (f *memoryFile) Changed() (bool, bool)         { return f.changed, true }
 func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
+func (f *memoryFile) IsDevice() bool                { return f.device }
 
 // unknownElsewhere stands for what cannot be asked.
 const unknownElsewhere qcow2.Elsewhere = 255

@@ -19,9 +19,37 @@ func usageFacts(f File, u *qcow2.Usage) []fact {
 		{render.Column{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize}, render.Size(u.ImageEndOffset)},
 		{render.Column{Key: "tail", Title: "Unused tail", Kind: render.KindSize, Tones: caution()}, render.Size(u.Tail)},
 		{render.Column{Key: "mapped.bytes", Title: "Mapped by the guest", Kind: render.KindSize}, render.Size(u.Mapped.Bytes)},
-		{render.Column{Key: "mapped.preallocated", Title: "of it preallocated zeros", Kind: render.KindSize}, render.Size(u.Mapped.Preallocated)},
-		{render.Column{Key: "mapped.zero", Title: "of it plain zeros", Kind: render.KindSize}, render.Size(u.Mapped.Zero)},
+		{render.Column{Key: "mapped.preallocated", Title: "of it zeros that keep their clusters", Kind: render.KindSize}, render.Size(u.Mapped.Preallocated)},
+		{render.Column{Key: "mapped.zero", Title: "of it zeros without clusters", Kind: render.KindSize}, render.Size(u.Mapped.Zero)},
 	}
+}
+
+// holeFacts are what of the file lies in holes, null where that is not known.
+func holeFacts(f File, u *qcow2.Usage) []fact {
+	holes := u.Holes()
+	unwritten, ok := unwrittenBytes(f, u)
+	return []fact{
+		{render.Column{Key: "holes.mapped", Title: "Holes in data", Kind: render.KindSize}, valueIf(u.HasOnDisk, render.Size(holes.Mapped))},
+		{render.Column{Key: "holes.metadata", Title: "Holes in metadata", Kind: render.KindSize}, valueIf(u.HasOnDisk, render.Size(holes.Metadata))},
+		{render.Column{Key: "holes.free", Title: "Holes in free space", Kind: render.KindSize}, valueIf(u.HasOnDisk, render.Size(holes.Free))},
+		{render.Column{Key: "holes.unwritten", Title: "Reserved, not written", Kind: render.KindSize}, valueIf(ok, render.Size(unwritten))},
+	}
+}
+
+// unwrittenBytes returns how much more space a file takes than was written to it:
+// what was reserved, as fallocate does. ok is false where that is not known.
+func unwrittenBytes(f File, u *qcow2.Usage) (n uint64, ok bool) {
+	actual, ok := f.AllocatedBytes()
+	if !ok || !u.HasOnDisk {
+		return 0, false
+	}
+	return uint64(actual) - min(uint64(actual), u.OnDisk()), true
+}
+
+// compactFact is how large a copy is at most, null where that is not known.
+func compactFact(u *qcow2.Usage, trusted bool) fact {
+	c := render.Column{Key: "compact-at-most", Title: "A compact copy, at most", Kind: render.KindSize}
+	return fact{c, valueIf(trusted && u.HasCompact, render.Size(u.CompactAtMost))}
 }
 
 // Columns of the section of kinds.
@@ -29,6 +57,7 @@ const (
 	kindsKind = iota
 	kindsClusters
 	kindsBytes
+	kindsOnDisk
 	kindsShare
 )
 
@@ -44,6 +73,7 @@ func kindsSection() *render.Section {
 			kindsKind:     {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Tones: hostTones()},
 			kindsClusters: {Key: "clusters", Title: "CLUSTERS", Kind: render.KindUint},
 			kindsBytes:    {Key: "bytes", Title: "BYTES", Kind: render.KindSize},
+			kindsOnDisk:   {Key: "on-disk", Title: "ON DISK", Kind: render.KindSize, Drop: 2},
 			kindsShare:    {Key: "share", Title: "SHARE", Kind: render.KindText, Show: render.InTable, Drop: 1},
 		},
 	}
@@ -59,81 +89,9 @@ func listKinds(rep *report, u *qcow2.Usage) {
 			continue
 		}
 		c[kindsKind], c[kindsClusters], c[kindsBytes] = render.Enum(uint64(k.Kind)), render.Uint(k.Clusters), render.Size(k.Bytes)
+		c[kindsOnDisk] = valueIf(u.HasOnDisk, render.Size(k.OnDisk))
 		c[kindsShare] = render.Text(fmt.Sprintf("%7s", percent(k.Bytes, u.FileSize)))
 		rep.row(c...)
-	}
-}
-
-// Columns of the section of owners.
-const (
-	ownersOwner = iota
-	ownersSnapshot
-	ownersSnapshotIndex
-	ownersName
-	ownersReferenced
-	ownersExclusive
-	ownersShared
-	ownersVMState
-)
-
-// ownersSection declares how much the active image and each snapshot takes.
-func ownersSection() *render.Section {
-	return &render.Section{
-		Key:    "owners",
-		Title:  "By owner",
-		Layout: render.LayoutList,
-		Columns: []render.Column{
-			ownersOwner:         {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: ownerNames(), Show: render.InTable | render.InPlain},
-			ownersSnapshot:      {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText},
-			ownersSnapshotIndex: {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
-			ownersName:          {Key: "name", Title: "NAME", Kind: render.KindImageText, Drop: 2},
-			ownersReferenced:    {Key: "referenced", Title: "REFERENCED", Kind: render.KindSize},
-			ownersExclusive:     {Key: "exclusive", Title: "EXCLUSIVE", Kind: render.KindSize},
-			ownersShared:        {Key: "shared", Title: "SHARED", Kind: render.KindSize, Drop: 1},
-			ownersVMState:       {Key: "vm-state", Title: "VM STATE", Kind: render.KindSize, Drop: 3},
-		},
-	}
-}
-
-// setOwner sets the cells of a row of the section of owners. The snapshot is nil
-// for the active image.
-func setOwner(c []render.Value, o *qcow2.OwnerUsage, s *qcow2.Snapshot) {
-	clear(c)
-	c[ownersOwner] = render.Enum(ownerActive)
-	if s != nil {
-		c[ownersOwner], c[ownersSnapshot] = render.Enum(ownerSnapshot), render.ImageText(s.ID)
-		c[ownersSnapshotIndex], c[ownersName] = render.Uint(uint64(s.Index)), render.ImageText(s.Name)
-	}
-	c[ownersReferenced], c[ownersExclusive] = render.Size(o.Referenced), render.Size(o.Exclusive)
-	c[ownersShared], c[ownersVMState] = render.Size(o.Shared), render.Size(o.VMState)
-}
-
-// listOwners pushes the active image and the snapshots.
-func listOwners(rep *report, u *qcow2.Usage) {
-	if u.Owners == nil {
-		rep.damaged(errors.New("clusters are shared in too many ways to tell what each owner has"))
-		rep.none("owners")
-		return
-	}
-	section := ownersSection()
-	rep.Section(section)
-	c := make([]render.Value, len(section.Columns))
-	owners := u.Owners
-	if len(owners) > 0 && owners[0].Owner == qcow2.OwnerActive {
-		setOwner(c, &owners[0], nil)
-		rep.row(c...)
-		owners = owners[1:]
-	}
-	for s, err := range rep.img.Snapshots() {
-		if err != nil || len(owners) == 0 {
-			break // Usage has reported it
-		}
-		if owners[0].Owner != qcow2.Owner(s.Index) {
-			continue // its L1 table cannot be read
-		}
-		setOwner(c, &owners[0], &s)
-		rep.row(c...)
-		owners = owners[1:]
 	}
 }
 
@@ -190,47 +148,90 @@ func tableIf(ok bool) render.Audience {
 	return render.InPlain | render.InJSON
 }
 
+// usageOptions are the flags of usage.
+type usageOptions struct {
+	without snapshotFlags
+	people  bool // a table is wanted, which has sums and words that programs do not need
+}
+
 func (a *app) newUsageCommand() *cobra.Command {
-	return &cobra.Command{
+	var o usageOptions
+	cmd := &cobra.Command{
 		Use:   "usage IMAGE...",
 		Short: "Show where the bytes of an image went",
-		Long: `Add up the bytes of the image file: by what clusters hold, and by owner. What an
-owner has exclusively is what deleting it would free for reuse: the file itself
-does not get smaller. Free clusters are listed by the size of the gaps that they
-form.
+		Long: `Add up the bytes of the image file: by what clusters hold, and by owner; what of
+that is on disk, and no hole of the file; how large the gaps are. Then what can
+be given back, and how.
+
+What an owner has exclusively is what deleting it would free for reuse: the file
+itself does not get smaller. Snapshots that follow each other share most of what
+they hold, so each has next to nothing for itself: FREED WITH OLDER is what
+comes back when those before it in the table are deleted too. With --without,
+several times if need be, it can be any others.
 
 Use it when a file is larger than it should be: whether the guest's data, the
-snapshots, preallocation, or gaps that are free again make it so.
+snapshots, preallocation, or gaps that are free again make it so. Preallocation
+shows in the holes of data, or in what is reserved and not written; zeros that
+keep their clusters are another thing.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged:
 what it should point to may be missing.`,
 		Example: `  $ qinspect usage disk.qcow2
+  $ qinspect usage --without 1 --without 2 disk.qcow2
   $ qinspect usage -o json disk.qcow2 | jq -c '.owners[] | {name, exclusive}'`,
 		Args: images,
-		RunE: a.lasting(a.load(runUsage)),
 
 		ValidArgsFunction: completeImages,
 	}
+	cmd.RunE = a.lasting(a.load(func(rep *report) error {
+		o.people = a.output.value == render.FormatTable
+		return runUsage(rep, o)
+	}))
+	cmd.Flags().Var(&o.without, "without", "a snapshot to be deleted, by id, name or @position")
+	selects(cmd.Flags(), "without")
+	must(cmd.RegisterFlagCompletionFunc("without", a.completeSnapshots))
+	return cmd
 }
 
-func runUsage(rep *report) error {
+func runUsage(rep *report, o usageOptions) error {
 	if _, err := rep.mappable(); err != nil {
 		return err
 	}
-	u, err := rep.img.Usage(rep.ctx, qcow2.UsageOptions{Damage: rep.damaged, Progress: rep.progress.report})
+	without, err := o.without.find(rep.img)
+	if err != nil {
+		return err
+	}
+	u, err := rep.img.Usage(rep.ctx, qcow2.UsageOptions{Without: without, Damage: rep.damaged, Progress: rep.progress.report})
 	if err != nil {
 		return err
 	}
 	rep.damagedClusters(u.DamagedClusters)
-	remark := usageRemark(u)
-	if rep.failures.code != exitOK {
-		remark = render.Text("what could be reclaimed cannot be told: tables are damaged")
+	trusted := rep.failures.code == exitOK
+	if u.TakenForFree > 0 {
+		rep.damaged(errors.New(counted(u.TakenForFree, "cluster is in use, but has a refcount of 0", "clusters are in use, but have a refcount of 0")))
 	}
-	rep.facts(&render.Section{}, usageFacts(rep.file, u)...)
+	showUsage(rep, u, o, without, trusted)
+	return nil
+}
+
+// showUsage pushes the sections. Where tables are damaged, nothing that they hide is
+// to be taken for free: what could be reclaimed cannot be trusted.
+func showUsage(rep *report, u *qcow2.Usage, o usageOptions, without []qcow2.Snapshot, trusted bool) {
+	facts := append(usageFacts(rep.file, u), holeFacts(rep.file, u)...)
+	rep.facts(&render.Section{}, append(facts, compactFact(u, trusted))...)
 	listKinds(rep, u)
-	listOwners(rep, u)
+	listOwners(rep, u, o)
+	rep.facts(&render.Section{Show: render.InPlain | render.InJSON},
+		fact{render.Column{Key: "snapshots-only", Kind: render.KindSize}, valueIf(u.Owners != nil, render.Size(u.SnapshotsOnly))})
+	showWhatIf(rep, u, o, without)
 	rep.facts(&render.Section{Title: "Free clusters", Show: tableIf(u.Free.Clusters > 0)}, freeFacts(u)...)
+	remark := render.Text("what could be reclaimed cannot be told: tables are damaged")
+	if trusted {
+		listReclaim(rep, u, o)
+		remark = newUsageRemark(rep, u).text()
+	} else {
+		rep.none("reclaim")
+	}
 	rep.facts(&render.Section{Show: tableIf(!remark.IsNull())},
 		fact{render.Column{Key: "remark", Title: "Remark", Kind: render.KindText, Tones: caution()}, remark})
-	return nil
 }

@@ -35,6 +35,7 @@ func slowImages() map[string]slowImage {
 		"one-block":         {oneBlock(), 1 << 43},
 		"block-of-ones":     {blockOf(0xff, 16384), 1 << 41}, // 8 MiB of refcount table
 		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},
+		"owner-sets":        {ownerSets(800, 500), 1 << 30},
 		"65535-bitmaps":     {manyBitmaps(), 0},
 		"terabytes-of-hole": {qcow2test.Image{Size: 1 << 50, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build(), 1 << 43},
 	}
@@ -111,6 +112,50 @@ func l1Tables(clusterBits uint, table func(i uint64) (offset, entries uint64)) *
 	b.Set("l1_table_offset", l1Inside).Set("l1_size", l1Entries)
 	for i := range uint64(l1Entries) {
 		binary.BigEndian.PutUint64(b.Bytes[l1Inside+i*8:], l2)
+	}
+	return b
+}
+
+// ownerSets has one L1 table for every second of 2·base snapshots, and then more
+// snapshots, of which each leaves out one L2 table more than the one before. Every
+// two L2 tables have a cluster in common: its owners are a set that there is, but
+// it takes two long ones to see that.
+func ownerSets(base, more uint64) *qcow2test.Built {
+	const size = 4096
+	b := qcow2test.Image{ClusterBits: 12, Size: more << 21, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	entry := b.Bytes[b.Get("snapshots_offset"):][:72]
+	alloc := func(n uint64) uint64 {
+		at := (uint64(len(b.Bytes)) + size - 1) &^ (size - 1)
+		b.Bytes = append(b.Bytes, make([]byte, at+n-uint64(len(b.Bytes)))...)
+		return at
+	}
+	put := func(at, word uint64) { binary.BigEndian.PutUint64(b.Bytes[at:], word) }
+	empty, shared, l2 := alloc(size), alloc(size), alloc(more*size)
+	data := uint64(64 << 20)
+	for i := range more {
+		put(shared+i*8, l2+i*size)
+		for j := range i {
+			put(l2+i*size+j*8, data)
+			put(l2+j*size+i*8, data)
+			data += size
+		}
+	}
+	tables := make([]uint64, 2*base)
+	for i := range tables {
+		tables[i] = []uint64{shared, empty}[i%2]
+	}
+	for j := range more {
+		l1 := alloc(size)
+		tables = append(tables, l1)
+		for i := j; i < more; i++ {
+			put(l1+i*8, l2+i*size)
+		}
+	}
+	b.Set("snapshots_offset", alloc(0)).Set("nb_snapshots", uint64(len(tables)))
+	for _, l1 := range tables {
+		b.Bytes = append(b.Bytes, entry...)
+		put(uint64(len(b.Bytes))-72, l1)
+		binary.BigEndian.PutUint32(b.Bytes[len(b.Bytes)-64:], uint32(more))
 	}
 	return b
 }

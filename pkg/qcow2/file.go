@@ -110,6 +110,9 @@ func (f *File) Changed() (changed, ok bool) {
 // takes no locks is not seen.
 func (f *File) OpenElsewhere() (state Elsewhere, ok bool) { return openElsewhere(f.f) }
 
+// IsDevice reports whether it is a block device.
+func (f *File) IsDevice() bool { return f.opened.Mode()&fs.ModeDevice != 0 }
+
 // AllocatedBytes returns how much space the file takes on its file system, in
 // bytes, without its holes; ok is false if that is not known, such as for a block
 // device.

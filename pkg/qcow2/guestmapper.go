@@ -76,9 +76,6 @@ func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
 	return first >= end || m.walk.walk(first, end, m.mapTableRun) && m.flush()
 }
 
-// skipTables treats the L1 entries for which skip reports true as 0.
-func (m *Mapper) skipTables(skip func(i uint64, e L1Entry) bool) { m.walk.skip = skip }
-
 // mapTableRun adds what the walk yields: a run of L2 entries, which is two where
 // the disk ends inside it, or an error.
 func (m *Mapper) mapTableRun(r *l2Run, err error) bool {

@@ -37,3 +37,22 @@ func (h *holeFinder) find(off uint64) {
 	h.data = interval.Span{From: start, To: stop}
 	h.hole = interval.Span{From: off, To: min(start, h.src.size)}
 }
+
+// dataBytes returns how many bytes from one offset up to another are no holes; ok
+// is false where the system does not tell. Ranges that follow each other cost a
+// question for each hole of the file.
+func (h *holeFinder) dataBytes(from, to uint64) (n uint64, ok bool) {
+	for from < to {
+		step := h.length(from, to)
+		if step == 0 {
+			end := min(to, h.data.To)
+			if h.src.dataRange == nil || h.unknown || from < h.data.From || end <= from { // the last: the file has become shorter
+				return 0, false
+			}
+			step = end - from
+			n += step
+		}
+		from += step
+	}
+	return n, true
+}

@@ -48,6 +48,13 @@ func (k HostKind) Referenced() bool { return k < HostLeaked }
 // structure reports whether the kind is that of a structure, which is contiguous.
 func (k HostKind) structure() bool { return k <= HostEncryptionHeader }
 
+// overlaps reports whether a cluster with metadata or guest data must not hold
+// what came later as well: metadata share with nothing, but for L2 tables, to
+// which any number of L1 entries can point.
+func (k HostKind) overlaps(later HostKind) bool {
+	return k.Metadata() && (k != HostL2Table || later != HostL2Table)
+}
+
 // section returns the section that errors of a structure are about.
 func (k HostKind) section() Section {
 	return [...]Section{

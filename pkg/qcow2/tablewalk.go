@@ -12,9 +12,7 @@ type tableWalk struct {
 	img *Image
 	l1  entryTable
 
-	need uint64 // entries that the disk needs
-	// skip, if not nil, reports whether to take the i-th L1 entry for 0.
-	skip     func(i uint64, e L1Entry) bool
+	need     uint64 // entries that the disk needs
 	l1Reader entryReader
 	l2Window window
 	holes    holeFinder
@@ -155,7 +153,7 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 	if entry.Reserved() != 0 && !yield(nil, w.reservedError(i, entry)) {
 		return false
 	}
-	if entry.L2Offset() == 0 || w.skip != nil && w.skip(i, entry) { // 0: reserved bits or COPIED without an offset
+	if entry.L2Offset() == 0 { // 0: reserved bits or COPIED without an offset
 		w.cur = l2Run{guest: from, n: to - from}
 		return yield(&w.cur, nil)
 	}

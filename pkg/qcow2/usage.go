@@ -2,7 +2,8 @@ package qcow2
 
 import (
 	"context"
-	"math/bits"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
 // Usage is where the bytes of an image file went.
@@ -15,15 +16,39 @@ type Usage struct {
 	// DamagedClusters is how many clusters have references with problems; see
 	// [HostRange]. What those entries should point to may be missing from the sums.
 	DamagedClusters uint64
-	Mapped          MappedUsage
+	// TakenForFree is how many clusters have references, but a refcount of 0: QEMU
+	// may write something else there.
+	TakenForFree uint64
+	Mapped       MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
 	// to FileSize.
 	Kinds []KindUsage
+	// HasOnDisk reports whether holes of the file are known, and so what is called
+	// OnDisk here: the bytes that do not lie in holes. See [WithHoles].
+	HasOnDisk bool
 	// Owners are the active image and the snapshots in the order of their table,
 	// those whose L1 table can be read. It is nil where clusters are shared in
-	// more ways than can be counted.
+	// more ways than can be counted; SnapshotsOnly and Freed then mean nothing.
 	Owners []OwnerUsage
-	Free   FreeUsage
+	// SnapshotsOnly is how many bytes have references of snapshots alone, L1 and L2
+	// tables among them: what deleting all snapshots frees, but for their table.
+	SnapshotsOnly uint64
+	// Freed is how many of these bytes deleting those snapshots frees that
+	// [UsageOptions.Without] names.
+	Freed uint64
+	Free  FreeUsage
+	// Reclaim has what can be given back to the file system, in the order of the
+	// kinds. ReclaimFree is missing where TakenForFree is not 0, ReclaimSnapshots
+	// where Owners is nil. Kinds may overlap. Where tables are damaged none of it
+	// can be trusted.
+	Reclaim []Reclaim
+	// CompactAtMost is how large a copy of the active image is at most, in bytes,
+	// as "qemu-img convert -O qcow2" makes it: clusters of 64 KiB, refcounts of 16
+	// bits, no snapshots. The copy is as large unless data turn out to be zeros. It
+	// means something when HasCompact is true: there is no backing file and no
+	// external data file.
+	CompactAtMost uint64
+	HasCompact    bool
 }
 
 // MappedUsage is how much of the active disk is mapped, in guest bytes.
@@ -38,6 +63,7 @@ type KindUsage struct {
 	Kind     HostKind
 	Clusters uint64
 	Bytes    uint64
+	OnDisk   uint64 // bytes, if HasOnDisk
 }
 
 // OwnerUsage is how much of the file the active image or a snapshot takes, in
@@ -46,8 +72,11 @@ type OwnerUsage struct {
 	Owner      Owner
 	Referenced uint64
 	Exclusive  uint64 // of Referenced: nothing else refers to it, so deleting the owner frees it
-	Shared     uint64 // of Referenced: the rest
-	VMState    uint64 // of Referenced: what lies past the end of the disk
+	// ExclusiveWithOlder is what deleting this snapshot and all before it in the
+	// table frees; 0 for the active image.
+	ExclusiveWithOlder uint64
+	Shared             uint64 // of Referenced: what is not exclusive
+	VMState            uint64 // of Referenced: clusters of VM state, without their L2 tables
 }
 
 // FreeUsage is how the free clusters of the file lie.
@@ -68,8 +97,43 @@ type FreeRuns struct {
 	Clusters uint64
 }
 
+// HoleUsage is how much of the file lies in holes, in bytes. Holes of other
+// clusters, such as compressed ones, are not among them.
+type HoleUsage struct {
+	Mapped   uint64 // clusters of data: they were never written, or are lost
+	Metadata uint64
+	Free     uint64 // free clusters, those of the tail too
+}
+
+// Holes returns what of the file lies in holes, if HasOnDisk.
+func (u *Usage) Holes() (h HoleUsage) {
+	for _, k := range u.Kinds {
+		n := k.Bytes - k.OnDisk
+		switch {
+		case k.Kind == HostData:
+			h.Mapped += n
+		case k.Kind == HostFree:
+			h.Free += n
+		case k.Kind.Metadata():
+			h.Metadata += n
+		}
+	}
+	return h
+}
+
+// OnDisk returns how many bytes of the file do not lie in holes, if HasOnDisk.
+func (u *Usage) OnDisk() (n uint64) {
+	for _, k := range u.Kinds {
+		n += k.OnDisk
+	}
+	return n
+}
+
 // UsageOptions changes how [Image.Usage] goes about it.
 type UsageOptions struct {
+	// Without are snapshots of which [Usage.Freed] tells what deleting all of them
+	// frees.
+	Without []Snapshot
 	// Damage, if not nil, takes what hides references, which Usage knows nothing
 	// of; see [Image.Host].
 	Damage func(error)
@@ -79,55 +143,140 @@ type UsageOptions struct {
 
 // Usage adds up where the bytes of the image file went. Damage goes to o.Damage;
 // the error is that of [Image.Supported], or that of a cancelled context.
+//
+// Memory is 4 bytes for each host cluster that something refers to, 12 for each L2
+// table, and some for each way in which owners share clusters, up to a limit.
 func (img *Image) Usage(ctx context.Context, o UsageOptions) (*Usage, error) {
-	u := &Usage{FileSize: img.src.size}
-	if err := u.addHost(ctx, img, o); err != nil {
+	if err := img.Supported(); err != nil {
 		return nil, err
 	}
-	u.Owners = countOwners(ctx, img, partOf(o.Progress, 1, 2))
-	u.addMapped(ctx, img)
-	return u, ctx.Err()
+	c := newUsageCounter(ctx, img, o.Damage)
+	if c.walk.walk(nil, o.Progress) {
+		c.mapped.addEnd(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := newUsageSum(c, o.Without)
+	if !s.addClusters() {
+		return nil, ctx.Err()
+	}
+	return s.finish(), nil
 }
 
-// addHost adds up the host clusters.
-func (u *Usage) addHost(ctx context.Context, img *Image, o UsageOptions) error {
-	for k := range HostUnknown + 1 {
-		u.Kinds = append(u.Kinds, KindUsage{Kind: k})
+// A usageCounter keeps a word for each cluster to which something refers. It is
+// the sink of a walk.
+type usageCounter struct {
+	img    *Image
+	walk   *referenceWalk
+	damage func(error) // nil: nobody asked
+	words  *sparse.Builder[usageWord]
+	owners *ownerSets
+	mapped mappedCounter
+	table  usageTable
+}
+
+// A usageTable is what the references of an L2 table have in common.
+type usageTable struct {
+	cluster uint64 // + 1
+	owners  uint32 // a set
+	vmState bool   // to its first owner it maps what lies past the end of the disk
+	first   uint64 // guest cluster of its first entry
+	whole   bool   // the active image is its first owner, and all that it maps there is on the disk
+}
+
+func newUsageCounter(ctx context.Context, img *Image, damage func(error)) *usageCounter {
+	c := &usageCounter{img: img, damage: damage, words: sparse.NewBuilder[usageWord](img.geometry.HostClusters)}
+	c.walk = newReferenceWalk(ctx, img, c)
+	c.owners = newOwnerSets(c.walk)
+	c.mapped = newMappedCounter(img, c.walk)
+	c.walk.entry, c.walk.run = c.mapped.addL1Entry, c.mapped.addRun
+	return c
+}
+
+// fail implements referenceSink.
+func (c *usageCounter) fail(err error) bool {
+	if c.walk.ctx.Err() != nil {
+		return false
 	}
-	var runs [64]FreeRuns
-	size := img.geometry.ClusterSize
-	for r, err := range img.Host(ctx, HostOptions{Progress: partOf(o.Progress, 0, 2)}) {
-		if ctx.Err() != nil || err != nil && img.Supported() != nil {
-			return err
-		}
-		if err != nil {
-			if o.Damage != nil {
-				o.Damage(err)
-			}
-			continue
-		}
-		n := ceilDiv(r.Length, size)
-		u.Kinds[r.Kind].Clusters += n
-		u.Kinds[r.Kind].Bytes += r.Length
-		if r.Problems != 0 {
-			u.DamagedClusters += n
-		}
-		if r.Kind != HostFree {
-			u.ImageEndOffset = r.Offset + n*size
-			continue
-		}
-		u.Free.LargestRun = max(u.Free.LargestRun, r.Length)
-		h := &runs[bits.Len64(n)-1]
-		h.Runs++
-		h.Clusters += n
+	if c.damage != nil {
+		c.damage(err)
 	}
-	for i, h := range runs {
-		if h.Runs > 0 {
-			h.Min = 1 << i
-			u.Free.Histogram = append(u.Free.Histogram, h)
+	return true
+}
+
+// addStructures implements referenceSink.
+func (c *usageCounter) addStructures(r *reference) bool {
+	c.words.Fill(r.first, r.n, newUsageWord(r.kind, c.owners.ofStructures(r), r.problems))
+	return true
+}
+
+// add implements referenceSink.
+func (c *usageCounter) add(r *reference) bool {
+	if r.problems&(BeyondEOF|NotAllowed) != 0 && !c.fail(r.error()) {
+		return false
+	}
+	kind, owners := r.kind, uint32(0)
+	switch {
+	case kind == HostL2Table:
+		owners = c.owners.addTable(r)
+	case !kind.Metadata():
+		t := c.tableOf(r.place.offset())
+		if owners = t.owners; t.vmState {
+			kind = HostVMState
 		}
 	}
-	u.Free.Clusters, u.Free.Bytes = u.Kinds[HostFree].Clusters, u.Kinds[HostFree].Bytes
-	u.Tail = u.FileSize - min(u.ImageEndOffset, u.FileSize)
-	return nil
+	fresh := newUsageWord(kind, owners, r.problems)
+	for first, n := r.first, r.n; n > 0; {
+		words := c.words.Run(first, n)
+		for i, w := range words {
+			words[i] = c.joined(w, fresh)
+		}
+		first, n = first+uint64(len(words)), n-uint64(len(words))
+	}
+	return true
+}
+
+// addData implements referenceSink.
+func (c *usageCounter) addData(d *dataBatch) bool {
+	t := c.tableOf(d.entries[0].place.offset())
+	kind := HostData
+	if t.vmState {
+		kind = HostVMState
+	}
+	fresh := newUsageWord(kind, t.owners, 0)
+	for _, e := range d.entries {
+		word := c.words.At(e.entry.HostOffset() >> c.img.geometry.ClusterBits)
+		*word = c.joined(*word, fresh)
+	}
+	if t.whole {
+		c.mapped.addData(t, d)
+	}
+	return true
+}
+
+// joined returns the word of a cluster with one more reference.
+func (c *usageCounter) joined(w, fresh usageWord) usageWord {
+	if w == 0 || w == fresh && !w.kind().Metadata() { // the usual cases
+		return fresh
+	}
+	return w.joined(fresh, c.owners.sets.Union(w.owners(), fresh.owners()))
+}
+
+// tableOf returns what is known of the L2 table that holds the entry at a file
+// offset.
+func (c *usageCounter) tableOf(at uint64) *usageTable {
+	t, g := &c.table, &c.img.geometry
+	cluster := at >> g.ClusterBits
+	if t.cluster == cluster+1 {
+		return t
+	}
+	owner, l1Index := c.walk.tableOwner(cluster)
+	first := l1Index * g.L2Entries
+	*t = usageTable{
+		cluster: cluster + 1, owners: c.owners.ofTable(cluster), first: first,
+		vmState: g.guestOffset(first) >= owner.vmStateOffset,
+		whole:   owner.owner == OwnerActive && l1Index < c.mapped.whole,
+	}
+	return t
 }

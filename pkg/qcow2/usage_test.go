@@ -3,7 +3,6 @@ package qcow2_test
 import (
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -11,151 +10,6 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
-
-// usageModel adds up what the model knows.
-func usageModel(m *hostModel) qcow2.Usage {
-	u := qcow2.Usage{FileSize: m.size}
-	for k := range qcow2.HostUnknown + 1 {
-		u.Kinds = append(u.Kinds, qcow2.KindUsage{Kind: k})
-	}
-	owners := map[qcow2.Owner]int{}
-	m.eachL1(func(owner qcow2.Owner, _, _, _ uint64) {
-		owners[owner] = len(u.Owners)
-		u.Owners = append(u.Owners, qcow2.OwnerUsage{Owner: owner})
-	})
-	run := uint64(0) // free clusters
-	flush := func() {
-		if run == 0 {
-			return
-		}
-		least := uint64(1)
-		for least*2 <= run {
-			least *= 2
-		}
-		i := 0
-		for i < len(u.Free.Histogram) && u.Free.Histogram[i].Min < least {
-			i++
-		}
-		if i == len(u.Free.Histogram) || u.Free.Histogram[i].Min != least {
-			u.Free.Histogram = append(u.Free.Histogram[:i], append([]qcow2.FreeRuns{{Min: least}}, u.Free.Histogram[i:]...)...)
-		}
-		u.Free.Histogram[i].Runs++
-		u.Free.Histogram[i].Clusters += run
-		run = 0
-	}
-	largest := uint64(0)
-	for _, r := range m.ranges() {
-		u.Kinds[r.Kind].Clusters++
-		u.Kinds[r.Kind].Bytes += r.Length
-		if r.Problems != 0 {
-			u.DamagedClusters++
-		}
-		if r.Kind == qcow2.HostFree {
-			run++
-			largest += r.Length
-			u.Free.LargestRun = max(u.Free.LargestRun, largest)
-		} else {
-			u.ImageEndOffset = r.Offset + m.g.ClusterSize
-			largest = 0
-			flush()
-		}
-		mine, behind := map[qcow2.Owner]bool{}, map[qcow2.Owner]bool{}
-		for _, ref := range m.refs[r.Offset/m.g.ClusterSize] {
-			if ref.Owner != qcow2.OwnerImage {
-				mine[ref.Owner] = true
-				behind[ref.Owner] = behind[ref.Owner] || ref.Kind == qcow2.HostVMState || ref.Kind == qcow2.HostL2Table && m.behind(ref)
-			}
-		}
-		for owner := range mine {
-			o := &u.Owners[owners[owner]]
-			o.Referenced += r.Length
-			if len(mine) == 1 {
-				o.Exclusive += r.Length
-			}
-			if behind[owner] || m.compressedBehind(r.Offset/m.g.ClusterSize, owner) {
-				o.VMState += r.Length
-			}
-		}
-	}
-	flush()
-	for i := range u.Owners {
-		u.Owners[i].Shared = u.Owners[i].Referenced - u.Owners[i].Exclusive
-	}
-	u.Free.Clusters, u.Free.Bytes = u.Kinds[qcow2.HostFree].Clusters, u.Kinds[qcow2.HostFree].Bytes
-	u.Tail = m.size - min(u.ImageEndOffset, m.size)
-	return u
-}
-
-// behind reports whether an L2 table maps what is past the end of its owner's
-// disk.
-func (m *hostModel) behind(ref hostRef) bool {
-	is := false
-	m.eachL1(func(owner qcow2.Owner, _, _, disk uint64) {
-		if owner == ref.Owner {
-			is = ref.L1Index*m.g.L2Entries*m.g.ClusterSize >= m.g.VMStateOffsetOf(disk)
-		}
-	})
-	return is
-}
-
-// compressedBehind reports whether an owner has compressed data past the end of
-// its disk in a cluster.
-func (m *hostModel) compressedBehind(cluster uint64, owner qcow2.Owner) bool {
-	for _, ref := range m.refs[cluster] {
-		if ref.Owner == owner && ref.Kind == qcow2.HostCompressed && m.behind(ref) {
-			return true
-		}
-	}
-	return false
-}
-
-// mappedModel adds up what Guest says.
-func mappedModel(t *testing.T, img *qcow2.Image) (u qcow2.MappedUsage) {
-	t.Helper()
-	for m, err := range img.Guest(t.Context(), qcow2.GuestOptions{}) {
-		if err != nil || m.Kind == qcow2.MappingUnallocated {
-			continue
-		}
-		u.Bytes += m.Length
-		switch m.Kind {
-		case qcow2.MappingZero:
-			u.Zero += m.Length
-		case qcow2.MappingZeroAllocated:
-			u.Preallocated += m.Length
-		}
-	}
-	return u
-}
-
-// TestUsageModel compares Usage with the model on random images.
-func TestUsageModel(t *testing.T) {
-	for seed := range uint64(300) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(seed, 3))
-			b := randomHostImage(r).Build()
-			if seed%3 != 0 {
-				damageTables(r, b)
-			}
-			img := open(t, b)
-			got, err := img.Usage(t.Context(), qcow2.UsageOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := usageModel(newHostModel(t, img, b.Bytes))
-			want.Mapped = mappedModel(t, img)
-			if diff := gocmp.Diff(want, *got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			sum := uint64(0)
-			for _, k := range got.Kinds {
-				sum += k.Bytes
-			}
-			if sum != got.FileSize {
-				t.Errorf("the kinds have %d bytes, the file %d", sum, got.FileSize)
-			}
-		})
-	}
-}
 
 // TestUsageSharedTables: what is mapped through one L2 table counts for each L1
 // entry that points there, but for what lies past the end of the disk.
@@ -193,5 +47,101 @@ func TestUsageMapped(t *testing.T) {
 	want := qcow2.MappedUsage{Bytes: 5*4096 + 512, Preallocated: 4096, Zero: 2 * 4096}
 	if u.Mapped != want {
 		t.Errorf("mapped %+v, want %+v", u.Mapped, want)
+	}
+}
+
+// TestUsageDailies: three snapshots that share what the active image has
+// overwritten since. Each has its L1 table for itself; together they hold half of
+// the file.
+func TestUsageDailies(t *testing.T) {
+	const size, guest = 4096, 256
+	all := kinds{}
+	for i := range uint64(guest) {
+		all[i] = data
+	}
+	b := qcow2test.Image{ClusterBits: 12, Size: guest * size, Clusters: all, Snapshots: []qcow2test.Snapshot{
+		{ID: "1", Clusters: all}, {ID: "2", Clusters: kinds{}}, {ID: "3", Clusters: kinds{}},
+	}}.Build()
+	for _, l1 := range []string{"snapshot[1].l1_table_offset", "snapshot[2].l1_table_offset"} {
+		binary.BigEndian.PutUint64(b.Bytes[b.Get(l1):], b.Get("snapshot[0].l1[0]"))
+	}
+	img := open(t, b)
+	usage := func(without ...string) *qcow2.Usage {
+		var o qcow2.UsageOptions
+		for _, name := range without {
+			s, err := img.FindSnapshot(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Without = append(o.Without, s)
+		}
+		u, err := img.Usage(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	u := usage()
+	want := []qcow2.OwnerUsage{
+		{Owner: qcow2.OwnerActive, Referenced: 258 * size, Exclusive: 258 * size},
+		{Owner: 0, Referenced: 258 * size, Exclusive: size, ExclusiveWithOlder: size, Shared: 257 * size},
+		{Owner: 1, Referenced: 258 * size, Exclusive: size, ExclusiveWithOlder: 2 * size, Shared: 257 * size},
+		{Owner: 2, Referenced: 258 * size, Exclusive: size, ExclusiveWithOlder: 260 * size, Shared: 257 * size},
+	}
+	if diff := gocmp.Diff(want, u.Owners); diff != "" || u.SnapshotsOnly != 260*size || u.Freed != 0 {
+		t.Errorf("%d bytes of snapshots, %d freed (-want +got):\n%s", u.SnapshotsOnly, u.Freed, diff)
+	}
+	for _, test := range []struct {
+		without []string
+		freed   uint64
+	}{{[]string{"1"}, size}, {[]string{"1", "3"}, 2 * size}, {[]string{"3", "2", "1", "2"}, 1064960}} {
+		if u := usage(test.without...); u.Freed != test.freed {
+			t.Errorf("without %q: %d bytes are freed, want %d", test.without, u.Freed, test.freed)
+		}
+	}
+}
+
+// TestUsageZeroAllocated: what is zero-allocated for one owner can be data for
+// another, and then it is not to be given back.
+func TestUsageZeroAllocated(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 12, Size: 1 << 20, Clusters: kinds{0: zeroAllocated, 1: zeroAllocated, 2: data},
+		Snapshots: []qcow2test.Snapshot{{ID: "1", Clusters: kinds{0: data, 1: zeroAllocated}}}}.Build()
+	reclaimed := func() (clusters uint64) {
+		u, err := open(t, b).Usage(t.Context(), qcow2.UsageOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range u.Reclaim {
+			if r.Kind == qcow2.ReclaimZeroAllocated {
+				clusters += r.Clusters
+			}
+		}
+		return clusters
+	}
+	if n := reclaimed(); n != 3 {
+		t.Errorf("%d clusters are zero-allocated for all, want 3", n)
+	}
+	b.Set("snapshot[0].l2[0][0]", b.Get("l2[0][0]")&^1) // data, where the active image has zeros
+	if n := reclaimed(); n != 2 {
+		t.Errorf("with one that is data for a snapshot: %d, want 2", n)
+	}
+	b.Set("snapshot[0].l2[0][1]", b.Get("l2[0][1]"))
+	if n := reclaimed(); n != 1 {
+		t.Errorf("with one that both have: %d, want 1", n)
+	}
+}
+
+// TestUsageTakenForFree: an image that would hand out a cluster that is in use has
+// nothing free.
+func TestUsageTakenForFree(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 12, Size: 1 << 20, Clusters: kinds{0: data, 1: data}}.Build()
+	cluster := b.Get("l2[0][1]") &^ copied >> 12
+	b.Set(fmt.Sprintf("refcount[%d]", cluster), 0)
+	u, err := open(t, b).Usage(t.Context(), qcow2.UsageOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.TakenForFree != 1 || u.Reclaim[0].Kind != qcow2.ReclaimTail {
+		t.Errorf("%d clusters are taken for free, %+v comes first", u.TakenForFree, u.Reclaim[0])
 	}
 }

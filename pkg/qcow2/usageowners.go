@@ -1,178 +1,108 @@
 package qcow2
 
 import (
-	"context"
-
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/rangeset"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
-// An ownerCounter knows which owners refer to each cluster. It is the sink of a
-// walk. In its sets a table has two numbers: its index, and for VM state that
-// plus the number of tables.
-type ownerCounter struct {
-	img    *Image
+// An ownerSets knows which owners refer to L1 tables and L2 tables, and so to what
+// those point to. In its sets a table has two numbers: its index, and for VM state
+// that plus the number of tables.
+type ownerSets struct {
 	walk   *referenceWalk
 	sets   *rangeset.Sets
-	owners *sparse.Builder[uint32] // the set of each cluster
-	tables *sparse.Builder[uint32] // the set of each L2 table, whatever else lies in its cluster
+	tables *sparse.Builder[uint32] // the set of each L2 table
 
 	pieces  *interval.Cover   // the L1 tables, each cut where its VM state begins
 	pieceOf map[uint64]uint32 // the sets of their segments, by where those begin
 }
 
-// countOwners returns how much of the file the active image and each snapshot
-// takes, nil where that is too much to count or the context is done.
-func countOwners(ctx context.Context, img *Image, report func(done, total uint64)) []OwnerUsage {
-	c := &ownerCounter{img: img, sets: rangeset.New(), owners: sparse.NewBuilder[uint32](img.geometry.HostClusters), tables: sparse.NewScattered[uint32](img.geometry.HostClusters), pieceOf: map[uint64]uint32{}}
-	c.walk = newReferenceWalk(ctx, img, c)
-	if !c.walk.walk(nil, report) || c.sets.Full() {
-		return nil
-	}
-	return c.usage()
-}
-
-// fail implements referenceSink: what hides references is told by Host.
-func (c *ownerCounter) fail(error) bool { return c.walk.ctx.Err() == nil }
-
-// addStructures implements referenceSink.
-func (c *ownerCounter) addStructures(r *reference) bool {
-	c.owners.Fill(r.first, r.n, c.ofStructures(r))
-	return !c.sets.Full()
-}
-
-// add implements referenceSink.
-func (c *ownerCounter) add(r *reference) bool {
-	set := uint32(0)
-	switch {
-	case r.kind == HostL2Table:
-		set = c.ofL1Entry(r.place.offset())
-		if r.problems&Unaligned == 0 {
-			word := c.tables.At(r.first)
-			*word = c.sets.Union(*word, set)
-		}
-	case !r.kind.Metadata():
-		set = c.ofL2Entry(r.place.offset())
-	}
-	for i := range r.n {
-		word := c.owners.At(r.first + i)
-		*word = c.sets.Union(*word, set)
-	}
-	return !c.sets.Full()
-}
-
-// addData implements referenceSink.
-func (c *ownerCounter) addData(d *dataBatch) bool {
-	set := c.ofL2Entry(d.entries[0].place.offset())
-	for _, e := range d.entries {
-		word := c.owners.At(e.entry.HostOffset() >> c.img.geometry.ClusterBits)
-		*word = c.sets.Union(*word, set)
-	}
-	return !c.sets.Full()
+func newOwnerSets(w *referenceWalk) *ownerSets {
+	return &ownerSets{walk: w, sets: rangeset.New(), tables: sparse.NewScattered[uint32](w.clusters), pieceOf: map[uint64]uint32{}}
 }
 
 // ofStructures returns the set of the owners of the L1 tables in the clusters of
 // a reference.
-func (c *ownerCounter) ofStructures(r *reference) uint32 {
-	if !c.sets.Spend(r.weight) {
+func (o *ownerSets) ofStructures(r *reference) uint32 {
+	if !o.sets.Spend(r.weight) {
 		return 0
 	}
 	var ranges []rangeset.Range
-	c.walk.sharing(r.first, func(_ int, s *structure) bool {
+	o.walk.sharing(r.first, func(_ int, s *structure) bool {
 		if s.kind == HostL1Table {
-			i := c.walk.l1.tableOf(s.owner)
+			i := o.walk.l1.tableOf(s.owner)
 			ranges = append(ranges, rangeset.Range{First: i, End: i + 1})
 		}
 		return true
 	})
-	return c.sets.Of(ranges)
+	return o.sets.Of(ranges)
 }
 
-// ofL2Entry returns the set of the owners of the L2 table that the entry at a
-// file offset is in.
-func (c *ownerCounter) ofL2Entry(at uint64) uint32 {
-	return c.tables.Word(at >> c.img.geometry.ClusterBits)
+// addTable adds the owners of an L1 entry to those of the L2 table that it points
+// to, and returns them. A table that is not aligned cannot be read: it only takes
+// clusters.
+func (o *ownerSets) addTable(r *reference) uint32 {
+	set := o.ofL1Entry(r.place.offset())
+	if r.problems&Unaligned == 0 {
+		word := o.tables.At(r.first)
+		*word = o.sets.Union(*word, set)
+	}
+	return set
 }
+
+// ofTable returns the set of the owners of the L2 table in a cluster.
+func (o *ownerSets) ofTable(cluster uint64) uint32 { return o.tables.Word(cluster) }
 
 // ofL1Entry returns the set of the owners of the L1 entry at a file offset.
-func (c *ownerCounter) ofL1Entry(at uint64) uint32 {
-	if c.pieces == nil {
-		c.cut()
+func (o *ownerSets) ofL1Entry(at uint64) uint32 {
+	if o.pieces == nil {
+		o.cut()
 	}
-	g := c.pieces.At(at)
-	set, ok := c.pieceOf[g.From]
+	g := o.pieces.At(at)
+	set, ok := o.pieceOf[g.From]
 	if !ok {
-		set = c.ofSegment(g)
-		c.pieceOf[g.From] = set
+		set = o.ofSegment(g)
+		o.pieceOf[g.From] = set
 	}
 	return set
 }
 
 // cut cuts the L1 tables where VM state begins: first come the pieces for the
 // disk, then those after it.
-func (c *ownerCounter) cut() {
-	tables, g := c.walk.l1.tables, &c.img.geometry
+func (o *ownerSets) cut() {
+	img, tables := o.walk.img, o.walk.l1.tables
 	pieces := make([]interval.Span, 2*len(tables))
 	for i := range tables {
-		t := tables[i].span(c.img.src.size)
+		t := tables[i].span(img.src.size)
 		end := t.To // of the disk
-		if n := tables[i].vmStateOffset / (g.ClusterSize * g.L2Entries); n < (t.To-t.From)/entrySize {
+		if n := tables[i].vmStateOffset / (img.geometry.ClusterSize * img.geometry.L2Entries); n < (t.To-t.From)/entrySize {
 			end = t.From + n*entrySize
 		}
 		pieces[i], pieces[len(tables)+i] = interval.Span{From: t.From, To: end}, interval.Span{From: end, To: t.To}
 	}
-	c.pieces = interval.NewCover(pieces)
+	o.pieces = interval.NewCover(pieces)
 }
 
 // ofSegment returns the set of the pieces that a segment is in.
-func (c *ownerCounter) ofSegment(g *interval.Segment) uint32 {
-	if !c.sets.Spend(g.Spans) {
+func (o *ownerSets) ofSegment(g *interval.Segment) uint32 {
+	if !o.sets.Spend(g.Spans) {
 		return 0
 	}
 	var ranges []rangeset.Range
-	c.pieces.Each(g.From, func(i int) bool {
+	o.pieces.Each(g.From, func(i int) bool {
 		ranges = append(ranges, rangeset.Range{First: uint32(i), End: uint32(i) + 1})
 		return true
 	})
-	return c.sets.Of(ranges)
+	return o.sets.Of(ranges)
 }
 
-// usage adds up the bytes of each owner.
-func (c *ownerCounter) usage() []OwnerUsage {
-	tables := c.walk.l1.tables
-	all := make([]OwnerUsage, len(tables))
-	for i := range tables {
-		all[i].Owner = tables[i].owner
-	}
-	for set, n := range c.bytes() {
-		ranges := c.sets.Ranges(uint32(set))
-		owners := c.ownersOf(ranges)
-		for _, r := range owners {
-			for i := r.First; i < r.End; i++ {
-				all[i].Referenced += n
-			}
-		}
-		if len(owners) == 1 && owners[0].End-owners[0].First == 1 {
-			all[owners[0].First].Exclusive += n
-		}
-		for _, r := range ranges {
-			for i := max(r.First, uint32(len(tables))); i < r.End; i++ {
-				all[i-uint32(len(tables))].VMState += n
-			}
-		}
-	}
-	for i := range all {
-		all[i].Shared = all[i].Referenced - all[i].Exclusive
-	}
-	return all
-}
-
-// ownersOf returns the owners in a set, for whatever they refer to a cluster.
-func (c *ownerCounter) ownersOf(ranges []rangeset.Range) []rangeset.Range {
-	n := uint32(len(c.walk.l1.tables))
+// of returns the owners in a set, for whatever they refer to a cluster, by the
+// indexes of their tables.
+func (o *ownerSets) of(set uint32) []rangeset.Range {
+	n := uint32(len(o.walk.l1.tables))
 	var owners []rangeset.Range
-	for _, r := range ranges {
+	for _, r := range o.sets.Ranges(set) {
 		if r.First < n {
 			owners = append(owners, rangeset.Range{First: r.First, End: min(r.End, n)})
 		}
@@ -183,23 +113,94 @@ func (c *ownerCounter) ownersOf(ranges []rangeset.Range) []rangeset.Range {
 	return rangeset.Merge(owners)
 }
 
-// bytes returns how many bytes of the file belong to each set.
-func (c *ownerCounter) bytes() []uint64 {
-	n := make([]uint64, c.sets.Len())
-	clusters, size := c.img.geometry.HostClusters, c.img.geometry.ClusterSize
-	owners := c.owners.Seal()
-	for first := uint64(0); first < clusters; {
-		v := owners.View(first, clusters)
-		for _, set := range v.Words {
-			n[set] += size
-		}
-		if v.Words == nil {
-			n[v.Word] += v.N * size
-		}
-		first += v.N
+// A setUsage is the clusters of the file that belong to one set of owners, in
+// bytes.
+type setUsage struct {
+	bytes uint64
+	guest uint64 // of them those of guest data
+}
+
+// An ownerSum adds up what sets of owners have.
+type ownerSum struct {
+	sets    *ownerSets
+	owners  []OwnerUsage
+	without []uint32 // how many of the tables before each are those of [UsageOptions.Without]
+	freed   uint64
+	// The sums of owners that are neighbours: what is added at one owner counts for
+	// all that follow, until it is taken away.
+	referenced, vmState []uint64
+}
+
+// addOwners sets what depends on owners. The sets have what they have.
+func (u *Usage) addOwners(sets *ownerSets, all []setUsage, without []Snapshot) {
+	tables := sets.walk.l1.tables
+	n := len(tables)
+	s := &ownerSum{sets: sets, owners: make([]OwnerUsage, n), without: sets.selected(without), referenced: make([]uint64, n+1), vmState: make([]uint64, n+1)}
+	for set := range all {
+		s.add(uint32(set), all[set])
 	}
-	if clusters > 0 {
-		n[owners.Word(clusters-1)] -= clusters*size - c.img.src.size // the last one is cut
+	var older, referenced, vmState uint64
+	for i := range s.owners {
+		o := &s.owners[i]
+		older += o.ExclusiveWithOlder
+		referenced += s.referenced[i]
+		vmState += s.vmState[i]
+		*o = OwnerUsage{
+			Owner: tables[i].owner, Referenced: referenced, Exclusive: o.Exclusive, ExclusiveWithOlder: older,
+			Shared: referenced - o.Exclusive, VMState: vmState,
+		}
 	}
-	return n
+	u.Owners, u.SnapshotsOnly, u.Freed = s.owners, older, s.freed
+}
+
+// selected returns, for each table and for the end, how many of the tables before
+// are those of given snapshots.
+func (o *ownerSets) selected(snapshots []Snapshot) []uint32 {
+	tables := o.walk.l1.tables
+	before := make([]uint32, len(tables)+1)
+	for _, s := range snapshots {
+		if i := o.walk.l1.tableOf(Owner(s.Index)); int(i) < len(tables) && tables[i].owner == Owner(s.Index) {
+			before[i+1] = 1
+		}
+	}
+	for i := range tables {
+		before[i+1] += before[i]
+	}
+	return before
+}
+
+// add adds what a set has to its owners.
+func (s *ownerSum) add(set uint32, n setUsage) {
+	owners := s.sets.of(set)
+	if len(owners) == 0 || n.bytes == 0 {
+		return
+	}
+	chosen := true
+	for _, r := range owners {
+		s.referenced[r.First] += n.bytes
+		s.referenced[r.End] -= n.bytes
+		chosen = chosen && s.without[r.End]-s.without[r.First] == r.End-r.First
+	}
+	if chosen {
+		s.freed += n.bytes
+	}
+	last := owners[len(owners)-1].End - 1
+	if len(owners) == 1 && owners[0].First == last {
+		s.owners[last].Exclusive += n.bytes
+	}
+	if !s.sets.isActive(owners) {
+		s.owners[last].ExclusiveWithOlder += n.bytes
+	}
+	tables := uint32(len(s.owners))
+	for _, r := range s.sets.sets.Ranges(set) {
+		if r.End > tables {
+			s.vmState[max(r.First, tables)-tables] += n.guest
+			s.vmState[r.End-tables] -= n.guest
+		}
+	}
+}
+
+// isActive reports whether the active image is one of some owners.
+func (o *ownerSets) isActive(owners []rangeset.Range) bool {
+	return owners[0].First == 0 && o.walk.l1.tables[0].owner == OwnerActive
 }

@@ -117,7 +117,7 @@ func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster 
 func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap func(cluster uint64)) label {
 	if l == 0 {
 		l = fresh &^ label(m.full())
-	} else if l.kind().Metadata() && (l.kind() != HostL2Table || fresh.kind() != HostL2Table) {
+	} else if l.kind().overlaps(fresh.kind()) {
 		overlap(cluster)
 	}
 	if room := m.full() - m.count(l); weight > room {

@@ -49,12 +49,3 @@ func (p *progress) cluster(cluster, clusters uint64) {
 		p.report(clusters+cluster, 2*clusters)
 	}
 }
-
-// partOf returns a function that reports the progress of the i-th of n parts of
-// some work.
-func partOf(report func(done, total uint64), i, n uint64) func(done, total uint64) {
-	if report == nil {
-		return nil
-	}
-	return func(done, total uint64) { report(i*total+done, n*total) }
-}

@@ -146,3 +146,6 @@ func appendDigits(dst []byte, n uint64, digits int) []byte {
 	}
 	return appendUint(dst, n)
 }
+
+// SizeText returns a number of bytes as tables show it, for words around it.
+func SizeText(n uint64) string { return string(appendSize(nil, n)) }

@@ -12,9 +12,14 @@ import (
 // A Range is the numbers from First up to End, at least one.
 type Range struct{ First, End uint32 }
 
-// Limit is how many ranges all sets can have together. A union of two sets that is
-// kept for the next time counts as one.
-const Limit = 1 << 20
+const (
+	// Limit is how many ranges all sets can have together. A union of two sets that
+	// is kept for the next time counts as one.
+	Limit = 1 << 20
+	// mergeLimit is how many ranges all unions can read together: what that takes
+	// is time, not memory. A union of two long sets can be a set that there is.
+	mergeLimit = 256 * Limit
+)
 
 // Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
 type Sets struct {
@@ -22,16 +27,19 @@ type Sets struct {
 	numbers map[string]uint32
 	unions  map[[2]uint32]uint32
 	room    int // ranges that there may still be
+	merges  int // ranges that unions may still read
+	scratch []Range
+	key     []byte
 }
 
 // New returns Sets that hold the empty set.
 func New() *Sets {
-	return &Sets{sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit}
+	return &Sets{sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit, merges: mergeLimit}
 }
 
-// Full reports whether there were more sets than there is room for. The numbers
-// of sets then mean nothing.
-func (s *Sets) Full() bool { return s.room < 0 }
+// Full reports whether there were more sets than there is room for, or than could
+// be joined. The numbers of sets then mean nothing.
+func (s *Sets) Full() bool { return s.room < 0 || s.merges < 0 }
 
 // Len returns how many sets there are.
 func (s *Sets) Len() int { return len(s.sets) }
@@ -47,13 +55,15 @@ func (s *Sets) Spend(n uint64) bool {
 }
 
 // Of returns the set of the given ranges, in any order. It overwrites the slice.
-func (s *Sets) Of(ranges []Range) uint32 {
-	ranges = Merge(ranges)
-	var key []byte
+func (s *Sets) Of(ranges []Range) uint32 { return s.number(Merge(ranges)) }
+
+// number returns the set of merged ranges, which it does not keep.
+func (s *Sets) number(ranges []Range) uint32 {
+	s.key = s.key[:0]
 	for _, r := range ranges {
-		key = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(key, r.First), r.End)
+		s.key = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(s.key, r.First), r.End)
 	}
-	if n, ok := s.numbers[string(key)]; ok {
+	if n, ok := s.numbers[string(s.key)]; ok {
 		return n
 	}
 	if s.room -= len(ranges); s.Full() {
@@ -61,7 +71,7 @@ func (s *Sets) Of(ranges []Range) uint32 {
 	}
 	n := uint32(len(s.sets))
 	s.sets = append(s.sets, slices.Clone(ranges))
-	s.numbers[string(key)] = n
+	s.numbers[string(s.key)] = n
 	return n
 }
 
@@ -77,12 +87,36 @@ func (s *Sets) Union(a, b uint32) uint32 {
 	if n, ok := s.unions[pair]; ok {
 		return n
 	}
-	if s.room--; s.Full() {
+	s.room--
+	if s.merges -= len(s.sets[a]) + len(s.sets[b]); s.Full() {
 		return 0
 	}
-	n := s.Of(slices.Concat(s.sets[a], s.sets[b]))
+	s.scratch = merge(s.scratch[:0], s.sets[a], s.sets[b])
+	n := s.number(s.scratch)
 	s.unions[pair] = n
 	return n
+}
+
+// merge appends the ranges of two merged lists to dst, merged.
+func merge(dst, a, b []Range) []Range {
+	for len(a) > 0 || len(b) > 0 {
+		if len(a) == 0 || len(b) > 0 && b[0].First < a[0].First {
+			a, b = b, a
+		}
+		dst = join(dst, a[0])
+		a = a[1:]
+	}
+	return dst
+}
+
+// join appends a range that does not begin before the last of dst, or lets that
+// one grow.
+func join(dst []Range, r Range) []Range {
+	if n := len(dst); n > 0 && dst[n-1].End >= r.First {
+		dst[n-1].End = max(dst[n-1].End, r.End)
+		return dst
+	}
+	return append(dst, r)
 }
 
 // Merge sorts ranges in place and joins those that touch or overlap.
@@ -90,11 +124,7 @@ func Merge(ranges []Range) []Range {
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
 	merged := ranges[:0]
 	for _, r := range ranges {
-		if n := len(merged); n > 0 && merged[n-1].End >= r.First {
-			merged[n-1].End = max(merged[n-1].End, r.End)
-		} else {
-			merged = append(merged, r)
-		}
+		merged = join(merged, r)
 	}
 	return merged
 }

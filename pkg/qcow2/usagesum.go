@@ -1,0 +1,196 @@
+package qcow2
+
+import (
+	"math/bits"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
+
+// A usageSum adds up the clusters of the file in their order.
+type usageSum struct {
+	usage     *Usage
+	counter   *usageCounter
+	words     *sparse.Map[usageWord]
+	refcounts *refcounts
+	holes     holeFinder
+	sets      []setUsage // by the number of the set
+	alone     []bool     // whether a set of owners is one of snapshots
+	without   []Snapshot
+
+	reclaim reclaimable
+	gap     usageRun     // the free clusters up to the current place
+	gaps    [64]FreeRuns // by the length of Min
+}
+
+// A usageRun is clusters that follow each other and hold the same.
+type usageRun struct{ clusters, bytes, onDisk uint64 }
+
+func newUsageSum(c *usageCounter, without []Snapshot) *usageSum {
+	img := c.img
+	s := &usageSum{
+		usage: &Usage{FileSize: img.src.size, Mapped: c.mapped.sum, HasOnDisk: true}, counter: c,
+		words: c.words.Seal(), refcounts: newRefcounts(img), holes: holeFinder{src: &img.src}, without: without,
+	}
+	for k := range HostUnknown + 1 {
+		s.usage.Kinds = append(s.usage.Kinds, KindUsage{Kind: k})
+	}
+	s.sets = make([]setUsage, c.owners.sets.Len())
+	s.alone = make([]bool, len(s.sets))
+	for set := 1; set < len(s.sets); set++ {
+		s.alone[set] = !c.owners.isActive(c.owners.of(uint32(set)))
+	}
+	return s
+}
+
+// addClusters adds all clusters of the file. It returns false if the context is
+// done.
+func (s *usageSum) addClusters() bool {
+	clusters := s.counter.img.geometry.HostClusters
+	for c := uint64(0); c < clusters; {
+		v := s.words.View(c, clusters)
+		c += v.N
+		if !s.addView(&v) {
+			return false
+		}
+	}
+	return s.counter.walk.ctx.Err() == nil
+}
+
+// alive reports the progress, and whether the context is not done.
+func (s *usageSum) alive(cluster uint64) bool {
+	w := s.counter.walk
+	w.tick.cluster(cluster, w.clusters)
+	return w.ctx.Err() == nil
+}
+
+// addView adds clusters by their words.
+func (s *usageSum) addView(v *sparse.View[usageWord]) bool {
+	for steps := 0; v.N > 0; steps++ {
+		if steps%aliveEvery == 0 && !s.alive(v.Cluster) {
+			return false
+		}
+		refcount, n, err := s.refcounts.run(v.Cluster, v.N)
+		if err != nil && !s.counter.fail(err) {
+			return false
+		}
+		for alike := v.Head(n); alike.N > 0; {
+			k := wordRun(&alike)
+			s.add(alike.Cluster, k, alike.First(), refcount)
+			alike.Advance(k)
+		}
+		v.Advance(n)
+	}
+	return true
+}
+
+// wordRun returns how many clusters of a view have the word of its first.
+func wordRun(v *sparse.View[usageWord]) uint64 {
+	for i, w := range v.Words {
+		if w != v.Words[0] {
+			return uint64(i)
+		}
+	}
+	return v.N
+}
+
+// add adds n clusters that have the same word and the same refcount.
+func (s *usageSum) add(cluster, n uint64, w usageWord, refcount refcount) {
+	run := s.run(cluster, n)
+	kind := unusedKind(refcount)
+	if w != 0 {
+		kind = w.kind()
+		s.addUsed(kind, w, run)
+		if refcount.known && refcount.value == 0 {
+			s.usage.TakenForFree += n
+		}
+	}
+	k := &s.usage.Kinds[kind]
+	k.Clusters += n
+	k.Bytes += run.bytes
+	k.OnDisk += run.onDisk
+	if kind == HostFree {
+		s.gap = usageRun{s.gap.clusters + n, s.gap.bytes + run.bytes, s.gap.onDisk + run.onDisk}
+		return
+	}
+	s.endGap(ReclaimFree)
+	if kind == HostLeaked {
+		s.reclaim.add(ReclaimLeaked, n, run.bytes, run.onDisk)
+	}
+	s.usage.ImageEndOffset = (cluster + n) << s.counter.img.geometry.ClusterBits
+}
+
+// run returns the sizes of n clusters.
+func (s *usageSum) run(cluster, n uint64) usageRun {
+	g := &s.counter.img.geometry
+	from := cluster << g.ClusterBits
+	to := from + min(n<<g.ClusterBits, s.usage.FileSize-from)
+	r := usageRun{clusters: n, bytes: to - from}
+	if s.usage.HasOnDisk {
+		r.onDisk, s.usage.HasOnDisk = s.holes.dataBytes(from, to)
+	}
+	return r
+}
+
+// addUsed adds clusters to which something refers to their owners.
+func (s *usageSum) addUsed(kind HostKind, w usageWord, r usageRun) {
+	if w.damaged() {
+		s.usage.DamagedClusters += r.clusters
+	}
+	set := w.owners()
+	s.sets[set].bytes += r.bytes
+	if !kind.Metadata() {
+		s.sets[set].guest += r.bytes
+	}
+	if w.readsZero() {
+		s.reclaim.add(ReclaimZeroAllocated, r.clusters, r.bytes, r.onDisk)
+	}
+	if s.alone[set] {
+		s.reclaim.add(ReclaimSnapshots, r.clusters, r.bytes, r.onDisk)
+	}
+}
+
+// endGap ends a run of free clusters, of which a kind can be reclaimed.
+func (s *usageSum) endGap(kind ReclaimKind) {
+	if s.gap.clusters == 0 {
+		return
+	}
+	s.reclaim.add(kind, s.gap.clusters, s.gap.bytes, s.gap.onDisk)
+	s.usage.Free.LargestRun = max(s.usage.Free.LargestRun, s.gap.bytes)
+	h := &s.gaps[bits.Len64(s.gap.clusters)-1]
+	h.Runs++
+	h.Clusters += s.gap.clusters
+	s.gap = usageRun{}
+}
+
+// finish returns the sums.
+func (s *usageSum) finish() *Usage {
+	u := s.usage
+	u.Tail = s.gap.bytes
+	s.endGap(ReclaimTail)
+	for i, h := range s.gaps {
+		if h.Runs > 0 {
+			h.Min = 1 << i
+			u.Free.Histogram = append(u.Free.Histogram, h)
+		}
+	}
+	u.Free.Clusters, u.Free.Bytes = u.Kinds[HostFree].Clusters, u.Kinds[HostFree].Bytes
+	if !s.counter.owners.sets.Full() {
+		u.addOwners(s.counter.owners, s.sets, s.without)
+	}
+	if !u.HasOnDisk {
+		u.forgetOnDisk(&s.reclaim)
+	}
+	u.addReclaim(&s.reclaim)
+	u.addCompact(s.counter.img, &s.counter.mapped.copy)
+	return u
+}
+
+// forgetOnDisk takes back what was counted before the system could not tell.
+func (u *Usage) forgetOnDisk(r *reclaimable) {
+	for i := range u.Kinds {
+		u.Kinds[i].OnDisk = 0
+	}
+	for i := range r {
+		r[i].OnDisk = 0
+	}
+}
