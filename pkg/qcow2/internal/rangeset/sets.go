@@ -21,7 +21,12 @@ const (
 )
 
 // Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
+//
+// A range, and a range with the number 0 beside it, is its own name: it takes
+// neither memory nor time to look up. So what grows by one number after another, as
+// the owners of a cluster do, leaves nothing behind. Other sets are kept.
 type Sets struct {
+	spans   spans
 	sets    [][]Range
 	numbers map[string]uint32
 	unions  map[[2]uint32]uint32
@@ -31,20 +36,22 @@ type Sets struct {
 	key     []byte
 }
 
-// New returns Sets that hold the empty set.
-func New() *Sets {
-	return &Sets{sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit, merges: mergeLimit}
+// New returns Sets that hold the empty set. Most numbers should be less than n.
+func New(n uint32) *Sets {
+	return &Sets{spans: newSpans(n), sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit, merges: mergeLimit}
 }
 
 // Full reports whether there were more sets than there is room for, or than could
 // be joined. The numbers of sets then mean nothing.
 func (s *Sets) Full() bool { return s.room < 0 || s.merges < 0 }
 
-// Len returns how many sets there are.
-func (s *Sets) Len() int { return len(s.sets) }
-
 // Ranges returns the ranges of a set, sorted, with gaps between them.
-func (s *Sets) Ranges(set uint32) []Range { return s.sets[set] }
+func (s *Sets) Ranges(set uint32) []Range {
+	if set < firstSpan {
+		return s.sets[set]
+	}
+	return s.spans.span(set).ranges()
+}
 
 // Spend takes room for n numbers that a set is about to be made of, and reports
 // whether there was as much.
@@ -58,6 +65,9 @@ func (s *Sets) Of(ranges []Range) uint32 { return s.number(Merge(ranges)) }
 
 // number returns the set of merged ranges, which it does not keep.
 func (s *Sets) number(ranges []Range) uint32 {
+	if n, ok := s.spans.number(ranges); ok {
+		return n
+	}
 	s.key = s.key[:0]
 	for _, r := range ranges {
 		s.key = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(s.key, r.First), r.End)
@@ -82,12 +92,16 @@ func (s *Sets) Union(a, b uint32) uint32 {
 	if a == 0 {
 		return b
 	}
+	if n, ok := s.spans.union(a, b); ok {
+		return n
+	}
 	pair := [2]uint32{min(a, b), max(a, b)}
 	n, ok := s.unions[pair]
 	if !ok {
 		s.room--
-		if s.merges -= len(s.sets[a]) + len(s.sets[b]); !s.Full() {
-			s.scratch = merge(s.scratch[:0], s.sets[a], s.sets[b])
+		ra, rb := s.Ranges(a), s.Ranges(b)
+		if s.merges -= len(ra) + len(rb); !s.Full() {
+			s.scratch = merge(s.scratch[:0], ra, rb)
 			n = s.number(s.scratch)
 			s.unions[pair] = n
 		}

@@ -20,16 +20,19 @@ func numbers(ranges []Range) []uint32 {
 // TestUnion compares unions of random sets with those of lists of numbers.
 func TestUnion(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	s := New()
+	s := New(30) // some numbers are larger
 	random := func() uint32 {
 		var ranges []Range
-		for range r.IntN(6) {
+		for range r.IntN(4) {
 			first := r.Uint32N(40)
 			ranges = append(ranges, Range{first, first + 1 + r.Uint32N(5)})
 		}
+		if r.IntN(3) == 0 {
+			ranges = append(ranges, Range{0, 1})
+		}
 		return s.Of(ranges)
 	}
-	for range 2000 {
+	for range 20000 {
 		a, b := random(), random()
 		union := s.Union(a, b)
 		want := slices.Concat(numbers(s.Ranges(a)), numbers(s.Ranges(b)))
@@ -65,7 +68,7 @@ func chains(s *Sets, base, n uint32) []uint32 {
 // but that takes a look at all ranges of both. All of it together is bounded.
 func TestUnionCost(t *testing.T) {
 	const base, n = 80, 50
-	s := New()
+	s := New(0)
 	sets := chains(s, base, n)
 	for range 2 { // what is known costs nothing
 		for i, a := range sets {
@@ -85,7 +88,7 @@ func TestUnionCost(t *testing.T) {
 	}
 
 	const few = 1000
-	s = New()
+	s = New(0)
 	sets = chains(s, base, n)
 	s.merges = few
 	for i, a := range sets {
@@ -95,5 +98,30 @@ func TestUnionCost(t *testing.T) {
 	}
 	if read := few - s.merges; !s.Full() || read > few+2*(base+n) {
 		t.Errorf("the unions read %d ranges, want %d at most; full: %v", read, few, s.Full())
+	}
+}
+
+// TestUnionOfNeighbours: sets that grow by one number after another, as those of
+// owners do, take no room, with the number 0 and without.
+func TestUnionOfNeighbours(t *testing.T) {
+	const n = 2000
+	s := New(n)
+	for first := uint32(1); first < n; first++ {
+		for _, set := range []uint32{0, s.Of([]Range{{0, 1}})} {
+			want := numbers(s.Ranges(set))
+			for i := first; i < min(n, first+50); i++ {
+				set = s.Union(set, s.Of([]Range{{i, i + 1}}))
+				want = append(want, i)
+			}
+			if got := numbers(s.Ranges(set)); !slices.Equal(got, want) {
+				t.Fatalf("%v, want %v", got, want)
+			}
+			if set >= 1<<Bits {
+				t.Fatalf("set %d has more than %d bits", set, Bits)
+			}
+		}
+	}
+	if s.room != Limit || s.merges != mergeLimit {
+		t.Errorf("%d ranges are kept, %d were read", Limit-s.room, mergeLimit-s.merges)
 	}
 }
