@@ -36,9 +36,9 @@ func ownersSection() *render.Section {
 			ownersName:          {Key: "name", Title: "NAME", Kind: render.KindImageText, Drop: 2},
 			ownersReferenced:    {Key: "referenced", Title: "REFERENCED", Kind: render.KindSize},
 			ownersExclusive:     {Key: "exclusive", Title: "EXCLUSIVE", Kind: render.KindSize},
-			ownersWithOlder:     {Key: "exclusive-with-older", Title: "FREED WITH OLDER", Kind: render.KindSize, Drop: 4},
-			ownersShared:        {Key: "shared", Title: "SHARED", Kind: render.KindSize, Drop: 1},
-			ownersVMState:       {Key: "vm-state", Title: "VM STATE CLUSTERS", Kind: render.KindSize, Drop: 3},
+			ownersWithOlder:     {Key: "exclusive-with-older", Title: "FREED WITH OLDER", Kind: render.KindSize, Drop: 1},
+			ownersShared:        {Key: "shared", Title: "SHARED", Kind: render.KindSize, Drop: 3},
+			ownersVMState:       {Key: "vm-state", Title: "VM STATE CLUSTERS", Kind: render.KindSize, Drop: 4},
 		},
 	}
 }

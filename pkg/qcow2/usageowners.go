@@ -11,7 +11,7 @@ import (
 // that plus the number of tables.
 type ownerSets struct {
 	walk   *referenceWalk
-	sets   *rangeset.Sets
+	sets   *rangeset.Sets          // once the L1 tables are known
 	tables *sparse.Builder[uint32] // the set of each L2 table
 
 	pieces  *interval.Cover   // the L1 tables, each cut where its VM state begins
@@ -19,12 +19,15 @@ type ownerSets struct {
 }
 
 func newOwnerSets(w *referenceWalk) *ownerSets {
-	return &ownerSets{walk: w, sets: rangeset.New(), tables: sparse.NewScattered[uint32](w.clusters), pieceOf: map[uint64]uint32{}}
+	return &ownerSets{walk: w, tables: sparse.NewScattered[uint32](w.clusters), pieceOf: map[uint64]uint32{}}
 }
 
 // ofStructures returns the set of the owners of the L1 tables in the clusters of
 // a reference.
 func (o *ownerSets) ofStructures(r *reference) uint32 {
+	if o.sets == nil {
+		o.sets = rangeset.New(uint32(2 * len(o.walk.l1.tables)))
+	}
 	if !o.sets.Spend(r.weight) {
 		return 0
 	}
@@ -113,11 +116,10 @@ func (o *ownerSets) of(set uint32) []rangeset.Range {
 	return rangeset.Merge(owners)
 }
 
-// A setUsage is the clusters of the file that belong to one set of owners, in
-// bytes.
+// A setUsage is the clusters of the file that belong to one set of owners.
 type setUsage struct {
-	bytes uint64
-	guest uint64 // of them those of guest data
+	usageRun
+	guest uint64 // bytes of guest data
 }
 
 // An ownerSum adds up what sets of owners have.
@@ -126,18 +128,23 @@ type ownerSum struct {
 	owners  []OwnerUsage
 	without []uint32 // how many of the tables before each are those of [UsageOptions.Without]
 	freed   uint64
+	alone   usageRun // what has owners, and not the active image
 	// The sums of owners that are neighbours: what is added at one owner counts for
 	// all that follow, until it is taken away.
 	referenced, vmState []uint64
 }
 
-// addOwners sets what depends on owners. The sets have what they have.
-func (u *Usage) addOwners(sets *ownerSets, all []setUsage, without []Snapshot) {
+// addOwners sets what depends on owners, and returns what snapshots have alone.
+func (u *Usage) addOwners(sets *ownerSets, all *sparse.Map[setUsage], without []Snapshot) (alone usageRun) {
 	tables := sets.walk.l1.tables
 	n := len(tables)
 	s := &ownerSum{sets: sets, owners: make([]OwnerUsage, n), without: sets.selected(without), referenced: make([]uint64, n+1), vmState: make([]uint64, n+1)}
-	for set := range all {
-		s.add(uint32(set), all[set])
+	for set := uint64(0); set < 1<<rangeset.Bits; {
+		v := all.View(set, 1<<rangeset.Bits)
+		for i := range v.Words {
+			s.add(uint32(set)+uint32(i), &v.Words[i])
+		}
+		set += v.N
 	}
 	var older, referenced, vmState uint64
 	for i := range s.owners {
@@ -151,6 +158,7 @@ func (u *Usage) addOwners(sets *ownerSets, all []setUsage, without []Snapshot) {
 		}
 	}
 	u.Owners, u.SnapshotsOnly, u.Freed = s.owners, older, s.freed
+	return s.alone
 }
 
 // selected returns, for each table and for the end, how many of the tables before
@@ -170,11 +178,11 @@ func (o *ownerSets) selected(snapshots []Snapshot) []uint32 {
 }
 
 // add adds what a set has to its owners.
-func (s *ownerSum) add(set uint32, n setUsage) {
-	owners := s.sets.of(set)
-	if len(owners) == 0 || n.bytes == 0 {
+func (s *ownerSum) add(set uint32, n *setUsage) {
+	if set == 0 || n.clusters == 0 {
 		return
 	}
+	owners := s.sets.of(set)
 	chosen := true
 	for _, r := range owners {
 		s.referenced[r.First] += n.bytes
@@ -190,6 +198,7 @@ func (s *ownerSum) add(set uint32, n setUsage) {
 	}
 	if !s.sets.isActive(owners) {
 		s.owners[last].ExclusiveWithOlder += n.bytes
+		s.alone.add(n.usageRun)
 	}
 	tables := uint32(len(s.owners))
 	for _, r := range s.sets.sets.Ranges(set) {

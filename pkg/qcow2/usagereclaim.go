@@ -49,11 +49,11 @@ type Reclaim struct {
 type reclaimable [ReclaimSnapshots + 1]Reclaim
 
 // add adds clusters of a kind.
-func (r *reclaimable) add(kind ReclaimKind, clusters, bytes, onDisk uint64) {
+func (r *reclaimable) add(kind ReclaimKind, n usageRun) {
 	k := &r[kind]
-	k.Clusters += clusters
-	k.Bytes += bytes
-	k.OnDisk += onDisk
+	k.Clusters += n.clusters
+	k.Bytes += n.bytes
+	k.OnDisk += n.onDisk
 }
 
 // addReclaim sets what can be reclaimed, those kinds that are known.

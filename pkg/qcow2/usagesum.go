@@ -3,6 +3,7 @@ package qcow2
 import (
 	"math/bits"
 
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/rangeset"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
@@ -13,8 +14,7 @@ type usageSum struct {
 	words     *sparse.Map[usageWord]
 	refcounts *refcounts
 	holes     holeFinder
-	sets      []setUsage // by the number of the set
-	alone     []bool     // whether a set of owners is one of snapshots
+	sets      *sparse.Builder[setUsage] // by the number of the set
 	without   []Snapshot
 
 	reclaim reclaimable
@@ -22,22 +22,25 @@ type usageSum struct {
 	gaps    [64]FreeRuns // by the length of Min
 }
 
-// A usageRun is clusters that follow each other and hold the same.
+// A usageRun is some clusters.
 type usageRun struct{ clusters, bytes, onDisk uint64 }
+
+// add adds other clusters.
+func (r *usageRun) add(other usageRun) {
+	r.clusters += other.clusters
+	r.bytes += other.bytes
+	r.onDisk += other.onDisk
+}
 
 func newUsageSum(c *usageCounter, without []Snapshot) *usageSum {
 	img := c.img
 	s := &usageSum{
 		usage: &Usage{FileSize: img.src.size, Mapped: c.mapped.sum, HasOnDisk: true}, counter: c,
 		words: c.words.Seal(), refcounts: newRefcounts(img), holes: holeFinder{src: &img.src}, without: without,
+		sets: sparse.NewScattered[setUsage](1 << rangeset.Bits),
 	}
 	for k := range HostUnknown + 1 {
 		s.usage.Kinds = append(s.usage.Kinds, KindUsage{Kind: k})
-	}
-	s.sets = make([]setUsage, c.owners.sets.Len())
-	s.alone = make([]bool, len(s.sets))
-	for set := 1; set < len(s.sets); set++ {
-		s.alone[set] = !c.owners.isActive(c.owners.of(uint32(set)))
 	}
 	return s
 }
@@ -109,12 +112,12 @@ func (s *usageSum) add(cluster, n uint64, w usageWord, refcount refcount) {
 	k.Bytes += run.bytes
 	k.OnDisk += run.onDisk
 	if kind == HostFree {
-		s.gap = usageRun{s.gap.clusters + n, s.gap.bytes + run.bytes, s.gap.onDisk + run.onDisk}
+		s.gap.add(run)
 		return
 	}
 	s.endGap(ReclaimFree)
 	if kind == HostLeaked {
-		s.reclaim.add(ReclaimLeaked, n, run.bytes, run.onDisk)
+		s.reclaim.add(ReclaimLeaked, run)
 	}
 	s.usage.ImageEndOffset = (cluster + n) << s.counter.img.geometry.ClusterBits
 }
@@ -136,16 +139,13 @@ func (s *usageSum) addUsed(kind HostKind, w usageWord, r usageRun) {
 	if w.damaged() {
 		s.usage.DamagedClusters += r.clusters
 	}
-	set := w.owners()
-	s.sets[set].bytes += r.bytes
+	set := s.sets.At(uint64(w.owners()))
+	set.add(r)
 	if !kind.Metadata() {
-		s.sets[set].guest += r.bytes
+		set.guest += r.bytes
 	}
 	if w.readsZero() {
-		s.reclaim.add(ReclaimZeroAllocated, r.clusters, r.bytes, r.onDisk)
-	}
-	if s.alone[set] {
-		s.reclaim.add(ReclaimSnapshots, r.clusters, r.bytes, r.onDisk)
+		s.reclaim.add(ReclaimZeroAllocated, r)
 	}
 }
 
@@ -154,7 +154,7 @@ func (s *usageSum) endGap(kind ReclaimKind) {
 	if s.gap.clusters == 0 {
 		return
 	}
-	s.reclaim.add(kind, s.gap.clusters, s.gap.bytes, s.gap.onDisk)
+	s.reclaim.add(kind, s.gap)
 	s.usage.Free.LargestRun = max(s.usage.Free.LargestRun, s.gap.bytes)
 	h := &s.gaps[bits.Len64(s.gap.clusters)-1]
 	h.Runs++
@@ -175,7 +175,7 @@ func (s *usageSum) finish() *Usage {
 	}
 	u.Free.Clusters, u.Free.Bytes = u.Kinds[HostFree].Clusters, u.Kinds[HostFree].Bytes
 	if !s.counter.owners.sets.Full() {
-		u.addOwners(s.counter.owners, s.sets, s.without)
+		s.reclaim.add(ReclaimSnapshots, u.addOwners(s.counter.owners, s.sets.Seal(), s.without))
 	}
 	if !u.HasOnDisk {
 		u.forgetOnDisk(&s.reclaim)

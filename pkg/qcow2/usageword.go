@@ -9,7 +9,7 @@ const (
 	usageKind    usageWord = 1<<4 - 1 // the kind + 1
 	usageDamaged usageWord = 1 << 4   // a reference has a problem
 	usageContent usageWord = 1 << 5   // what it holds matters: a reference is not zero-allocated
-	usageOwners            = 6        // the lowest bit of the set
+	usageOwners            = 6        // the lowest bit of the set, which has rangeset.Bits
 )
 
 // newUsageWord returns the word of a cluster with one reference, of the given kind

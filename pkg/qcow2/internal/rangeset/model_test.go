@@ -71,7 +71,7 @@ func setOf(all []rangeset.Range) *big.Int {
 // model, and at the end the room that is left.
 func runScript(t *testing.T, p []byte) {
 	t.Helper()
-	s, m := rangeset.New(), newModel()
+	s, m := rangeset.New(0), newModel()
 	for ; len(p) >= 3; p = p[3:] {
 		var got, want uint32
 		if p[0]%3 > 0 {

@@ -9,12 +9,11 @@ import (
 	"slices"
 )
 
-// A Range is the numbers from First up to End, at least one.
+// A Range is the numbers from First up to End.
 type Range struct{ First, End uint32 }
 
 const (
-	// Limit is how many ranges all sets can have together. A union of two sets that
-	// is kept for the next time counts as one.
+	// Limit is how many ranges all sets can have together.
 	Limit = 1 << 20
 	// mergeLimit is how many ranges all unions can read together: what that takes
 	// is time, not memory. A union of two long sets can be a set that there is.
@@ -22,7 +21,12 @@ const (
 )
 
 // Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
+//
+// A range, and a range with the number 0 beside it, is its own name: it takes
+// neither memory nor time to look up. So what grows by one number after another, as
+// the owners of a cluster do, leaves nothing behind. Other sets are kept.
 type Sets struct {
+	spans   spans
 	sets    [][]Range
 	numbers map[string]uint32
 	unions  map[[2]uint32]uint32
@@ -32,20 +36,22 @@ type Sets struct {
 	key     []byte
 }
 
-// New returns Sets that hold the empty set.
-func New() *Sets {
-	return &Sets{sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit, merges: mergeLimit}
+// New returns Sets that hold the empty set. Most numbers should be less than n.
+func New(n uint32) *Sets {
+	return &Sets{spans: newSpans(n), sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit, merges: mergeLimit}
 }
 
 // Full reports whether there were more sets than there is room for, or than could
 // be joined. The numbers of sets then mean nothing.
 func (s *Sets) Full() bool { return s.room < 0 || s.merges < 0 }
 
-// Len returns how many sets there are.
-func (s *Sets) Len() int { return len(s.sets) }
-
 // Ranges returns the ranges of a set, sorted, with gaps between them.
-func (s *Sets) Ranges(set uint32) []Range { return s.sets[set] }
+func (s *Sets) Ranges(set uint32) []Range {
+	if set < firstSpan {
+		return s.sets[set]
+	}
+	return s.spans.span(set).ranges()
+}
 
 // Spend takes room for n numbers that a set is about to be made of, and reports
 // whether there was as much.
@@ -54,11 +60,14 @@ func (s *Sets) Spend(n uint64) bool {
 	return !s.Full()
 }
 
-// Of returns the set of the given ranges, in any order. It overwrites the slice.
+// Of returns the set of the given ranges. It reorders the slice.
 func (s *Sets) Of(ranges []Range) uint32 { return s.number(Merge(ranges)) }
 
 // number returns the set of merged ranges, which it does not keep.
 func (s *Sets) number(ranges []Range) uint32 {
+	if n, ok := s.spans.number(ranges); ok {
+		return n
+	}
 	s.key = s.key[:0]
 	for _, r := range ranges {
 		s.key = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(s.key, r.First), r.End)
@@ -83,17 +92,20 @@ func (s *Sets) Union(a, b uint32) uint32 {
 	if a == 0 {
 		return b
 	}
-	pair := [2]uint32{min(a, b), max(a, b)}
-	if n, ok := s.unions[pair]; ok {
+	if n, ok := s.spans.union(a, b); ok {
 		return n
 	}
-	s.room--
-	if s.merges -= len(s.sets[a]) + len(s.sets[b]); s.Full() {
-		return 0
+	pair := [2]uint32{min(a, b), max(a, b)}
+	n, ok := s.unions[pair]
+	if !ok {
+		s.room--
+		ra, rb := s.Ranges(a), s.Ranges(b)
+		if s.merges -= len(ra) + len(rb); !s.Full() {
+			s.scratch = merge(s.scratch[:0], ra, rb)
+			n = s.number(s.scratch)
+			s.unions[pair] = n
+		}
 	}
-	s.scratch = merge(s.scratch[:0], s.sets[a], s.sets[b])
-	n := s.number(s.scratch)
-	s.unions[pair] = n
 	return n
 }
 
@@ -119,7 +131,7 @@ func join(dst []Range, r Range) []Range {
 	return append(dst, r)
 }
 
-// Merge sorts ranges in place and joins those that touch or overlap.
+// Merge sorts ranges in place and joins those that touch.
 func Merge(ranges []Range) []Range {
 	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.First, b.First) })
 	merged := ranges[:0]

@@ -48,7 +48,7 @@ func TestMerge(t *testing.T) {
 // TestOf: a set has its merged ranges, one number however it is written, and
 // does not change with the slice that it was made of.
 func TestOf(t *testing.T) {
-	s := rangeset.New()
+	s := rangeset.New(0)
 	if s.Len() != 1 || len(s.Ranges(0)) != 0 || s.Full() {
 		t.Errorf("new: %d sets, the first %v, full %v", s.Len(), s.Ranges(0), s.Full())
 	}
@@ -78,7 +78,7 @@ func TestOf(t *testing.T) {
 }
 
 func TestUnion(t *testing.T) {
-	s := rangeset.New()
+	s := rangeset.New(0)
 	low, high, both := s.Of(list{{0, 2}}), s.Of(list{{2, 5}}), s.Of(list{{0, 5}})
 	gap := s.Of(list{{7, 9}})
 	tests := []struct {
@@ -129,7 +129,7 @@ func TestLimit(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for room := range tt.room + 2 {
-			s := rangeset.New()
+			s := rangeset.New(0)
 			s.Of(list{{5, 6}})
 			s.Of(list{{8, 9}})
 			s.Union(known, other)
@@ -164,7 +164,7 @@ func TestSpend(t *testing.T) {
 		{[]uint64{math.MaxUint64, math.MaxUint64, 0}, false},
 	}
 	for _, tt := range tests {
-		s, got := rangeset.New(), false
+		s, got := rangeset.New(0), false
 		known := s.Of(nil)
 		for _, n := range tt.spend {
 			got = s.Spend(n)

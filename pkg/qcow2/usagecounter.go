@@ -1,0 +1,124 @@
+package qcow2
+
+import (
+	"context"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
+
+// A usageCounter keeps a word for each cluster to which something refers. It is
+// the sink of a walk.
+type usageCounter struct {
+	img    *Image
+	walk   *referenceWalk
+	damage func(error) // nil: nobody asked
+	words  *sparse.Builder[usageWord]
+	owners *ownerSets
+	mapped mappedCounter
+	table  usageTable
+}
+
+// A usageTable is what the references of an L2 table have in common.
+type usageTable struct {
+	cluster uint64 // + 1
+	owners  uint32 // a set
+	vmState bool   // to its first owner it maps what lies past the end of the disk
+	first   uint64 // guest cluster of its first entry
+	whole   bool   // the active image is its first owner, and all that it maps there is on the disk
+}
+
+func newUsageCounter(ctx context.Context, img *Image, damage func(error)) *usageCounter {
+	c := &usageCounter{img: img, damage: damage, words: sparse.NewBuilder[usageWord](img.geometry.HostClusters)}
+	c.walk = newReferenceWalk(ctx, img, c)
+	c.owners = newOwnerSets(c.walk)
+	c.mapped = newMappedCounter(img, c.walk)
+	c.walk.entry, c.walk.run = c.mapped.addL1Entry, c.mapped.addRun
+	return c
+}
+
+// fail implements referenceSink.
+func (c *usageCounter) fail(err error) bool {
+	if c.walk.ctx.Err() != nil {
+		return false
+	}
+	if c.damage != nil {
+		c.damage(err)
+	}
+	return true
+}
+
+// addStructures implements referenceSink.
+func (c *usageCounter) addStructures(r *reference) bool {
+	c.words.Fill(r.first, r.n, newUsageWord(r.kind, c.owners.ofStructures(r), r.problems))
+	return true
+}
+
+// add implements referenceSink.
+func (c *usageCounter) add(r *reference) bool {
+	if r.problems&(BeyondEOF|NotAllowed) != 0 && !c.fail(r.error()) {
+		return false
+	}
+	kind, owners := r.kind, uint32(0)
+	switch {
+	case kind == HostL2Table:
+		owners = c.owners.addTable(r)
+	case !kind.Metadata():
+		t := c.tableOf(r.place.offset())
+		if owners = t.owners; t.vmState {
+			kind = HostVMState
+		}
+	}
+	fresh := newUsageWord(kind, owners, r.problems)
+	for first, n := r.first, r.n; n > 0; {
+		words := c.words.Run(first, n)
+		for i, w := range words {
+			words[i] = c.joined(w, fresh)
+		}
+		first, n = first+uint64(len(words)), n-uint64(len(words))
+	}
+	return true
+}
+
+// addData implements referenceSink.
+func (c *usageCounter) addData(d *dataBatch) bool {
+	t := c.tableOf(d.entries[0].place.offset())
+	kind := HostData
+	if t.vmState {
+		kind = HostVMState
+	}
+	fresh := newUsageWord(kind, t.owners, 0)
+	for _, e := range d.entries {
+		word := c.words.At(e.entry.HostOffset() >> c.img.geometry.ClusterBits)
+		*word = c.joined(*word, fresh)
+	}
+	if t.whole {
+		c.mapped.addData(t, d)
+	}
+	return true
+}
+
+// joined returns the word of a cluster with one more reference.
+func (c *usageCounter) joined(w, fresh usageWord) usageWord {
+	if w == 0 || w == fresh && !w.kind().Metadata() { // the usual cases
+		return fresh
+	}
+	return w.joined(fresh, c.owners.sets.Union(w.owners(), fresh.owners()))
+}
+
+// tableOf returns what is known of the L2 table that holds the entry at a file
+// offset.
+func (c *usageCounter) tableOf(at uint64) *usageTable {
+	t, g := &c.table, &c.img.geometry
+	cluster := at >> g.ClusterBits
+	if t.cluster == cluster+1 {
+		return t
+	}
+	owner, l1Index := c.walk.tableOwner(cluster)
+	first := l1Index * g.L2Entries
+	*t = usageTable{
+		cluster: cluster + 1, owners: c.owners.ofTable(cluster), first: first,
+		vmState: g.guestOffset(first) >= owner.vmStateOffset,
+		whole:   owner.owner == OwnerActive && l1Index < c.mapped.whole,
+	}
+	return t
+}
