@@ -87,7 +87,7 @@ var brokenImages = []struct {
 }
 
 // imagesToValidate returns the fixtures, files that are no images, one that
-// does not exist, and the broken images.
+// does not exist, with a name that is not UTF-8, and the broken images.
 func imagesToValidate(t *testing.T) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -112,7 +112,7 @@ func imagesToValidate(t *testing.T) []string {
 			t.Fatal(err)
 		}
 	}
-	names := []string{filepath.Join(dir, "missing"), dir}
+	names := []string{filepath.Join(dir, "missing\xff"), dir}
 	for name := range hashes(t, dir) {
 		names = append(names, filepath.Join(dir, name))
 	}
@@ -184,7 +184,7 @@ func validDocument(t *testing.T, schema *jsonschema.Schema, command, image strin
 	if command == "check" && (code == 2 || code == 3) {
 		return doc // its problems are the answer, not errors
 	}
-	if code != lineCode || (code == 0) != (len(errs) == 0) || (code == 1) != (len(keys) == 3) {
+	if code != lineCode || (code == 0) != (len(errs) == 0) || (code == 1) != (len(keys) == 4) {
 		t.Errorf("%s: exit status %d, with ndjson %d, with %d keys and %d errors", name, code, lineCode, len(keys), len(errs))
 	}
 	return doc
@@ -220,7 +220,7 @@ func wantLines(command string, doc any) []any {
 		lines = append(lines, line)
 	}
 	end := map[string]any{}
-	for _, key := range []string{"schema", "filename", "errors"} {
+	for _, key := range []string{"schema", "filename", "filename-hex", "errors"} {
 		end[key] = document[key]
 	}
 	return append(lines, end)
