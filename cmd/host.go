@@ -151,7 +151,8 @@ line of 'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster
 4711, --at '#4711' names the two. --kind leaked,free shows what could be
 reclaimed.
 
-Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
+Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
+or clusters ('#3').
 
 Kinds are header, refcount-table, refcount-block, l1-table, l2-table,
 snapshot-table, bitmap-directory, bitmap-table, bitmap-data, encryption-header,
