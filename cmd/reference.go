@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"unicode/utf8"
+
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -47,14 +49,30 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 }
 
 // snapshotIDs returns the ids of the snapshots in their order, as far as the
-// snapshot table can be read.
+// snapshot table can be read. Long ones are cut, as rows repeat them.
 func snapshotIDs(img *qcow2.Image) []string {
 	var ids []string
 	for s, err := range img.Snapshots() {
 		if err != nil {
 			break // Host and Check report it
 		}
-		ids = append(ids, s.ID)
+		ids = append(ids, cutID(s.ID))
 	}
 	return ids
+}
+
+// listedID is how much of the id of a snapshot each row of a listing has, in bytes.
+// Ids that QEMU makes have 127 at most, names 255.
+const listedID = 255
+
+// cutID returns the start of a long id, whole characters, and an ellipsis.
+func cutID(id string) string {
+	if len(id) <= listedID {
+		return id
+	}
+	n := listedID
+	for n > listedID-utf8.UTFMax && !utf8.RuneStart(id[n]) {
+		n--
+	}
+	return id[:n] + "…"
 }

@@ -109,6 +109,15 @@ func (c *cursor) skip(n uint64, what string) error {
 	return nil
 }
 
+// seek moves to a later file offset, at most to the end. It reports whether it got
+// there.
+func (c *cursor) seek(off uint64) bool {
+	n := min(max(off, c.off)-c.off, c.left())
+	c.buf = c.buf[min(n, uint64(len(c.buf))):]
+	c.off += n
+	return c.off >= off
+}
+
 // pad consumes what pads a record that began at start to a multiple of 8
 // bytes. The last record may lack it.
 func (c *cursor) pad(start uint64) error {

@@ -77,7 +77,8 @@ func (s *structures) addL1Table(t entryTable, owner Owner, entry, diskSize uint6
 }
 
 // addSnapshots adds the snapshot table as far as it can be read, and the L1
-// table of each snapshot.
+// table of each snapshot. An entry that claims to end a cluster or more past the
+// end of the file has its fixed part alone.
 func (s *structures) addSnapshots() {
 	end := s.img.header.SnapshotsOffset
 	for snapshot, err := range s.img.Snapshots() {
@@ -88,7 +89,10 @@ func (s *structures) addSnapshots() {
 		for _, e := range snapshot.Damage {
 			s.fail(e)
 		}
-		end = snapshot.Offset + snapshot.length()
+		if end = snapshot.Offset + snapshot.length(); end >= s.img.src.size+s.img.geometry.ClusterSize {
+			end = snapshot.Offset + snapshotRecordLength
+		}
+		end = min(end, s.img.src.size) // Damage says what is not there
 		if l1, err := s.img.l1Table(&snapshot); err == nil {
 			s.addL1Table(l1, Owner(snapshot.Index), snapshot.Offset, snapshot.DiskSize)
 		}
