@@ -56,23 +56,36 @@ func snapshotIDs(img *qcow2.Image) []string {
 		if err != nil {
 			break // Host and Check report it
 		}
-		ids = append(ids, cutID(s.ID))
+		ids = append(ids, cutText(s.ID))
 	}
 	return ids
 }
 
-// listedID is how much of the id of a snapshot each row of a listing has, in bytes.
-// Ids that QEMU makes have 127 at most, names 255.
-const listedID = 255
-
-// cutID returns the start of a long id, whole characters, and an ellipsis.
-func cutID(id string) string {
-	if len(id) <= listedID {
-		return id
+// bitmapNames returns the names of the bitmaps in their order, as far as the bitmap
+// directory can be read. Long ones are cut.
+func bitmapNames(img *qcow2.Image) []string {
+	var names []string
+	for b, err := range img.Bitmaps() {
+		if err != nil {
+			break // Host reports it
+		}
+		names = append(names, cutText(b.Name))
 	}
-	n := listedID
-	for n > listedID-utf8.UTFMax && !utf8.RuneStart(id[n]) {
+	return names
+}
+
+// listedText is how much of an id or a name of the image each row of a listing has,
+// in bytes. The ids that QEMU makes have 127 at most, the names of snapshots 255.
+const listedText = 255
+
+// cutText returns the start of a long text, whole characters, and an ellipsis.
+func cutText(s string) string {
+	if len(s) <= listedText {
+		return s
+	}
+	n := listedText
+	for n > listedText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
 		n--
 	}
-	return id[:n] + "…"
+	return s[:n] + "…"
 }

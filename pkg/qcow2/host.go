@@ -22,6 +22,9 @@ type Reference struct {
 	// 1<<64 - 1 where an L1 table, longer than QEMU allows, goes on past the last
 	// address.
 	GuestOffset uint64
+	// Bitmap is the position of the bitmap in the bitmap directory, from 0;
+	// meaningful for bitmap tables and bitmap data.
+	Bitmap int
 }
 
 // A HostRange is a range of host clusters that hold the same: one cluster, or a
