@@ -34,7 +34,7 @@ func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 func (s *source) readFull(sec Section, off uint64, p []byte) error {
 	n, err := s.r.ReadAt(p, int64(off)) // off ≤ s.size, which came from an int64
 	switch {
-	case n == len(p):
+	case n == len(p) && (err == nil || errors.Is(err, io.EOF)):
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
 		return errorf(sec, off+uint64(n), ErrTruncated, "the file has become shorter while it was read")

@@ -70,8 +70,8 @@ func (t entryTable) entryOffset(i uint64) uint64 { return t.offset + i*entrySize
 // indexOf returns the index of the entry at a file offset.
 func (t entryTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / entrySize }
 
-// sectorEntries is how many bytes of an entryTable a bad sector can hide.
-const sectorEntries = 512 * entrySize
+// pieceBytes is how much of a table a bad sector can hide, in bytes.
+const pieceBytes = 4096
 
 // An entryReader reads parts of entryTables.
 type entryReader struct {
@@ -88,7 +88,7 @@ func newEntryReader(src *source, sec Section) entryReader {
 // brings, fewer where the file ends.
 func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
-	p, err := r.window.bytes(r.sec, from, min(left, sectorEntries), min(left, windowBytes))
+	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, windowBytes))
 	return p[:len(p)&^(entrySize-1)], err
 }
 
@@ -127,7 +127,7 @@ func (r *entryReader) piece(at, to uint64) piece {
 	}
 	p, err := r.read(at, to)
 	if err != nil {
-		return piece{offset: at, n: min(sectorEntries, to-at) / entrySize, err: err}
+		return piece{offset: at, n: min(pieceBytes, to-at) / entrySize, err: err}
 	}
 	return piece{offset: at, n: uint64(len(p)) / entrySize, bytes: p}
 }
