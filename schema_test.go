@@ -87,7 +87,7 @@ var brokenImages = []struct {
 }
 
 // imagesToValidate returns the fixtures, files that are no images, one that
-// does not exist, and the broken images.
+// does not exist, with a name that is not UTF-8, and the broken images.
 func imagesToValidate(t *testing.T) []string {
 	t.Helper()
 	dir := t.TempDir()
@@ -112,7 +112,7 @@ func imagesToValidate(t *testing.T) []string {
 			t.Fatal(err)
 		}
 	}
-	names := []string{filepath.Join(dir, "missing"), dir}
+	names := []string{filepath.Join(dir, "missing\xff"), dir}
 	for name := range hashes(t, dir) {
 		names = append(names, filepath.Join(dir, name))
 	}
@@ -177,9 +177,9 @@ func validDocument(t *testing.T, schema *jsonschema.Schema, command, image strin
 		}
 	}
 	keys := topLevelKeys(t, pretty)
-	ends := slices.Concat(keys[:2], keys[len(keys)-3:])
-	if got, want := strings.Join(ends, " "), "schema filename changed open-elsewhere errors"; got != want {
-		t.Errorf("%s: the first two keys and the last three are %q, want %q", name, got, want)
+	ends := slices.Concat(keys[:3], keys[len(keys)-3:])
+	if got, want := strings.Join(ends, " "), "schema filename filename-hex changed open-elsewhere errors"; got != want {
+		t.Errorf("%s: the first three keys and the last three are %q, want %q", name, got, want)
 	}
 	errs, _ := doc.(map[string]any)["errors"].([]any)
 	if command == "check" && (code == 2 || code == 3) {
@@ -221,7 +221,7 @@ func wantLines(command string, doc any) []any {
 		lines = append(lines, line)
 	}
 	end := map[string]any{}
-	for _, key := range []string{"schema", "filename", "changed", "open-elsewhere", "errors"} {
+	for _, key := range []string{"schema", "filename", "filename-hex", "changed", "open-elsewhere", "errors"} {
 		end[key] = document[key]
 	}
 	return append(lines, end)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
@@ -25,11 +26,17 @@ func configFile(cmd *cobra.Command) string {
 	}
 	for _, ext := range []string{"yaml", "toml", "json"} {
 		name := filepath.Join(dir, "config."+ext)
-		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(name); !isAbsent(err) {
 			return name // if something is wrong with it, reading it will tell
 		}
 	}
 	return ""
+}
+
+// isAbsent reports whether an error says that nothing is there for this user: what
+// should be the directory is a file, such as /dev/null, or must not be entered.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrPermission)
 }
 
 // namedConfigFile returns the file that --config or QINSPECT_CONFIG names.

@@ -121,5 +121,5 @@ func (d *dump) showGuest(rep *report) error {
 		rep.none("guest")
 		return nil
 	}
-	return listGuest(rep, "Guest addresses", d.g, qcow2.GuestOptions{Snapshot: d.selected, Mapped: true})
+	return listGuest(rep, "Guest addresses", guestLines{g: d.g, inDump: true}, qcow2.GuestOptions{Snapshot: d.selected, Mapped: true})
 }

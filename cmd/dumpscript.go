@@ -62,7 +62,7 @@ func (d *dumpScript) guestClusters(rep *report) error {
 	if err := d.heading(rep, "Guest address -> Host address"); err != nil {
 		return err
 	}
-	return listGuest(rep, "", d.g, qcow2.GuestOptions{PerCluster: true, Snapshot: d.selected, Mapped: true})
+	return listGuest(rep, "", guestLines{g: d.g, inDump: true}, qcow2.GuestOptions{PerCluster: true, Snapshot: d.selected, Mapped: true})
 }
 
 // heading writes an empty line and a heading.

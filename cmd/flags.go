@@ -57,7 +57,8 @@ func (c *choice[T]) choices() string { return strings.Join(c.names(), ", ") }
 
 func (c *choice[T]) allowed() string { return "one of " + c.choices() }
 
-// An address is a flag that takes a position or a length in bytes: decimal,
+// An address is a flag that takes a position or a length in bytes, in sectors of
+// 512 bytes as the logs of kernels have them, or in clusters.
 type address struct {
 	text     string // as given; empty: not given
 	n        uint64
@@ -70,14 +71,9 @@ func (a *address) Type() string   { return "address" }
 // Set parses an address.
 func (a *address) Set(s string) error {
 	digits, clusters := strings.CutPrefix(s, "#")
-	shift := 0
-	upper := strings.ToUpper(digits)
-	if i := strings.IndexByte("KMGTPE", lastByte(upper)); i >= 0 && !clusters && !strings.HasPrefix(upper, "0X") {
-		digits, shift = digits[:len(digits)-1], 10*(i+1)
-	}
-	base := 10
-	if hex, ok := strings.CutPrefix(upper, "0X"); ok && !clusters {
-		digits, base = hex, 16
+	base, shift := 10, 0
+	if !clusters {
+		digits, base, shift = splitNumber(s)
 	}
 	n, err := strconv.ParseUint(digits, base, 64)
 	if err != nil || bits.Len64(n)+shift > 64 {
@@ -88,8 +84,31 @@ func (a *address) Set(s string) error {
 }
 
 func (*address) allowed() string {
-	return "a number of bytes (0x…, decimal, 64K, 3G) or of clusters (#N)"
+	return "a number of bytes (0x…, decimal, 64K, 3G), of sectors of 512 bytes (123s) or of clusters (#N)"
 }
+
+// splitNumber returns the digits of a number of bytes, their base, and by how many
+// bits the suffix shifts it.
+func splitNumber(s string) (digits string, base, shift int) {
+	if hex, ok := strings.CutPrefix(strings.ToLower(s), "0x"); ok {
+		return hex, 16, 0
+	}
+	n := len(s) - 1
+	if n < 1 {
+		return s, 10, 0
+	}
+	suffix := s[n] &^ 0x20 // in upper case
+	if suffix == 'S' {
+		return s[:n], 10, sectorBits
+	}
+	if i := strings.IndexByte("KMGTPE", suffix); i >= 0 {
+		return s[:n], 10, 10 * (i + 1)
+	}
+	return s, 10, 0
+}
+
+// sectorBits is the binary logarithm of the size of a sector in bytes.
+const sectorBits = 9
 
 // given reports whether the flag was set.
 func (a *address) given() bool { return a.text != "" }
@@ -103,14 +122,6 @@ func (a *address) bytes(clusterBits uint) (uint64, error) {
 		return 0, fmt.Errorf("cluster %s lies beyond 2^64 bytes", a.text)
 	}
 	return a.n << clusterBits, nil
-}
-
-// lastByte returns the last byte of s, 0 if there is none.
-func lastByte(s string) byte {
-	if s == "" {
-		return 0
-	}
-	return s[len(s)-1]
 }
 
 // A snapshotFlag is a flag that selects a snapshot by its id, its name or "@N".

@@ -24,6 +24,7 @@ const (
 	guestOffset
 	guestHost
 	guestKind
+	guestVMState
 	guestSectors
 	guestAllocated
 	guestZeros
@@ -33,10 +34,15 @@ const (
 )
 
 // guestSection declares the mapping of guest addresses.
-func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.GuestOptions) *render.Section {
+func guestSection(title string, img *qcow2.Image, lines guestLines, o qcow2.GuestOptions) *render.Section {
+	g := lines.g
 	subclusters := render.InJSON
 	if g.L2EntrySize == 16 && o.PerCluster { // else rows have none
 		subclusters |= render.InTable
+	}
+	vmState := render.InJSON
+	if o.VMState {
+		vmState |= render.InTable
 	}
 	reach := newAddressReach(img, g, o)
 	return &render.Section{
@@ -45,7 +51,7 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 		Layout:      render.LayoutStream,
 		Empty:       "nothing is mapped",
 		ClusterBits: g.ClusterBits,
-		Line:        (&guestLines{g}).append,
+		Line:        lines.append,
 		Columns: []render.Column{
 			guestStart:      {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
@@ -57,6 +63,7 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 			guestOffset:     {Key: "offset", Kind: render.KindOffset, Show: render.InJSON},
 			guestHost:       {Key: "host-offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: reach.host},
 			guestKind:       {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.MappingKindNames(), Tones: mappingTones()},
+			guestVMState:    {Key: "vm-state", Title: "VM STATE", Kind: render.KindBool, Drop: 6, Show: vmState},
 			guestSectors:    {Key: "sectors", Title: "SECTORS", Kind: render.KindUint, Drop: 3},
 			guestAllocated:  {Key: "subclusters.allocated", Title: "ALLOCATED", Kind: render.KindHex, Drop: 4, Show: subclusters},
 			guestZeros:      {Key: "subclusters.zero", Title: "ZERO", Kind: render.KindHex, Drop: 5, Show: subclusters},
@@ -68,18 +75,20 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 // A guestRow makes rows of mappings.
 type guestRow struct {
 	cells     []render.Value
-	encrypted bool // guest data is encrypted: it has no offset for a reader
-	backing   bool // there is a backing file: unallocated is not zero
+	encrypted bool   // guest data is encrypted: it has no offset for a reader
+	backing   bool   // there is a backing file: unallocated is not zero
+	vmState   uint64 // where VM state begins, in bytes
 
 	last qcow2.Mapping // what the cells show; before the first, nothing
 }
 
-func newGuestRow(img *qcow2.Image) *guestRow {
+func newGuestRow(img *qcow2.Image, vmState uint64) *guestRow {
 	h := img.Header()
 	return &guestRow{
 		cells:     make([]render.Value, guestColumns),
 		encrypted: h.CryptMethod != qcow2.CryptNone,
 		backing:   h.BackingFileOffset != 0 && h.BackingFileSize != 0,
+		vmState:   vmState,
 	}
 }
 
@@ -87,7 +96,7 @@ func newGuestRow(img *qcow2.Image) *guestRow {
 // offsets alone.
 func (r *guestRow) of(m *qcow2.Mapping) []render.Value {
 	if m.Kind == qcow2.MappingData && r.last.Kind == m.Kind && m.HasHost && r.last.HasHost &&
-		!m.HasSubclusterBitmap && !r.last.HasSubclusterBitmap && m.Problems|r.last.Problems == 0 {
+		!m.HasSubclusterBitmap && !r.last.HasSubclusterBitmap && m.Problems|r.last.Problems == 0 && m.Start >= r.vmState == (r.last.Start >= r.vmState) {
 		r.cells[guestStart].SetNum(m.Start)
 		r.cells[guestLength].SetNum(m.Length)
 		r.cells[guestOffset].SetNum(m.HostOffset)
@@ -114,6 +123,7 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	c[guestOffset] = valueIf(m.HasHost && !compressed && !r.encrypted, render.Offset(m.HostOffset))
 	c[guestHost] = valueIf(m.HasHost, render.Addr(m.HostOffset))
 	c[guestKind] = render.Enum(uint64(m.Kind))
+	c[guestVMState] = render.Bool(m.Start >= r.vmState)
 	c[guestSectors] = valueIf(compressed, render.Uint(m.Sectors))
 	c[guestAllocated] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap&math.MaxUint32))
 	c[guestZeros] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap>>32))
@@ -171,8 +181,9 @@ Use it to learn which parts of the disk are allocated here and which come from
 the backing file, where a sector of the disk lies in the file, and where a
 snapshot is mapped to.
 
-Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3'). A range shows
-whole clusters, and of subclusters those runs that it touches.
+Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
+or clusters ('#3'). A range shows whole clusters, and of subclusters those runs
+that it touches.
 
 Entries that are damaged are listed with their problem.
 
@@ -216,7 +227,7 @@ func runGuest(rep *report, o guestOptions) error {
 	if size := diskSize(rep.img, opts); o.window.at.given() && !o.vmState && opts.Offset >= size {
 		rep.note(fmt.Errorf("the disk ends at %#x, before that address", size))
 	}
-	return listGuest(rep, "", g, opts)
+	return listGuest(rep, "", guestLines{g: g}, opts)
 }
 
 // noteDataFile notes that host offsets are in another file, if they are.
@@ -232,9 +243,10 @@ func noteDataFile(rep *report) {
 }
 
 // listGuest pushes the rows of the guest section.
-func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOptions) error {
-	rep.Section(guestSection(title, rep.img, g, opts))
-	row := newGuestRow(rep.img)
+func listGuest(rep *report, title string, lines guestLines, opts qcow2.GuestOptions) error {
+	g := lines.g
+	rep.Section(guestSection(title, rep.img, lines, opts))
+	row := newGuestRow(rep.img, vmStateOffset(g, opts.Snapshot))
 	var damaged damagedPlaces
 	total := guestTotal(rep.img, opts)
 	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
@@ -282,15 +294,23 @@ func (o *guestOptions) resolve(img *qcow2.Image, g qcow2.Geometry) (qcow2.GuestO
 
 // guestFacts stand before the mapping in JSON.
 func guestFacts(img *qcow2.Image, g qcow2.Geometry, s *qcow2.Snapshot) []fact {
-	size, vmState, id := g.VirtualSize, g.VMStateOffset, render.Null
+	size, id := g.VirtualSize, render.Null
 	if s != nil {
 		size, id = s.DiskSize&^511, render.ImageText(s.ID)
-		vmState = g.VMStateOffsetOf(s.DiskSize)
 	}
 	return []fact{
 		{render.Column{Key: "virtual-size", Kind: render.KindSize}, render.Size(size)},
-		{render.Column{Key: "vm-state-offset", Kind: render.KindOffset}, render.Offset(vmState)},
+		{render.Column{Key: "vm-state-offset", Kind: render.KindOffset}, render.Offset(vmStateOffset(g, s))},
 		{render.Column{Key: "snapshot", Kind: render.KindImageText}, id},
 		{render.Column{Key: "data-file", Kind: render.KindImageText}, imageText(img.DataFile())},
 	}
+}
+
+// vmStateOffset returns where the VM state of a snapshot begins, or of the active
+// image for nil, in bytes.
+func vmStateOffset(g qcow2.Geometry, s *qcow2.Snapshot) uint64 {
+	if s == nil {
+		return g.VMStateOffset
+	}
+	return g.VMStateOffsetOf(s.DiskSize)
 }

@@ -9,14 +9,20 @@ import (
 
 // guestLines makes plain lines of mappings, as dump-qcow2.pl has them: "0x0 (#0):
 // 0x50000 (#5)", or for a run "0x0-0x1ffff (#0-#1): 0x50000-0x6ffff (#5-#6)".
-// Problems follow in brackets.
-type guestLines struct{ g qcow2.Geometry }
+// "[vm-state]" and problems in brackets follow.
+type guestLines struct {
+	g      qcow2.Geometry
+	inDump bool // as the script has them
+}
 
 func (l *guestLines) append(dst []byte, row []render.Value) []byte {
 	start, length := row[guestStart].Num(), row[guestLength].Num()
 	one := length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
 	dst = append(l.appendPlace(dst, start, length, one), ": "...)
 	dst = l.appendMapping(dst, row, one)
+	if row[guestVMState].Num() != 0 && !l.inDump {
+		dst = append(dst, " [vm-state]"...)
+	}
 	if problems := row[guestProblems].Num(); problems != 0 {
 		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
 	}
@@ -32,7 +38,7 @@ func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []b
 	case qcow2.MappingZero:
 		return append(dst, "All zeros"...)
 	case qcow2.MappingCompressed:
-		return appendCompressed(dst, host, row[guestSectors].Num(), l.g.ClusterBits)
+		return l.appendCompressed(dst, host, row[guestSectors].Num())
 	case qcow2.MappingZeroAllocated:
 		return append(l.appendPlace(dst, host, length, one), " (all zeros)"...)
 	}
@@ -48,11 +54,15 @@ func (l *guestLines) appendPlace(dst []byte, first, length uint64, one bool) []b
 }
 
 // appendCompressed appends where compressed data lie: their first byte, and
-// the clusters that they touch.
-func appendCompressed(dst []byte, offset, sectors uint64, clusterBits uint) []byte {
-	first, last := offset>>clusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>clusterBits
-	if first == last {
-		return fmt.Appendf(dst, "%#x (#%d) (compressed, %d sectors)", offset, first, sectors)
+// the clusters that they touch. The script says "1 sectors".
+func (l *guestLines) appendCompressed(dst []byte, offset, sectors uint64) []byte {
+	first, last := offset>>l.g.ClusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>l.g.ClusterBits
+	dst = render.AppendAddr(dst, offset, l.g.ClusterBits)
+	if first != last {
+		dst = fmt.Appendf(dst[:len(dst)-1], " - #%d)", last)
 	}
-	return fmt.Appendf(dst, "%#x (#%d - #%d) (compressed, %d sectors)", offset, first, last, sectors)
+	if sectors == 1 && !l.inDump {
+		return append(dst, " (compressed, 1 sector)"...)
+	}
+	return fmt.Appendf(dst, " (compressed, %d sectors)", sectors)
 }

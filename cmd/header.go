@@ -30,7 +30,7 @@ func newHeaderSource(rep *report) *headerSource {
 
 // facts returns the facts of the header document in the order of their keys.
 func (h *headerSource) facts() []fact {
-	return slices.Concat(h.imageFacts(), h.fileFacts(), h.flagFacts(), h.tableFacts(), h.featureFacts())
+	return slices.Concat(h.imageFacts(), h.fileFacts(), h.flagFacts(), h.tableFacts(), h.featureFacts(), h.qemuFacts())
 }
 
 // imageFacts are about the image as a whole.
@@ -125,6 +125,15 @@ func (h *headerSource) featureFacts() []fact {
 	}
 }
 
+// qemuFacts are what the image needs of QEMU.
+func (h *headerSource) qemuFacts() []fact {
+	need, ok := h.img.QEMU()
+	return []fact{
+		{render.Column{Key: "needs.qemu", Title: "Needs QEMU", Kind: render.KindText}, valueIf(need.Version != "", render.Text(need.Version))},
+		{render.Column{Key: "needs.because", Title: "Because of", Kind: render.KindList}, valueIf(ok, render.List(need.Because))},
+	}
+}
+
 // ifThere returns the value of a field of version 3, null if the file ends before
 // the field. In version 2 the field counts as 0.
 func (h *headerSource) ifThere(field string, v render.Value) render.Value {
@@ -206,7 +215,7 @@ func (a *app) newHeaderCommand() *cobra.Command {
 		Long: `Show the image header: every field with its byte offset, the feature bits by
 name (the image's own name where qinspect knows none), backing and data file,
 and what follows from the fields, such as the size of an L2 cache that covers
-the whole disk.
+the whole disk, and the oldest QEMU that opens the image for writing.
 
 Use it to see what an image is and what it needs: its disk size, its features,
 its backing file; or why QEMU refuses to open it.

@@ -22,6 +22,8 @@ const (
 	hostGuest
 	hostIndex
 	hostL1Index
+	hostBitmap
+	hostBitmapIndex
 	hostEntry
 	hostRefcount
 	hostReferences
@@ -57,6 +59,8 @@ func hostSection(title string, img *qcow2.Image, lines hostLines) *render.Sectio
 			hostGuest:         {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: guest},
 			hostIndex:         {Key: "index", Title: "INDEX", Kind: render.KindUint, Max: max(g.RefcountTableEntries, g.L2Entries), Drop: 6},
 			hostL1Index:       {Key: "l1-index", Title: "L1 INDEX", Kind: render.KindUint, Max: uint64(img.Header().L1Size), Drop: 7, Show: reference},
+			hostBitmap:        {Key: "bitmap", Title: "BITMAP", Kind: render.KindImageText, Max: 8, Drop: 8, Show: reference},
+			hostBitmapIndex:   {Key: "bitmap-index", Kind: render.KindUint, Show: render.InJSON},
 			hostEntry:         {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: host, Show: reference},
 			hostRefcount:      {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 5},
 			hostReferences:    {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 5},
@@ -67,8 +71,9 @@ func hostSection(title string, img *qcow2.Image, lines hostLines) *render.Sectio
 
 // A hostRow makes rows of host ranges.
 type hostRow struct {
-	cells []render.Value
-	ids   []string // of the snapshots
+	cells   []render.Value
+	ids     []string // of the snapshots
+	bitmaps []string // their names
 
 	last qcow2.HostRange // what the cells show; before the first, nothing
 }
@@ -107,11 +112,24 @@ func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
 	c[hostGuest] = ref.guest
 	c[hostIndex] = ref.index
 	c[hostL1Index] = ref.l1Index
+	c[hostBitmap], c[hostBitmapIndex] = r.bitmap(h)
 	c[hostEntry] = ref.entry
 	c[hostRefcount] = valueIf(h.HasRefcount, render.Uint(h.Refcount))
 	c[hostReferences] = render.Uint(h.References)
 	c[hostProblems] = render.Flags(uint64(h.Problems))
 	return c
+}
+
+// bitmap returns the name and the position of the bitmap to which bitmap data, or a
+// bitmap table, belong.
+func (r *hostRow) bitmap(h *qcow2.HostRange) (name, index render.Value) {
+	if h.Kind != qcow2.HostBitmapTable && h.Kind != qcow2.HostBitmapData {
+		return render.Null, render.Null
+	}
+	if i := h.Reference.Bitmap; i < len(r.bitmaps) { // else the directory could be read to here only now
+		name = render.ImageText(r.bitmaps[i])
+	}
+	return name, render.Uint(uint64(h.Reference.Bitmap))
 }
 
 // hostOptions are the flags of the host command.
@@ -144,14 +162,16 @@ image or a snapshot), guest address, refcount and number of references.
 Neighbours are joined into runs. The lengths add up to the size of the file.
 
 With --at or --owners each row is one reference: who refers to the cluster, for
-which guest address, and the file offset of the entry that refers to it.
+which guest address or which bitmap, and the file offset of the entry that
+refers to it.
 
 Use it to learn what lies at an offset of the file, and what stands behind a
 line of 'check': where 'qemu-img check' says 'refcount=1 reference=2' of cluster
 4711, --at '#4711' names the two. --kind leaked,free shows what could be
 reclaimed.
 
-Addresses are bytes (0x30000, 196608, 64K, 3G) or clusters ('#3').
+Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
+or clusters ('#3').
 
 Kinds are header, refcount-table, refcount-block, l1-table, l2-table,
 snapshot-table, bitmap-directory, bitmap-table, bitmap-data, encryption-header,
@@ -209,7 +229,7 @@ func runHost(rep *report, o hostOptions) error {
 func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions) error {
 	opts.Progress = rep.progress.report
 	rep.Section(hostSection(title, rep.img, lines))
-	row := hostRow{cells: make([]render.Value, hostColumns), ids: snapshotIDs(rep.img)}
+	row := hostRow{cells: make([]render.Value, hostColumns), ids: snapshotIDs(rep.img), bitmaps: bitmapNames(rep.img)}
 	var most uint64 // the most references to a cluster
 	var damaged damagedPlaces
 	err := each(rep, rep.img.Host(rep.ctx, opts), func(r *qcow2.HostRange) error {

@@ -67,6 +67,9 @@ func (l *hostLines) append(dst []byte, row []render.Value) []byte {
 	if kind == qcow2.HostL1Table || kind == qcow2.HostL2Table || l.owners && !row[hostOwner].IsNull() || !l.inDump && !row[hostSnapshotIndex].IsNull() {
 		dst = l.appendOwner(dst, row)
 	}
+	if !l.inDump && !row[hostBitmap].IsNull() {
+		dst = append(append(append(dst, " [bitmap "...), render.Escape(row[hostBitmap].Str())...), ']')
+	}
 	dst = l.appendGuest(dst, row, kind, clusters)
 	if l.owners && !row[hostEntry].IsNull() {
 		dst = l.appendEntry(dst, row)

@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"unicode/utf8"
+
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -47,14 +49,43 @@ func newReferenceCells(kind qcow2.HostKind, r *qcow2.Reference, ids []string) re
 }
 
 // snapshotIDs returns the ids of the snapshots in their order, as far as the
-// snapshot table can be read.
+// snapshot table can be read. Long ones are cut, as rows repeat them.
 func snapshotIDs(img *qcow2.Image) []string {
 	var ids []string
 	for s, err := range img.Snapshots() {
 		if err != nil {
 			break // Host and Check report it
 		}
-		ids = append(ids, s.ID)
+		ids = append(ids, cutText(s.ID))
 	}
 	return ids
+}
+
+// bitmapNames returns the names of the bitmaps in their order, as far as the bitmap
+// directory can be read. Long ones are cut.
+func bitmapNames(img *qcow2.Image) []string {
+	var names []string
+	for b, err := range img.Bitmaps() {
+		if err != nil {
+			break // Host reports it
+		}
+		names = append(names, cutText(b.Name))
+	}
+	return names
+}
+
+// listedText is how much of an id or a name of the image each row of a listing has,
+// in bytes. The ids that QEMU makes have 127 at most, the names of snapshots 255.
+const listedText = 255
+
+// cutText returns the start of a long text, whole characters, and an ellipsis.
+func cutText(s string) string {
+	if len(s) <= listedText {
+		return s
+	}
+	n := listedText
+	for n > listedText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }

@@ -111,7 +111,7 @@ func TestNest(t *testing.T) {
 	if err := r.End(); err != nil {
 		t.Error(err)
 	}
-	want := `{"schema":"s/1","filename":"a","check":{"n":1,"list":null},"usage":{},"last":true}` + "\n"
+	want := `{"schema":"s/1","filename":"a","filename-hex":null,"check":{"n":1,"list":null},"usage":{},"last":true}` + "\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

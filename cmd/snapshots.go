@@ -93,7 +93,8 @@ table lies.
 Use it to find a snapshot, also while the VM runs, since no lock is taken.
 'qinspect usage' shows how much deleting one would free.
 
-Entries before a damaged one are listed; what is wrong goes to standard error.
+Of a damaged entry what can be read is listed, and what comes after it if its
+lengths are right; what is wrong goes to standard error.
 
 Exit status: 0 fine, 1 nothing could be shown, 2 the snapshot table is damaged.`,
 		Example: `  $ qinspect snapshots disk.qcow2

@@ -198,7 +198,7 @@ func TestUsageRemark(t *testing.T) {
 	}{
 		"nothing":   {image(full), ""},
 		"little":    {grown(image(full), 2), ""},
-		"tail":      {grown(image(full), 1000), "3.90 MiB are free; a copy would have 576 KiB at most"},
+		"tail":      {grown(image(full), 1000), "3.91 MiB are free; a copy would have 576 KiB at most"},
 		"no copy":   {grown(image(full), 20), "80 KiB are free: they are used again before the file grows"},
 		"snapshots": {image(shared), "136 KiB are held by snapshots alone: deleting all of them frees that for reuse"},
 		"both": {grown(image(shared), 100), "136 KiB are held by snapshots alone: deleting all of them frees that for reuse. " +

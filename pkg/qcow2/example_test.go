@@ -167,13 +167,17 @@ func ExampleError() {
 	}
 
 	for s, err := range img.Snapshots() {
-		if e, ok := errors.AsType[*qcow2.Error](err); ok {
-			fmt.Printf("%s, at %#x, above a limit: %v\n", e.Section, e.Offset, errors.Is(err, qcow2.ErrLimit))
-			break
+		if err != nil {
+			log.Fatal(err)
 		}
-		fmt.Println(s.Name)
+		fmt.Printf("%q\n", s.Name)
+		for _, e := range s.Damage {
+			fmt.Printf("%s, at %#x, above a limit: %v\n", e.Section, e.Offset, errors.Is(e, qcow2.ErrLimit))
+		}
 	}
 	// Output:
-	// one
+	// "one"
+	// ""
 	// snapshot table, at 0x1006c, above a limit: true
+	// snapshot table, at 0x10070, above a limit: false
 }

@@ -18,6 +18,7 @@ type Mapper struct {
 	// diskClusters is the number of clusters of the disk, and so the first cluster
 	// past its end.
 	diskClusters uint64
+	vmState      uint64           // the first cluster of VM state
 	metadata     [4]interval.Span // what the header points to
 
 	wanted interval.Span // guest bytes
@@ -37,13 +38,13 @@ func (img *Image) Mapper(ctx context.Context, o GuestOptions) (*Mapper, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := img.geometry.VirtualSize
+	end, vmState := img.geometry.VirtualSize, img.geometry.VMStateOffset
 	if o.Snapshot != nil {
-		end = o.Snapshot.DiskSize &^ 511
+		end, vmState = o.Snapshot.DiskSize&^511, img.geometry.VMStateOffsetOf(o.Snapshot.DiskSize)
 	}
 	return &Mapper{
 		img: img, walk: newTableWalk(ctx, img, l1, end), options: o,
-		diskEnd: end, diskClusters: ceilDiv(end, img.geometry.ClusterSize),
+		diskEnd: end, diskClusters: ceilDiv(end, img.geometry.ClusterSize), vmState: vmState >> img.geometry.ClusterBits,
 		metadata: img.headerMetadata(l1),
 	}, nil
 }
@@ -76,22 +77,31 @@ func (m *Mapper) Map(from, to uint64, yield func(*Mapping, error) bool) bool {
 	return first >= end || m.walk.walk(first, end, m.mapTableRun) && m.flush()
 }
 
-// mapTableRun adds what the walk yields: a run of L2 entries, which is two where
-// the disk ends inside it, or an error.
+// mapTableRun adds what the walk yields: a run of L2 entries, or an error.
 func (m *Mapper) mapTableRun(r *l2Run, err error) bool {
 	if err != nil {
 		return m.flush() && m.yield(nil, err)
 	}
-	if r.guest == m.diskClusters && !m.flush() { // what is past the end of the disk begins anew
-		return false
-	}
-	k := m.diskClusters - r.guest
-	if r.guest >= m.diskClusters || r.n <= k {
+	if r.guest+r.n <= m.diskClusters {
 		return m.mapRun(r)
 	}
-	disk, rest := r.head(k), *r
-	m.img.advance(&rest, k)
-	return m.mapRun(&disk) && m.flush() && m.mapRun(&rest)
+	return m.mapPast(r)
+}
+
+// mapPast adds a run that reaches past the end of the disk. What follows the disk,
+// and the VM state, begin anew.
+func (m *Mapper) mapPast(r *l2Run) bool {
+	for _, border := range [...]uint64{m.diskClusters, m.vmState} {
+		if r.guest == border && !m.flush() {
+			return false
+		}
+		if r.guest < border && border < r.guest+r.n {
+			before, rest := r.head(border-r.guest), *r
+			m.img.advance(&rest, border-r.guest)
+			return m.mapRun(&before) && m.mapPast(&rest)
+		}
+	}
+	return m.mapRun(r)
 }
 
 // mapRun adds a run of L2 entries to the mapping.

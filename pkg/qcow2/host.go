@@ -23,6 +23,9 @@ type Reference struct {
 	// 1<<64 - 1 past the last address, which an L1 table longer than QEMU allows
 	// can reach.
 	GuestOffset uint64
+	// Bitmap is the position of the bitmap in the bitmap directory, from 0;
+	// meaningful for bitmap tables and bitmap data.
+	Bitmap int
 }
 
 // A HostRange is a range of host clusters of one kind: a single cluster, or a run

@@ -35,8 +35,10 @@ func TestHostSharedBitmapTable(t *testing.T) {
 	if diff := gocmp.Diff([]qcow2.HostRange{reference}, hostRanges(t, img, at)); diff != "" {
 		t.Errorf("clusters (-want +got):\n%s", diff)
 	}
+	second := reference
+	second.Reference.Bitmap = 1
 	at.Owners = true
-	if diff := gocmp.Diff([]qcow2.HostRange{reference, reference}, hostRanges(t, img, at)); diff != "" {
+	if diff := gocmp.Diff([]qcow2.HostRange{reference, second}, hostRanges(t, img, at)); diff != "" {
 		t.Errorf("references (-want +got):\n%s", diff)
 	}
 }
@@ -61,7 +63,7 @@ func TestHostBitmapTables(t *testing.T) {
 	for i, table := range tables {
 		want = append(want, qcow2.HostRange{
 			Offset: first + uint64(i)*entries<<9, Length: entries << 9, Kind: qcow2.HostBitmapData, HasRefcount: true, References: 1,
-			HasReference: true, Reference: qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table},
+			HasReference: true, Reference: qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table, Bitmap: i},
 		})
 	}
 	o := qcow2.HostOptions{Wanted: func(k qcow2.HostKind) bool { return k == qcow2.HostBitmapData }}
@@ -350,6 +352,37 @@ func damageTables(r *rand.Rand, b *qcow2test.Built) {
 			b.Set(f.Name, b.Get("l1_table_offset")+r.Uint64N(3)*cluster)
 		case strings.HasPrefix(f.Name, "refcount[") && r.UintN(20) == 0, strings.HasPrefix(f.Name, "refcount_table[") && r.UintN(5) == 0:
 			b.Set(f.Name, values[r.IntN(len(values))])
+		}
+	}
+}
+
+// TestHostBitmap: bitmap data and tables name their bitmap, also where two bitmaps
+// have one table, and after one whose table is empty.
+func TestHostBitmap(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "none"}, {Name: "one"}, {Name: "two"}, {Name: "also two"}}}.Build()
+	b.Set("bitmap[0].table_size", 0)
+	b.Set("bitmap[3].table_offset", b.Get("bitmap[2].table_offset"))
+	end := uint64(len(b.Bytes))
+	b.Bytes = append(b.Bytes, make([]byte, 1024)...)
+	b.Set("bitmap[1].table[0]", end).Set("bitmap[2].table[0]", end+512)
+	one, two := b.Get("bitmap[1].table_offset"), b.Get("bitmap[2].table_offset")
+	want := map[string]bool{
+		fmt.Sprintf("%#x is bitmap-table of 1", one): true, fmt.Sprintf("%#x is bitmap-data of 1", end): true,
+		fmt.Sprintf("%#x is bitmap-table of 2", two): true, fmt.Sprintf("%#x is bitmap-data of 2", end+512): true,
+	}
+	for _, owners := range []bool{false, true} {
+		if owners {
+			want[fmt.Sprintf("%#x is bitmap-table of 3", two)] = true
+			want[fmt.Sprintf("%#x is bitmap-data of 3", end+512)] = true
+		}
+		got := map[string]bool{}
+		for r, err := range open(t, b).Host(t.Context(), qcow2.HostOptions{Owners: owners}) {
+			if err == nil && (r.Kind == qcow2.HostBitmapTable || r.Kind == qcow2.HostBitmapData) {
+				got[fmt.Sprintf("%#x is %s of %d", r.Offset, r.Kind, r.Reference.Bitmap)] = true
+			}
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("owners %v (-want +got):\n%s", owners, diff)
 		}
 	}
 }

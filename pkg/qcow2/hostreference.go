@@ -38,7 +38,7 @@ func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind 
 	kind, place := word.kind(), x.labels.place(word)
 	if kind.structure() {
 		s := &x.walk.structures[place]
-		*r = Reference{Owner: s.owner, Entry: s.entry, Index: c - s.offset>>x.img.geometry.ClusterBits}
+		*r = Reference{Owner: s.owner, Entry: s.entry, Index: c - s.offset>>x.img.geometry.ClusterBits, Bitmap: s.bitmap}
 		return kind
 	}
 	*r = Reference{Owner: OwnerImage, Entry: place.offset()}
@@ -49,7 +49,7 @@ func (x *hostIndex) imageReference(r *Reference, c uint64, word label) HostKind 
 // bitmapReference sets r to the reference of the entry at a file offset in the i-th
 // bitmap table. It returns the kind.
 func (x *hostIndex) bitmapReference(r *Reference, i int, entry uint64) HostKind {
-	*r = Reference{Owner: OwnerImage, Entry: entry, Index: (entry - x.walk.bitmaps.Span(i).From) / entrySize}
+	*r = Reference{Owner: OwnerImage, Entry: entry, Index: (entry - x.walk.bitmaps.Span(i).From) / entrySize, Bitmap: x.walk.bitmapOf[i]}
 	return HostBitmapData
 }
 

@@ -24,24 +24,45 @@ func openBroken(t *testing.T, b *qcow2test.Built, bad uint64) *qcow2.Image {
 	return img
 }
 
-// TestUnreadableSnapshot: a bad sector hides the snapshots from it on, not those
+// TestUnreadableSnapshot: a bad sector in the fixed part of an entry hides the
+// snapshots from it on, one in its extra data or name only these, and none those
 // that were to be read with it.
 func TestUnreadableSnapshot(t *testing.T) {
-	b := qcow2test.Image{ClusterBits: 16, Size: 1 << 20, Snapshots: make([]qcow2test.Snapshot, 500)}.Build()
-	n := 0
-	for s, err := range openBroken(t, b, b.Field("snapshot[499].disk_size").Offset).Snapshots() {
-		if err != nil {
-			if !errors.Is(err, errBroken) {
-				t.Error(err)
-			}
-			break
+	b := qcow2test.Image{ClusterBits: 16, Size: 1 << 20, Snapshots: slices.Repeat([]qcow2test.Snapshot{{ID: "id", Name: "name"}}, 500)}.Build()
+	entry := func(i int) uint64 { return b.Field(fmt.Sprintf("snapshot[%d].l1_table_offset", i)).Offset }
+	for name, want := range map[string]struct {
+		bad     uint64
+		n       int
+		damaged string // Damage of snapshot 498
+		id      string // its
+	}{
+		"fixed part of 499": {entry(499) + 8, 499, "", "id"},
+		"fixed part of 498": {entry(498) + 39, 498, "", ""},
+		"extra data of 498": {entry(498) + 40, 500, "entry 498: reading 24 bytes: bad sector", "id"},
+		"name of 498":       {entry(498) + 69, 500, "entry 498: reading 6 bytes: bad sector", ""},
+	} {
+		img := openBroken(t, b, want.bad)
+		got, err := snapshots(img)
+		if len(got) != want.n || (err == nil) != (want.n == 500) || err != nil && !errors.Is(err, errBroken) {
+			t.Errorf("%s: %d snapshots, %v; want %d", name, len(got), err, want.n)
+			continue
 		}
-		if n++; s.Index != n-1 {
-			t.Fatalf("snapshot %d has index %d", n-1, s.Index)
+		if want.n < 499 {
+			continue
 		}
-	}
-	if n != 499 {
-		t.Errorf("%d snapshots before the bad sector, want 499", n)
+		s, damage := got[498], ""
+		if len(s.Damage) > 0 {
+			damage = s.Damage[0].Detail
+		}
+		if damage != want.damaged || s.ID != want.id || s.Index != 498 || s.L1TableOffset != b.Get("snapshot[498].l1_table_offset") {
+			t.Errorf("%s: %+v, want id %q and the damage %q", name, s, want.id, want.damaged)
+		}
+		if s, err := img.FindSnapshot("@499"); err != nil && want.n == 500 {
+			t.Errorf("%s: FindSnapshot(@499) = %+v, %v", name, s, err)
+		}
+		if _, err := img.FindSnapshot("none"); (want.n == 500) && !errors.Is(err, errBroken) {
+			t.Errorf("%s: FindSnapshot(none): %v, want that not all can be read", name, err)
+		}
 	}
 }
 

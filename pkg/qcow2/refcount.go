@@ -9,9 +9,10 @@ type refcounts struct {
 	reader entryReader // of the table
 	block  window
 	known  bool   // the table was read to its end
-	failed uint64 // the index of the block whose error was returned last, + 1
+	broken uint64 // the offset of the last block that cannot be read as a whole, + 1
+	failed uint64 // the offset of what the last error was about, + 1
 
-	cur   []byte // the block in hand
+	cur   []byte // the block in hand, or a piece of it
 	at    uint64 // its offset, in bytes
 	first uint64 // the cluster of its first refcount
 	there uint64 // refcounts in it
@@ -106,12 +107,12 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	case !r.img.isBlock(block):
 		return refcount{}, min(limit, per-j), nil
 	default:
-		err = r.load(i, block)
+		n, err := r.load(i, block, j)
+		if cluster-r.first < r.there {
+			return r.run(cluster, limit)
+		}
+		return refcount{}, min(limit, n-(cluster-r.first)), r.once(r.at, err)
 	}
-	if j < r.there {
-		return r.run(cluster, limit)
-	}
-	return refcount{}, min(limit, per-j), r.once(i, err)
 }
 
 // one returns the refcount of any one cluster. Unlike run it reads no more than it
@@ -155,24 +156,35 @@ func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	return at, true, nil
 }
 
-// load reads the i-th block as far as the file has it.
-func (r *refcounts) load(i, block uint64) error {
-	size := r.img.geometry.ClusterSize
-	p, err := r.block.bytes(SectionRefcountBlock, block, size, size)
-	r.cur, r.at, r.first = p, block, i*r.img.geometry.RefcountBlockEntries
-	r.there = uint64(len(p)) * 8 >> r.img.header.RefcountOrder
-	if err == nil && uint64(len(p)) < size {
+// load reads the i-th block, as far as the file has it; where not all of it can be
+// read, the piece that has its j-th refcount. It returns how many refcounts that
+// would be.
+func (r *refcounts) load(i, block, j uint64) (n uint64, err error) {
+	size, order := r.img.geometry.ClusterSize, r.img.header.RefcountOrder
+	r.at, r.first = block, i*r.img.geometry.RefcountBlockEntries
+	if r.broken != block+1 {
+		if r.cur, err = r.block.bytes(SectionRefcountBlock, block, size, size); err != nil {
+			r.broken = block + 1
+		}
+	}
+	if r.broken == block+1 {
+		size = min(pieceBytes, size)
+		piece := j / (size * 8 >> order)
+		r.at, r.first = block+piece*size, r.first+piece*(size*8>>order)
+		r.cur, err = r.block.bytes(SectionRefcountBlock, r.at, size, size)
+	}
+	if r.there = uint64(len(r.cur)) * 8 >> order; err == nil && uint64(len(r.cur)) < size {
 		err = errorf(SectionRefcountBlock, block, ErrTruncated, "the file ends at %#x, inside the block", r.img.src.size)
 	}
-	return err
+	return size * 8 >> order, err
 }
 
-// once returns the error of the i-th block the first time.
-func (r *refcounts) once(i uint64, err error) error {
-	if r.failed == i+1 {
+// once returns the error about the block or the piece at an offset the first time.
+func (r *refcounts) once(at uint64, err error) error {
+	if r.failed == at+1 {
 		return nil
 	}
-	r.failed = i + 1
+	r.failed = at + 1
 	return err
 }
 

@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -41,34 +42,39 @@ type Snapshot struct {
 	// meaningful when HasICount is true.
 	ICount    uint64
 	HasICount bool
-	// ExtraSize is the length of the extra data as stored, in bytes.
-	ExtraSize uint32
+	// ExtraSize, IDSize and NameSize are the lengths of the extra data, the id and
+	// the name as stored, in bytes.
+	ExtraSize        uint32
+	IDSize, NameSize uint16
 	// Extra is what the extra data hold beyond the fields above: the first
 	// 1024 bytes at most. Usually nil.
 	Extra []byte
-	// Damage is what is wrong with this entry; it was decoded all the same.
+	// Damage is what is wrong with this entry; it was decoded all the same, as far as
+	// it is there. Where the file ends before the id and the name do, they are as
+	// long as it has them.
 	Damage []*Error
 }
 
-// Snapshots yields the entries of the snapshot table in its order. An error
-// ends the sequence: what follows a broken entry cannot be found. It is an
-// [*Error], with the zero Snapshot.
+// Snapshots yields the entries of the snapshot table in its order, each whose
+// fixed part is there. An error ends the sequence: it is an [*Error], with the
+// zero Snapshot, and says why the next entry cannot be read.
+//
+// QEMU refuses a table with an entry above a limit, and in a repair keeps that
+// entry without what is too much. So it counts here with its L1 table.
 func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 	return func(yield func(Snapshot, error) bool) {
 		if err := img.snapshotTableError(); err != nil {
 			yield(Snapshot{}, err)
 			return
 		}
-		start := img.header.SnapshotsOffset
-		c := newCursor(&img.src, SectionSnapshotTable, start, math.MaxUint64)
-		for i := range img.header.NbSnapshots {
-			s, err := img.snapshotAt(c, int(i))
-			if err == nil && c.off-start > img.limits.SnapshotTableBytes {
-				err = errorf(SectionSnapshotTable, s.Offset, ErrLimit, "it ends above the limit of %d bytes for the table (SnapshotTableBytes)",
-					img.limits.SnapshotTableBytes)
+		c := newCursor(&img.src, SectionSnapshotTable, img.header.SnapshotsOffset, math.MaxUint64)
+		for i := range int(img.header.NbSnapshots) {
+			s, err := Snapshot{}, img.snapshotLimitError(c.off, "begins")
+			if err == nil {
+				s, err = img.snapshotAt(c, i)
 			}
 			if err != nil {
-				yield(Snapshot{}, inEntry(err, int(i)))
+				yield(Snapshot{}, inEntry(err, i))
 				return
 			}
 			if !yield(s, nil) {
@@ -81,14 +87,19 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 // FindSnapshot returns the snapshot that name names: by its id, else by its
 // name, else, as "@N", by its position in the table from 0. Where that is none
 // or more than one the error, [ErrNoSnapshot] or [ErrSeveralSnapshots], says
-// which there are; if it is none and the table cannot be read to its end, the
-// error is that, an [*Error].
+// which there are; if it is none and not all of the table can be read, the error
+// is that, an [*Error].
 func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 	var all []Snapshot
-	var broken error
+	var broken error // why an id or a name may be missing
 	for s, err := range img.Snapshots() {
-		if broken = err; err == nil {
-			all = append(all, s)
+		if err != nil {
+			broken = err
+			break
+		}
+		all = append(all, s)
+		if i := slices.IndexFunc(s.Damage, func(e *Error) bool { return errors.Is(e, ErrTruncated) || e.isRead() }); i >= 0 {
+			broken = s.Damage[i]
 		}
 	}
 	for _, matches := range []func(Snapshot) bool{
@@ -104,7 +115,7 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 			return Snapshot{}, fmt.Errorf("%w %q: %s", ErrSeveralSnapshots, name, snapshotList(found))
 		}
 	}
-	if broken != nil { // it may be after
+	if broken != nil { // it may be there
 		return Snapshot{}, broken
 	}
 	if len(all) == 0 {
@@ -166,56 +177,77 @@ func (img *Image) snapshotCountError() *Error {
 	return nil
 }
 
-// snapshotAt decodes the entry at the cursor, padded to a multiple of 8 bytes.
+// snapshotLimitError returns an error when an entry ends, or begins, at a file
+// offset above the limit for the table.
+func (img *Image) snapshotLimitError(at uint64, verb string) error {
+	if limit := img.limits.SnapshotTableBytes; at-img.header.SnapshotsOffset > limit {
+		return errorf(SectionSnapshotTable, at, ErrLimit, "it %s above the limit of %d bytes for the table (SnapshotTableBytes)", verb, limit)
+	}
+	return nil
+}
+
+// snapshotAt decodes the entry at the cursor, and moves that to the next: entries
+// are padded to a multiple of 8 bytes. The error is why the fixed part cannot be
+// read.
 func (img *Image) snapshotAt(c *cursor, index int) (Snapshot, error) {
 	s := Snapshot{Index: index, Offset: c.off}
 	r, err := c.next(snapshotRecordLength, "fixed part")
 	if err != nil {
 		return s, err
 	}
-	idSize, nameSize := s.decode(r)
+	s.decode(r)
+	end := s.Offset + s.length()
 	if uint64(s.ExtraSize) > img.limits.SnapshotExtraBytes {
-		return s, errorf(SectionSnapshotTable, s.Offset+snapshotExtraSizeField, ErrLimit, "%d bytes of extra data are above the limit of %d (SnapshotExtraBytes)",
-			s.ExtraSize, img.limits.SnapshotExtraBytes)
+		s.damage(errorf(SectionSnapshotTable, s.Offset+snapshotExtraSizeField, ErrLimit, "%d bytes of extra data are above the limit of %d (SnapshotExtraBytes)",
+			s.ExtraSize, img.limits.SnapshotExtraBytes))
+	} else {
+		s.damage(img.snapshotLimitError(end, "ends"))
 	}
-	if err := s.readExtra(c, img.header.Size); err != nil {
-		return s, err
+	s.damage(s.readExtra(c, img.header.Size))
+	if c.seek(end - s.textSize()) {
+		s.damage(s.readText(c))
 	}
-	text, err := c.next(idSize+nameSize, "id and name")
-	if err != nil {
-		return s, err
-	}
-	s.ID, s.Name = string(text[:idSize]), string(text[idSize:])
-	s.Damage = img.snapshotDamage(&s)
-	return s, c.pad(s.Offset)
+	c.seek(end + -end&7)
+	s.Damage = append(s.Damage, img.snapshotDamage(&s)...)
+	return s, nil
 }
 
-// decode sets what the fixed part of the entry has, and returns the lengths of id
-// and name in bytes.
-func (s *Snapshot) decode(r snapshotRecord) (idSize, nameSize uint64) {
+// damage adds an error, if it is one, to what is wrong with the entry.
+func (s *Snapshot) damage(err error) {
+	if e, ok := errors.AsType[*Error](inEntry(err, s.Index)); ok {
+		s.Damage = append(s.Damage, e)
+	}
+}
+
+// decode sets what the fixed part of the entry has.
+func (s *Snapshot) decode(r snapshotRecord) {
 	s.L1TableOffset = r.l1TableOffset()
 	s.L1Size = r.l1Size()
 	s.Seconds = r.seconds()
 	s.Nanoseconds = r.nanoseconds()
 	s.VMClock = r.vmClock()
 	s.VMStateSize = uint64(r.vmStateSize())
-	s.ExtraSize = r.extraSize()
-	return uint64(r.idSize()), uint64(r.nameSize())
+	s.ExtraSize, s.IDSize, s.NameSize = r.extraSize(), r.idSize(), r.nameSize()
 }
 
 // length returns the length of the entry in bytes, without padding.
 func (s *Snapshot) length() uint64 {
-	return snapshotRecordLength + uint64(s.ExtraSize) + uint64(len(s.ID)) + uint64(len(s.Name))
+	return snapshotRecordLength + uint64(s.ExtraSize) + s.textSize()
 }
 
-// readExtra decodes the extra data, whose fields end where ExtraSize does.
+// textSize returns the length of the id and the name, in bytes.
+func (s *Snapshot) textSize() uint64 { return uint64(s.IDSize) + uint64(s.NameSize) }
+
+// readExtra decodes the extra data, whose fields end where ExtraSize does. The error
+// is why not all can be read.
 func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
-	kept := min(uint64(s.ExtraSize), extraICount+maxExtraKept)
+	s.DiskSize = diskSize
+	cut := c.reach(uint64(s.ExtraSize), "extra data")
+	kept := min(uint64(s.ExtraSize), extraICount+maxExtraKept, c.left())
 	p, err := c.next(kept, "extra data")
 	if err != nil {
 		return err
 	}
-	s.DiskSize = diskSize
 	if kept >= extraVMStateSize {
 		s.VMStateSize = be64(p)
 	}
@@ -231,7 +263,19 @@ func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	} else if kept > extraICount {
 		s.Extra = append(s.Extra, p[extraICount:]...)
 	}
-	return c.skip(uint64(s.ExtraSize)-kept, "extra data")
+	return cut
+}
+
+// readText reads the id and the name. The error is why not all can be read.
+func (s *Snapshot) readText(c *cursor) error {
+	cut := c.reach(s.textSize(), "id and name")
+	text, err := c.next(min(s.textSize(), c.left()), "id and name")
+	if err != nil {
+		return err
+	}
+	idSize := min(int(s.IDSize), len(text))
+	s.ID, s.Name = string(text[:idSize]), string(text[idSize:])
+	return cut
 }
 
 // snapshotDamage judges an entry.

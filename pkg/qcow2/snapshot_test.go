@@ -38,6 +38,7 @@ func TestSnapshots(t *testing.T) {
 		want[i].Offset = b.Field(name("l1_table_offset")).Offset
 		want[i].L1TableOffset = b.Get(name("l1_table_offset"))
 		want[i].L1Size = 32
+		want[i].IDSize, want[i].NameSize = uint16(len(want[i].ID)), uint16(len(want[i].Name))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("snapshots (-want +got):\n%s", diff)
@@ -66,7 +67,7 @@ func TestSnapshotExtraData(t *testing.T) {
 			t.Fatalf("extra data of %d bytes: %d snapshots, %v", test.size, len(got), err)
 		}
 		test.want.ID, test.want.Name = "1", "n"
-		if diff := cmp.Diff(test.want, got[0], cmpopts.IgnoreFields(qcow2.Snapshot{}, "Offset", "L1TableOffset", "L1Size")); diff != "" {
+		if diff := cmp.Diff(test.want, got[0], cmpopts.IgnoreFields(qcow2.Snapshot{}, "Offset", "L1TableOffset", "L1Size", "IDSize", "NameSize")); diff != "" {
 			t.Errorf("extra data of %d bytes (-want +got):\n%s", test.size, diff)
 		}
 	}
@@ -84,13 +85,13 @@ func TestBrokenSnapshotTable(t *testing.T) {
 		kind  error
 		words string
 	}{
-		"4 billion":         {"nb_snapshots", 0xffffffff, 0, limit, "nb_snapshots 4294967295 is above the limit of 65536 (Snapshots)"},
-		"offset 0":          {"snapshots_offset", 0, 0, corrupt, "snapshots_offset 0x0 is not that of a cluster"},
-		"unaligned":         {"snapshots_offset", 0x10200, 0, corrupt, "snapshots_offset 0x10200"},
-		"past the end":      {"snapshots_offset", 1 << 40, 0, qcow2.ErrTruncated, "entry 0: fixed part of 40 bytes, but the file ends at 0x"},
-		"largest offset":    {"snapshots_offset", math.MaxUint64 &^ 0xffff, 0, qcow2.ErrTruncated, "entry 0: fixed part of 40 bytes, but the file ends at 0x"},
-		"extra data: limit": {"snapshot[1].extra_data_size", 1025, 1, limit, "entry 1: 1025 bytes of extra data are above the limit of 1024 (SnapshotExtraBytes)"},
-		"extra data":        {"snapshot[0].extra_data_size", 0xffffffff, 0, limit, "4294967295 bytes of extra data"},
+		"4 billion":      {"nb_snapshots", 0xffffffff, 0, limit, "nb_snapshots 4294967295 is above the limit of 65536 (Snapshots)"},
+		"offset 0":       {"snapshots_offset", 0, 0, corrupt, "snapshots_offset 0x0 is not that of a cluster"},
+		"unaligned":      {"snapshots_offset", 0x10200, 0, corrupt, "snapshots_offset 0x10200"},
+		"past the end":   {"snapshots_offset", 1 << 40, 0, qcow2.ErrTruncated, "entry 0: fixed part of 40 bytes, but the file ends at 0x"},
+		"largest offset": {"snapshots_offset", math.MaxUint64 &^ 0xffff, 0, qcow2.ErrTruncated, "entry 0: fixed part of 40 bytes, but the file ends at 0x"},
+		"extra data":     {"snapshot[0].extra_data_size", 0xffffffff, 1, qcow2.ErrTruncated, "entry 1: fixed part of 40 bytes, but the file ends at 0x"},
+		"extra data cut": {"snapshot[0].extra_data_size", 1 << 20, 1, qcow2.ErrTruncated, "entry 1: fixed part of 40 bytes, but the file ends at 0x"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -102,8 +103,61 @@ func TestBrokenSnapshotTable(t *testing.T) {
 	}
 }
 
+// damages returns the first thing that is wrong with each entry of the snapshot
+// table, "" if nothing is, and the error at the end.
+func damages(img *qcow2.Image) []string {
+	var all []string
+	for s, err := range img.Snapshots() {
+		switch e, isError := errors.AsType[*qcow2.Error](err); {
+		case isError:
+			all = append(all, "error: "+e.Detail)
+		case len(s.Damage) > 0:
+			all = append(all, s.Damage[0].Detail)
+		default:
+			all = append(all, "")
+		}
+	}
+	return all
+}
+
+// TestSnapshotExtraDataTooLarge: an entry with too much extra data is there as far
+// as the file has it, and its clusters are its own.
+func TestSnapshotExtraDataTooLarge(t *testing.T) {
+	const tooMuch = "entry 0: 1025 bytes of extra data are above the limit of 1024 (SnapshotExtraBytes)"
+	image := twoSnapshots()
+	image.Clusters = kinds{0: data}
+	image.Snapshots[0].UnknownExtra = make([]byte, 1001) // beside 24 bytes
+	image.Snapshots[0].DiskSize = 1 << 19
+	b := image.Build()
+	img := open(t, b)
+	got, err := snapshots(img)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%d snapshots, %v", len(got), err)
+	}
+	if diff := cmp.Diff([]string{tooMuch, ""}, damages(img)); diff != "" {
+		t.Errorf("what is wrong with the entries (-want +got):\n%s", diff)
+	}
+	if s := got[0]; s.ID != "1" || s.Name != "a" || s.DiskSize != 1<<19 || s.ExtraSize != 1025 || len(s.Extra) != 1001 || !errors.Is(s.Damage[0], limit) ||
+		s.Damage[0].Offset != b.Field("snapshot[0].extra_data_size").Offset || s.L1TableOffset != b.Get("snapshot[0].l1_table_offset") {
+		t.Errorf("entry 0 is %+v", s)
+	}
+	if s := got[1]; s.ID != "2" || s.Name != "b" || s.L1TableOffset != b.Get("snapshot[1].l1_table_offset") {
+		t.Errorf("entry 1 is %+v", s)
+	}
+	if _, result := check(t, img); result.Corruptions != 1 || result.Leaks != 0 {
+		t.Errorf("check: %+v, want 1 error and no leak", result)
+	}
+	image.Snapshots[0].UnknownExtra = nil // the lengths of the file say what is not there
+	got, err = snapshots(open(t, image.Build().Set("snapshot[0].extra_data_size", 1<<20)))
+	if e := asError(t, err); len(got) != 1 || !errors.Is(e, qcow2.ErrTruncated) || got[0].ID != "" || got[0].DiskSize != 1<<19 || len(got[0].Damage) != 2 ||
+		!strings.HasPrefix(got[0].Damage[1].Detail, "entry 0: extra data of 1048576 bytes, but the file ends at 0x") {
+		t.Errorf("extra data past the end: %+v, %v", got, err)
+	}
+}
+
 // TestSnapshotTableCut ends the file at every byte of the table: the entries
-// before the cut are there, and the error says where the file ends.
+// whose fixed parts are before the cut are there, with what the file has of their
+// text, and the error says where the file ends.
 func TestSnapshotTableCut(t *testing.T) {
 	whole := twoSnapshots().Build()
 	first, second := whole.Field("snapshot[0].l1_table_offset").Offset, whole.Field("snapshot[1].l1_table_offset").Offset
@@ -112,14 +166,22 @@ func TestSnapshotTableCut(t *testing.T) {
 		b := qcow2test.Built{Bytes: whole.Bytes[:n]}
 		got, err := snapshots(open(t, &b))
 		want := 0
-		if n >= first+66 { // 40 bytes, 24 of extra data, id and name
+		if n >= first+40 {
 			want = 1
 		}
-		if n >= second+66 {
+		if n >= second+40 {
 			want = 2
 		}
 		if len(got) != want || (err == nil) != (want == 2) {
 			t.Errorf("file of %#x bytes: %d snapshots, %v; want %d", n, len(got), err, want)
+			continue
+		}
+		for i, s := range got {
+			there := n - s.Offset - 40 // of 24 bytes of extra data, id and name
+			text := fmt.Sprintf("%d%c", i+1, 'a'+i)[:min(max(there, 24)-24, 2)]
+			if s.ID+s.Name != text || (len(s.Damage) == 0) != (there >= 26) || len(s.Damage) > 0 && !errors.Is(s.Damage[0], qcow2.ErrTruncated) {
+				t.Errorf("file of %#x bytes: snapshot %+v, want text %q", n, s, text)
+			}
 		}
 	}
 }
@@ -173,13 +235,23 @@ func TestShortExtraData(t *testing.T) {
 
 func TestSnapshotLimits(t *testing.T) {
 	l := qcow2.DefaultLimits()
-	l.SnapshotTableBytes = 72 + 71
-	got, err := snapshots(open(t, twoSnapshots().Build(), qcow2.WithLimits(l)))
-	if e := asError(t, err); len(got) != 1 || !errors.Is(e, limit) || !strings.Contains(e.Detail, "(SnapshotTableBytes)") {
-		t.Errorf("%d snapshots, %v", len(got), err)
+	three := twoSnapshots()
+	three.Snapshots = append(three.Snapshots, qcow2test.Snapshot{ID: "3"})
+	for limit, want := range map[uint64][]string{ // entries of 66, 66 and 65 bytes, padded to 72
+		2*72 + 65: {"", "", ""},
+		2*72 + 64: {"", "", "entry 2: it ends above the limit of 208 bytes for the table (SnapshotTableBytes)"},
+		2 * 72:    {"", "", "entry 2: it ends above the limit of 144 bytes for the table (SnapshotTableBytes)"},
+		2*72 - 1:  {"", "", "error: entry 2: it begins above the limit of 143 bytes for the table (SnapshotTableBytes)"},
+		72 + 65:   {"", "entry 1: it ends above the limit of 137 bytes for the table (SnapshotTableBytes)", "error: entry 2: it begins above the limit of 137 bytes for the table (SnapshotTableBytes)"},
+		1:         {"entry 0: it ends above the limit of 1 bytes for the table (SnapshotTableBytes)", "error: entry 1: it begins above the limit of 1 bytes for the table (SnapshotTableBytes)"},
+	} {
+		l.SnapshotTableBytes = limit
+		if diff := cmp.Diff(want, damages(open(t, three.Build(), qcow2.WithLimits(l)))); diff != "" {
+			t.Errorf("limit of %d bytes: what is wrong with the entries (-want +got):\n%s", limit, diff)
+		}
 	}
 	b := twoSnapshots().Build().Set("nb_snapshots", 0xffffffff)
-	got, err = snapshots(open(t, b, qcow2.WithLimits(qcow2.NoLimits())))
+	got, err := snapshots(open(t, b, qcow2.WithLimits(qcow2.NoLimits())))
 	if !errors.Is(err, qcow2.ErrTruncated) || len(got) < 2 || len(got) > len(b.Bytes)/40 {
 		t.Errorf("without limits: %d snapshots, %v", len(got), err)
 	}
@@ -276,7 +348,7 @@ func TestFindSnapshotErrors(t *testing.T) {
 	if err == nil || err.Error() != `no snapshot "@0": the image has none` {
 		t.Errorf("without snapshots: %v", err)
 	}
-	for field, value := range map[string]uint64{"nb_snapshots": 70000, "snapshots_offset": 0, "snapshot[1].extra_data_size": 2000, "cluster_bits": 63} {
+	for field, value := range map[string]uint64{"nb_snapshots": 70000, "snapshots_offset": 0, "snapshot[1].extra_data_size": 1 << 20, "cluster_bits": 63} {
 		img := open(t, twoSnapshots().Build().Set(field, value))
 		_, err := img.FindSnapshot("2")
 		asError(t, err)

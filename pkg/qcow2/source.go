@@ -34,7 +34,7 @@ func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 func (s *source) readFull(sec Section, off uint64, p []byte) error {
 	n, err := s.r.ReadAt(p, int64(off)) // off ≤ s.size, which came from an int64
 	switch {
-	case n == len(p):
+	case n == len(p) && (err == nil || errors.Is(err, io.EOF)):
 		return nil
 	case err == nil || errors.Is(err, io.EOF):
 		return errorf(sec, off+uint64(n), ErrTruncated, "the file has become shorter while it was read")
@@ -107,6 +107,15 @@ func (c *cursor) skip(n uint64, what string) error {
 	c.buf = c.buf[min(n, uint64(len(c.buf))):]
 	c.off += n
 	return nil
+}
+
+// seek moves to a later file offset, at most to the end. It reports whether it got
+// there.
+func (c *cursor) seek(off uint64) bool {
+	n := min(max(off, c.off)-c.off, c.left())
+	c.buf = c.buf[min(n, uint64(len(c.buf))):]
+	c.off += n
+	return c.off >= off
 }
 
 // pad consumes what pads a record that began at start to a multiple of 8

@@ -167,10 +167,35 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 		return yield(&w.cur, nil)
 	}
 	p, err := w.l2Table(entries)
-	if err != nil {
-		return yield(nil, err)
+	if err == nil {
+		return w.walkRuns(table, p, first, from, to, yield)
 	}
-	return w.walkRuns(table, p, first, from, to, yield)
+	return w.l2Pieces(table, from-first, to-first, func(i, n uint64, p []byte, err error) bool {
+		if err != nil {
+			return yield(nil, err)
+		}
+		return w.walkRuns(table+i*g.L2EntrySize, p, first+i, max(from, first+i), min(to, first+i+n), yield)
+	})
+}
+
+// l2Pieces calls yield with entries of an L2 table that cannot be read as a whole,
+// from one index up to another or some before: n from the i-th on, whose bytes are
+// p, fewer where the file ends. What cannot be read is an error, and the next come
+// after it. It returns false if yield did.
+func (w *tableWalk) l2Pieces(table, from, to uint64, yield func(i, n uint64, p []byte, err error) bool) bool {
+	g := &w.img.geometry
+	size := min(pieceBytes, g.ClusterSize)
+	n := size / g.L2EntrySize
+	for i := from / n * n; i < to; i += n {
+		p, err := w.l2Window.bytes(SectionL2Table, table+i*g.L2EntrySize, size, size)
+		if !yield(i, n, p, err) {
+			return false
+		}
+		if err == nil && uint64(len(p)) < size { // the file ends
+			break
+		}
+	}
+	return true
 }
 
 // walkRuns walks the L2 table whose bytes are p. Its first entry maps the guest

@@ -48,6 +48,7 @@ type referenceWalk struct {
 	structures []structure
 	shared     *interval.Cover // the clusters of the structures
 	bitmaps    *interval.Cover // the bitmap tables
+	bitmapOf   []int           // the positions of their bitmaps in the directory
 	l1         *l1Tables
 	tables     *labelMap     // of the L2 tables: the first L1 entry that points there, and how many do
 	chosen     *chosenTables // the tables whose guest data come first; nil: those of the active image
@@ -163,6 +164,7 @@ func (w *referenceWalk) addBitmapData() bool {
 	var tables []interval.Span
 	for _, s := range w.structures {
 		if s.kind == HostBitmapTable {
+			w.bitmapOf = append(w.bitmapOf, s.bitmap)
 			tables = append(tables, entryTable{s.offset, s.length / entrySize}.span(w.img.src.size))
 		}
 	}

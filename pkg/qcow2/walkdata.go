@@ -61,12 +61,17 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 		if t.inHole(table) {
 			return w.alive()
 		}
-		p, err := t.l2Table(entries)
-		if err != nil {
-			return w.sink.fail(err) && w.alive()
-		}
 		w.data.owner, w.data.weight = &w.l1.tables[g.First], w.tables.references(cluster)
-		return w.addTable(table, p, i*per) && w.alive()
+		p, err := t.l2Table(entries)
+		if err == nil {
+			return w.addTable(table, p, i*per, per) && w.alive()
+		}
+		return t.l2Pieces(table, 0, per, func(j, n uint64, p []byte, err error) bool {
+			if err != nil {
+				return w.sink.fail(err)
+			}
+			return w.addTable(table+j*w.img.geometry.L2EntrySize, p, i*per+j, n)
+		}) && w.alive()
 	})
 }
 
@@ -89,12 +94,11 @@ type dataEntry struct {
 // batchEntries is how many entries a batch holds.
 const batchEntries = 512
 
-// addTable adds the references of the L2 table whose bytes are p. Its first entry
-// maps the guest cluster first.
-func (w *referenceWalk) addTable(table uint64, p []byte, first uint64) bool {
-	g := &w.img.geometry
-	size := g.L2EntrySize
-	for j := uint64(0); j < g.L2Entries; {
+// addTable adds the references of n entries of an L2 table, whose bytes are p. The
+// first is that of the guest cluster first.
+func (w *referenceWalk) addTable(table uint64, p []byte, first, n uint64) bool {
+	size := w.img.geometry.L2EntrySize
+	for j := uint64(0); j < n; {
 		rest := p[min(j*size, uint64(len(p))):]
 		if uint64(len(rest)) < size {
 			return w.flush() && w.sink.fail(w.img.tableTruncated(table))

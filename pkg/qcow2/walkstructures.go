@@ -8,6 +8,7 @@ type structure struct {
 	offset uint64 // bytes
 	length uint64 // bytes
 	entry  uint64 // file offset of the field or record that points there, in bytes
+	bitmap int    // position of the bitmap whose table it is, if it is one
 }
 
 // structures collects the structures of an image.
@@ -66,18 +67,19 @@ func (s *structures) addRefcountTable() {
 	}
 	if table.offset != 0 {
 		length := s.img.geometry.RefcountTableEntries * entrySize
-		s.all = append(s.all, structure{HostRefcountTable, OwnerImage, table.offset, length, fieldOffset("refcount_table_offset")})
+		s.all = append(s.all, structure{kind: HostRefcountTable, owner: OwnerImage, offset: table.offset, length: length, entry: fieldOffset("refcount_table_offset")})
 	}
 }
 
 // addL1Table adds the L1 table of a disk of diskSize bytes.
 func (s *structures) addL1Table(t entryTable, owner Owner, entry, diskSize uint64) {
-	s.add(structure{HostL1Table, owner, t.offset, t.entries * entrySize, entry})
+	s.add(structure{kind: HostL1Table, owner: owner, offset: t.offset, length: t.entries * entrySize, entry: entry})
 	s.tables = append(s.tables, ownedTable{t, owner, diskSize, s.img.geometry.VMStateOffsetOf(diskSize)})
 }
 
 // addSnapshots adds the snapshot table as far as it can be read, and the L1
-// table of each snapshot.
+// table of each snapshot. An entry that claims to end a cluster or more past the
+// end of the file has its fixed part alone.
 func (s *structures) addSnapshots() {
 	end := s.img.header.SnapshotsOffset
 	for snapshot, err := range s.img.Snapshots() {
@@ -88,7 +90,10 @@ func (s *structures) addSnapshots() {
 		for _, e := range snapshot.Damage {
 			s.fail(e)
 		}
-		end = snapshot.Offset + snapshot.length()
+		if end = snapshot.Offset + snapshot.length(); end >= s.img.src.size+s.img.geometry.ClusterSize {
+			end = snapshot.Offset + snapshotRecordLength
+		}
+		end = min(end, s.img.src.size) // Damage says what is not there
 		if l1, err := s.img.l1Table(&snapshot); err == nil {
 			s.addL1Table(l1, Owner(snapshot.Index), snapshot.Offset, snapshot.DiskSize)
 		}
@@ -97,7 +102,7 @@ func (s *structures) addSnapshots() {
 		}
 	}
 	start := s.img.header.SnapshotsOffset
-	s.add(structure{HostSnapshotTable, OwnerImage, start, end - start, fieldOffset("snapshots_offset")})
+	s.add(structure{kind: HostSnapshotTable, owner: OwnerImage, offset: start, length: end - start, entry: fieldOffset("snapshots_offset")})
 }
 
 // addBitmaps adds the bitmap directory and the bitmap tables, if they are valid.
@@ -110,17 +115,22 @@ func (s *structures) addBitmaps() {
 		s.fail(err)
 		return
 	}
-	s.add(structure{HostBitmapDirectory, OwnerImage, d.Offset, d.Size, d.Extension + extensionHeaderLength + bitmapsDirectoryOffsetField})
+	s.add(structure{
+		kind: HostBitmapDirectory, owner: OwnerImage, offset: d.Offset, length: d.Size,
+		entry: d.Extension + extensionHeaderLength + bitmapsDirectoryOffsetField,
+	})
+	i := -1
 	for b, err := range s.img.Bitmaps() {
 		if err != nil {
 			s.fail(err)
 			break
 		}
+		i++
 		for _, e := range b.Damage {
 			s.fail(e)
 		}
 		if t, err := s.img.bitmapTable(&b); err == nil {
-			s.add(structure{HostBitmapTable, OwnerImage, t.offset, t.entries * entrySize, b.Offset})
+			s.add(structure{kind: HostBitmapTable, owner: OwnerImage, offset: t.offset, length: t.entries * entrySize, entry: b.Offset, bitmap: i})
 		}
 		if !s.ok {
 			return
@@ -135,6 +145,6 @@ func (s *structures) addEncryptionHeader() {
 	case err != nil:
 		s.fail(err)
 	case ok:
-		s.add(structure{HostEncryptionHeader, OwnerImage, e.Offset, e.Length, e.Extension + extensionHeaderLength})
+		s.add(structure{kind: HostEncryptionHeader, owner: OwnerImage, offset: e.Offset, length: e.Length, entry: e.Extension + extensionHeaderLength})
 	}
 }

@@ -70,9 +70,8 @@ func (t entryTable) entryOffset(i uint64) uint64 { return t.offset + i*entrySize
 // indexOf returns the index of the entry at a file offset.
 func (t entryTable) indexOf(offset uint64) uint64 { return (offset - t.offset) / entrySize }
 
-// sectorBytes is how much of an entryTable is given up for a bad sector, in
-// bytes.
-const sectorBytes = 512 * entrySize
+// pieceBytes is how much of a table a bad sector can hide, in bytes.
+const pieceBytes = 4096
 
 // An entryReader reads parts of entryTables.
 type entryReader struct {
@@ -89,7 +88,7 @@ func newEntryReader(src *source, sec Section) entryReader {
 // read brings, fewer at the end of the file.
 func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
-	p, err := r.window.bytes(r.sec, from, min(left, sectorBytes), min(left, windowBytes))
+	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, windowBytes))
 	return p[:len(p)&^(entrySize-1)], err
 }
 
@@ -128,7 +127,7 @@ func (r *entryReader) piece(at, to uint64) piece {
 	}
 	p, err := r.read(at, to)
 	if err != nil {
-		return piece{offset: at, n: min(sectorBytes, to-at) / entrySize, err: err}
+		return piece{offset: at, n: min(pieceBytes, to-at) / entrySize, err: err}
 	}
 	return piece{offset: at, n: uint64(len(p)) / entrySize, bytes: p}
 }

@@ -42,7 +42,8 @@ func isPlainASCII(s string) bool {
 }
 
 // appendJSONString appends s as a JSON string. Each ill-formed UTF-8 sequence
-// becomes one U+FFFD, as in qemu-img.
+// becomes one U+FFFD, as in qemu-img. What a terminal acts on, or a reader's eye is
+// misled by, is escaped.
 func appendJSONString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
@@ -60,15 +61,25 @@ func appendJSONString(dst []byte, s string) []byte {
 			i++
 		default:
 			n, ok := sequence(s[i:])
-			if ok {
-				dst = append(dst, s[i:i+n]...)
-			} else {
+			switch r, _ := utf8.DecodeRuneInString(s[i:]); {
+			case !ok:
 				dst = append(dst, "\ufffd"...)
+			case isHidden(r):
+				dst = append(dst, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+			default:
+				dst = append(dst, s[i:i+n]...)
 			}
 			i += n
 		}
 	}
 	return append(dst, '"')
+}
+
+// isHidden reports whether a character beyond ASCII controls how others are shown:
+// the controls U+0080 to U+009F, line and paragraph separators, and what sets the
+// direction of text.
+func isHidden(r rune) bool {
+	return r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 // sequence returns the length of the UTF-8 sequence that s begins with and

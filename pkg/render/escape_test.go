@@ -96,6 +96,9 @@ func TestAppendJSONStringBytes(t *testing.T) {
 		{`a"b\c`, `"a\"b\\c"`},
 		{"\x00\n\x1b\x7f", `"\u0000\u000a\u001b\u007f"`},
 		{"é/快", `"é/快"`},
+		{"\u0080\u009b31m\u009f\u00a0", "\"\\u0080\\u009b31m\\u009f\u00a0\""},
+		{"\u2027\u2028\u2029\u202a\u202e\u202f", "\"\u2027\\u2028\\u2029\\u202a\\u202e\u202f\""},
+		{"\u2065\u2066\u2069\u206a", "\"\u2065\\u2066\\u2069\u206a\""},
 	}
 	for _, tt := range tests {
 		if got := string(appendJSONString([]byte("x"), tt.in)); got != "x"+tt.want {

@@ -69,6 +69,7 @@ func ExampleNew() {
 	// {
 	//   "schema": "qinspect/example/1",
 	//   "filename": "disk.qcow2",
+	//   "filename-hex": null,
 	//   "virtual-size": 1073741824,
 	//   "l1-table": {"offset":196608,"entries":2},
 	//   "snapshots": [
@@ -77,7 +78,7 @@ func ExampleNew() {
 	//   ]
 	// }
 	// -- ndjson --
-	// {"schema":"qinspect/example/1","filename":"disk.qcow2","virtual-size":1073741824,"l1-table":{"offset":196608,"entries":2},"snapshots":[{"id":"1","name":"before update","name-hex":null,"disk-size":1073741824},{"id":"2","name":"\u001b[31mred","name-hex":null,"disk-size":null}]}
+	// {"schema":"qinspect/example/1","filename":"disk.qcow2","filename-hex":null,"virtual-size":1073741824,"l1-table":{"offset":196608,"entries":2},"snapshots":[{"id":"1","name":"before update","name-hex":null,"disk-size":1073741824},{"id":"2","name":"\u001b[31mred","name-hex":null,"disk-size":null}]}
 }
 
 // In ndjson a stream has a row a line, and the document ends it.
@@ -108,7 +109,7 @@ func ExampleNew_stream() {
 	// {"filename":"disk.qcow2","start":0,"host-offset":327680}
 	// {"filename":"disk.qcow2","start":65536,"host-offset":393216}
 	// {"filename":"disk.qcow2","start":131072,"host-offset":458752}
-	// {"schema":"qinspect/guest/1","filename":"disk.qcow2"}
+	// {"schema":"qinspect/guest/1","filename":"disk.qcow2","filename-hex":null}
 }
 
 // What belongs to a row of a list is a section of its own, nested in it.
@@ -193,5 +194,5 @@ func ExampleNested() {
 
 	// Output:
 	// images.disk.qcow2.check.leaks: 2
-	// {"schema":"qinspect/example/1","filename":"images","images":[{"name":"disk.qcow2","name-hex":null,"check":{"leaks":2}}]}
+	// {"schema":"qinspect/example/1","filename":"images","filename-hex":null,"images":[{"name":"disk.qcow2","name-hex":null,"check":{"leaks":2}}]}
 }

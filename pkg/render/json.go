@@ -47,7 +47,8 @@ func (r *jsonRenderer) begin() {
 	r.comma = false
 	dst := r.appendKey(append(r.head[:0], '{'), "schema")
 	dst = r.appendKey(appendJSONString(dst, r.doc.Schema), "filename")
-	r.head = appendJSONString(dst, r.doc.Filename)
+	dst = r.appendKey(appendJSONString(dst, r.doc.Filename), "filename-hex")
+	r.head = appendHexBytes(dst, r.doc.Filename)
 }
 
 // appendKey appends a key of the document and the colon.

@@ -111,7 +111,7 @@ func jsonTests() []jsonTest {
 func TestJSON(t *testing.T) {
 	for _, tt := range jsonTests() {
 		t.Run(tt.name, func(t *testing.T) {
-			want := `{"schema":"s/1","filename":"a.qcow2"` + tt.want + `}`
+			want := `{"schema":"s/1","filename":"a.qcow2","filename-hex":null` + tt.want + `}`
 			checkOutput(t, want, compact(t, output(t, FormatJSON, Options{}, tt.parts...)))
 			checkOutput(t, want+"\n", output(t, FormatNDJSON, Options{}, tt.parts...))
 		})
@@ -123,6 +123,7 @@ func TestJSONLooks(t *testing.T) {
 	checkOutput(t, `{
   "schema": "s/1",
   "filename": "a.qcow2",
+  "filename-hex": null,
   "n": 1,
   "o": {"n":2},
   "list": [
@@ -145,7 +146,7 @@ func TestJSONFilename(t *testing.T) {
 		if err := writeDocument(New(f, &b, Options{}), d); err != nil {
 			t.Fatal(err)
 		}
-		checkOutput(t, `{"schema":"s/1","filename":"a\"\u000a`+"\ufffd"+`"}`, compact(t, b.String()))
+		checkOutput(t, `{"schema":"s/1","filename":"a\"\u000a`+"\ufffd"+`","filename-hex":"61220aff"}`, compact(t, b.String()))
 	}
 }
 
@@ -161,7 +162,7 @@ func streamed() []part {
 }
 
 func TestJSONStream(t *testing.T) {
-	checkOutput(t, `{"schema":"s/1","filename":"a.qcow2","virtual-size":7,`+
+	checkOutput(t, `{"schema":"s/1","filename":"a.qcow2","filename-hex":null,"virtual-size":7,`+
 		`"guest":[{"n":1,"o":null,"name":"`+"\ufffd"+`","name-hex":"ff","rows":[{"n":5},{"n":6}]},`+
 		`{"n":2,"o":{"n":3},"name":null,"name-hex":null,"rows":null}],`+
 		`"errors":[{"message":"bad","message-hex":null}]}`, compact(t, output(t, FormatJSON, Options{}, streamed()...)))
@@ -171,14 +172,14 @@ func TestJSONStream(t *testing.T) {
 func TestNDJSONStream(t *testing.T) {
 	checkOutput(t, `{"filename":"a.qcow2","n":1,"o":null,"name":"`+"\ufffd"+`","name-hex":"ff","rows":[{"n":5},{"n":6}]}
 {"filename":"a.qcow2","n":2,"o":{"n":3},"name":null,"name-hex":null,"rows":null}
-{"schema":"s/1","filename":"a.qcow2","errors":[{"message":"bad","message-hex":null}]}
+{"schema":"s/1","filename":"a.qcow2","filename-hex":null,"errors":[{"message":"bad","message-hex":null}]}
 `, output(t, FormatNDJSON, Options{}, streamed()...))
 }
 
 func TestNDJSONEmptyStream(t *testing.T) {
 	parts := streamed()
 	parts[1].rows, parts[2].rows = nil, nil
-	checkOutput(t, `{"schema":"s/1","filename":"a.qcow2","errors":[]}`+"\n", output(t, FormatNDJSON, Options{}, parts...))
+	checkOutput(t, `{"schema":"s/1","filename":"a.qcow2","filename-hex":null,"errors":[]}`+"\n", output(t, FormatNDJSON, Options{}, parts...))
 }
 
 // Whatever stands before a stream, each line is an object.

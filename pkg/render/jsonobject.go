@@ -189,7 +189,7 @@ func (o *jsonObject) appendMember(dst []byte, m *jsonMember, row []Value, sep, c
 	}
 	if m.hexKey != "" {
 		dst = append(append(append(dst, sep...), m.hexKey...), colon...)
-		dst = appendHexBytes(dst, &row[m.column])
+		dst = appendHexBytes(dst, row[m.column].str)
 	}
 	return dst
 }
@@ -206,12 +206,12 @@ func allNull(members []jsonMember, row []Value) bool {
 
 // appendHexBytes appends the bytes of a text in hexadecimal, or null if the text is
 // valid UTF-8.
-func appendHexBytes(dst []byte, v *Value) []byte {
-	if utf8.ValidString(v.str) {
+func appendHexBytes(dst []byte, s string) []byte {
+	if utf8.ValidString(s) {
 		return append(dst, "null"...)
 	}
 	dst = append(dst, '"')
-	dst = hex.AppendEncode(dst, []byte(v.str))
+	dst = hex.AppendEncode(dst, []byte(s))
 	return append(dst, '"')
 }
 

@@ -59,7 +59,7 @@ func TestNestedDocument(t *testing.T) {
 	after := list([][]Value{{Uint(8)}}, column("n", KindUint))
 	parts := []part{facts, document, after}
 
-	want := `{"schema":"s/1","filename":"a.qcow2","before":7,"check":{` + checkMembers + `},"list":[{"n":8}]}`
+	want := `{"schema":"s/1","filename":"a.qcow2","filename-hex":null,"before":7,"check":{` + checkMembers + `},"list":[{"n":8}]}`
 	checkOutput(t, want+"\n", output(t, FormatNDJSON, Options{}, parts...))
 	checkOutput(t, want, compact(t, output(t, FormatJSON, Options{}, parts...)))
 	checkOutput(t, "before: 7\n"+prefixed("check.", checkLines)+"list.0.n: 8\n", output(t, FormatPlain, Options{}, parts...))
@@ -72,6 +72,7 @@ func TestNestedDocumentLooks(t *testing.T) {
 	checkOutput(t, `{
   "schema": "s/1",
   "filename": "a.qcow2",
+  "filename-hex": null,
   "check": {`+checkMembers+`},
   "n": 1
 }
@@ -96,16 +97,16 @@ func TestNestedInRows(t *testing.T) {
 	array := "[{" + strings.Join(rows, "},{") + "}]"
 	lines := prefixed("images.a.check.", checkLines) + "images.a.n: 1\nimages.b.n: 2\nimages.c.check: -\nimages.c.n: 3\n"
 
-	checkOutput(t, `{"schema":"s/1","filename":"a.qcow2","images":`+array+`}`, compact(t, output(t, FormatJSON, Options{}, inner)))
+	checkOutput(t, `{"schema":"s/1","filename":"a.qcow2","filename-hex":null,"images":`+array+`}`, compact(t, output(t, FormatJSON, Options{}, inner)))
 	var want strings.Builder
 	for _, row := range rows {
 		fmt.Fprintf(&want, "{\"filename\":\"a.qcow2\",%s}\n", row)
 	}
-	checkOutput(t, want.String()+`{"schema":"s/1","filename":"a.qcow2"}`+"\n", output(t, FormatNDJSON, Options{}, inner))
+	checkOutput(t, want.String()+`{"schema":"s/1","filename":"a.qcow2","filename-hex":null}`+"\n", output(t, FormatNDJSON, Options{}, inner))
 	checkOutput(t, lines, output(t, FormatPlain, Options{}, inner))
 
 	outer := single([]Value{Nested(shows(inner))}, nestedColumn("scan"))
-	deep := `{"schema":"s/1","filename":"a.qcow2","scan":{"images":` + array + `}}`
+	deep := `{"schema":"s/1","filename":"a.qcow2","filename-hex":null,"scan":{"images":` + array + `}}`
 	checkOutput(t, deep+"\n", output(t, FormatNDJSON, Options{}, outer))
 	checkOutput(t, deep, compact(t, output(t, FormatJSON, Options{}, outer)))
 	checkOutput(t, prefixed("scan.", lines), output(t, FormatPlain, Options{}, outer))

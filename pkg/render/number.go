@@ -100,20 +100,33 @@ var sizeUnits = [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 const widestSize = len("1023.99 KiB")
 
 // appendSize appends n bytes in the largest unit that n reaches: "64 KiB", or
-// with two decimals, rounded down, when that is not exact.
+// with two decimals when that is not exact, rounded to the nearest, a tie to the
+// even digit, as qemu-img does. What rounds to 1024 is 1 of the next unit.
 func appendSize(dst []byte, n uint64) []byte {
 	unit := 0
 	for unit < len(sizeUnits)-1 && n>>(10*(unit+1)) != 0 {
 		unit++
 	}
-	shift := 10 * unit
-	dst = appendUint(dst, n>>shift)
-	if rest := n & (1<<shift - 1); rest != 0 {
-		hundredths := (rest >> (shift - 10)) * 100 >> 10 // 10 bits are more than two decimals
-		dst = append(dst, '.', '0'+byte(hundredths/10), '0'+byte(hundredths%10))
+	if n&(1<<(10*unit)-1) == 0 {
+		dst = appendUint(dst, n>>(10*unit))
+	} else {
+		hundredths := inHundredths(n, 10*unit)
+		if hundredths == 1024*100 {
+			unit, hundredths = unit+1, 100
+		}
+		dst = appendDigits(append(appendUint(dst, hundredths/100), '.'), hundredths%100, 2)
 	}
-	dst = append(dst, ' ')
-	return append(dst, sizeUnits[unit]...)
+	return append(append(dst, ' '), sizeUnits[unit]...)
+}
+
+// inHundredths returns n in hundredths of 1<<shift, rounded.
+func inHundredths(n uint64, shift int) uint64 {
+	high, low := bits.Mul64(n, 100)
+	q, rest := bits.Div64(high, low, 1<<shift)
+	if half := uint64(1) << (shift - 1); rest > half || rest == half && q%2 == 1 {
+		q++
+	}
+	return q
 }
 
 // appendTime appends seconds since the epoch in UTC, as RFC 3339 has it.

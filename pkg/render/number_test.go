@@ -73,23 +73,30 @@ func TestAppendSize(t *testing.T) {
 		{1, "1 B"},
 		{1023, "1023 B"},
 		{1024, "1 KiB"},
-		{1025, "1.00 KiB"}, // not exact, and never rounded up
-		{1024 + 10, "1.00 KiB"},
+		{1025, "1.00 KiB"}, // not exact
+		{1024 + 10, "1.01 KiB"},
 		{1024 + 11, "1.01 KiB"},
 		{1024 + 103, "1.10 KiB"},
+		{1024 + 5, "1.00 KiB"},
+		{1024 + 6, "1.01 KiB"},
+		{1024 + 128, "1.12 KiB"}, // 1.125: to the even digit
+		{1024 + 384, "1.38 KiB"}, // 1.375
+		{2117632, "2.02 MiB"},
 		{1536, "1.50 KiB"},
 		{65536, "64 KiB"},
 		{65537, "64.00 KiB"},
-		{1<<20 - 1, "1023.99 KiB"},
+		{1<<20 - 6, "1023.99 KiB"},
+		{1<<20 - 5, "1.00 MiB"}, // 1024 KiB to two decimals
+		{1<<20 - 1, "1.00 MiB"},
 		{1 << 20, "1 MiB"},
 		{1<<20 + 1, "1.00 MiB"},
 		{3 << 29, "1.50 GiB"},
 		{5 << 40, "5 TiB"},
-		{1<<60 - 1, "1023.99 PiB"},
+		{1<<60 - 1, "1.00 EiB"},
 		{1 << 60, "1 EiB"},
 		{1 << 63, "8 EiB"},
 		{1<<63 + 1<<59, "8.50 EiB"},
-		{math.MaxUint64, "15.99 EiB"},
+		{math.MaxUint64, "16.00 EiB"},
 	}
 	for _, tt := range tests {
 		if got := string(appendSize(nil, tt.n)); got != tt.want {

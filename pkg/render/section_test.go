@@ -147,7 +147,7 @@ func TestJSONShow(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			want := `{"schema":"s/1","filename":"a.qcow2"` + tt.want + `}`
+			want := `{"schema":"s/1","filename":"a.qcow2","filename-hex":null` + tt.want + `}`
 			for _, f := range []Format{FormatJSON, FormatNDJSON} {
 				checkOutput(t, want, compact(t, output(t, f, Options{}, tt.part)))
 			}

@@ -130,7 +130,7 @@ func randomValue(rng *rand.Rand, kind Kind) Value {
 func widestValue(rng *rand.Rand, kind Kind) Value {
 	switch kind {
 	case KindSize:
-		return Size(1<<20 - 1)
+		return Size(1<<20 - 6) // 1023.99 KiB
 	case KindEnum:
 		return Enum(1)
 	}
