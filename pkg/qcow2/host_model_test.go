@@ -131,18 +131,21 @@ func (m *hostModel) bitmapTables() {
 		var p [24]byte
 		m.file.ReadAt(p[:], int64(at))
 		table := [2]uint64{binary.BigEndian.Uint64(p[:]), uint64(binary.BigEndian.Uint32(p[8:]))}
+		for i := uint64(0); i < table[1]*8; i += m.g.ClusterSize {
+			r := qcow2.Reference{Owner: qcow2.OwnerImage, Entry: at, Index: i / m.g.ClusterSize, Bitmap: len(m.tables)}
+			m.add(table[0]+i, table[0]+i+1, hostRef{qcow2.HostBitmapTable, r}, 0)
+		}
 		m.tables = append(m.tables, table)
-		m.structure(qcow2.HostBitmapTable, qcow2.OwnerImage, table[0], table[1]*8, at)
 		at += (24 + uint64(binary.BigEndian.Uint32(p[20:])) + uint64(binary.BigEndian.Uint16(p[18:])) + 7) &^ 7
 	}
 }
 
 // bitmapData adds the clusters that the bitmap tables point to.
 func (m *hostModel) bitmapData() {
-	for _, table := range m.tables {
+	for k, table := range m.tables {
 		for i := range table[1] {
 			if w, _ := m.word(table[0] + i*8); w > 1 {
-				m.add(w, w+1, hostRef{qcow2.HostBitmapData, qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table[0] + i*8, Index: i}}, 0)
+				m.add(w, w+1, hostRef{qcow2.HostBitmapData, qcow2.Reference{Owner: qcow2.OwnerImage, Entry: table[0] + i*8, Index: i, Bitmap: k}}, 0)
 			}
 		}
 	}
