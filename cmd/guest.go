@@ -240,7 +240,8 @@ func listGuest(rep *report, title string, g qcow2.Geometry, opts qcow2.GuestOpti
 	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
 		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
 		if m.Problems != 0 {
-			damaged.add(m.Start>>g.ClusterBits, 1)
+			first := m.Start >> g.ClusterBits
+			damaged.add(first, (m.Start+(m.Length-1))>>g.ClusterBits-first+1)
 		}
 		return rep.Row(row.of(m))
 	})

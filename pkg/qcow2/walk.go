@@ -197,7 +197,7 @@ func (w *referenceWalk) addL2Tables() bool {
 		w.ref = reference{kind: HostL2Table, first: entry.L2Offset() >> w.img.geometry.ClusterBits, n: 1, place: placeOf(at), weight: g.Spans, offset: entry.L2Offset()}
 		switch err := t.entryError(i, entry); {
 		case err == nil:
-			w.tables.add(&w.ref, func(uint64) {}) // L2 tables do not overlap each other
+			w.tables.add(&w.ref, func(uint64, label) {}) // L2 tables do not overlap each other
 		case !w.sink.fail(err):
 			return false
 		case entry.L2Offset() >= w.img.src.size:
