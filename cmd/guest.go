@@ -43,7 +43,7 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 		Key:         "guest",
 		Title:       title,
 		Layout:      render.LayoutStream,
-		Empty:       "nothing is mapped",
+		Empty:       emptyGuest(img),
 		ClusterBits: g.ClusterBits,
 		Line:        (&guestLines{g}).append,
 		Columns: []render.Column{
@@ -63,6 +63,14 @@ func guestSection(title string, img *qcow2.Image, g qcow2.Geometry, o qcow2.Gues
 			guestProblems:   {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Tones: alarm()},
 		},
 	}
+}
+
+// emptyGuest says what it means that nothing is mapped.
+func emptyGuest(img *qcow2.Image) string {
+	if _, ok, _ := img.BackingFile(); ok {
+		return "nothing is mapped: all is read from the backing file, which was not looked at"
+	}
+	return "nothing is mapped"
 }
 
 // A guestRow makes rows of mappings.
@@ -189,6 +197,9 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 	run := a.load(func(rep *report) error {
 		if !forPrograms(a.output.value) {
 			noteDataFile(rep)
+			if o.all || o.window.at.given() {
+				noteBackingFile(rep)
+			}
 		}
 		return runGuest(rep, o)
 	})
@@ -228,6 +239,13 @@ func noteDataFile(rep *report) {
 		rep.note(fmt.Errorf("host offsets are those of the external data file %q", name))
 	} else {
 		rep.note(errors.New("host offsets are those of the external data file"))
+	}
+}
+
+// noteBackingFile notes what unallocated means where there is a backing file.
+func noteBackingFile(rep *report) {
+	if name, ok, err := rep.img.BackingFile(); ok && err == nil {
+		rep.note(fmt.Errorf("what is unallocated is read from the backing file %q, which was not looked at", name))
 	}
 }
 

@@ -30,6 +30,23 @@ type CheckResult struct {
 	FragmentedClusters uint64
 	// CompressedClusters counts those of them that are compressed.
 	CompressedClusters uint64
+	// Missing is what the file lacks.
+	Missing Missing
+	// Unread are the kinds of the findings that hide references: what looks leaked
+	// may be in use. AboveLimit reports whether one of them is about [Limits].
+	Unread     FindingKinds
+	AboveLimit bool
+}
+
+// Missing is by how much a file is too short.
+type Missing struct {
+	// FileBytes reaches from the end of the file to that of the last cluster that
+	// something needs; 0: nothing is missing.
+	FileBytes uint64
+	// GuestBytes is how much of the active disk has its data, its L2 table or its
+	// L1 entry past the end of the file. An L2 table that several L1 entries point
+	// to is counted once.
+	GuestBytes uint64
 }
 
 // CheckOptions changes how [Image.Check] goes about it.
@@ -38,6 +55,9 @@ type CheckOptions struct {
 	// wrong with structures and entries, then with clusters in their order. It
 	// must not keep the Finding. If it returns false, the check ends.
 	Finding func(*Finding) bool
+	// Name is that of the image file, for what can be said of the backing file;
+	// no file is opened. It can be empty.
+	Name string
 	// Progress is called now and then with how much of the work is done.
 	Progress func(done, total uint64)
 }

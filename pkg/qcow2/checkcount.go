@@ -3,9 +3,7 @@ package qcow2
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
@@ -23,16 +21,19 @@ type checker struct {
 	// overlaps are clusters with metadata and something else.
 	overlaps *sparse.Builder[bool]
 	mapped   map[uint64]uint64 // where the last L1 entry is that is not 0, by the start of its segment
-	seen     map[errorKey]bool // errors that were found already
+	seen     map[errorKey]bool // errors that a second look can come across
 	last     uint64            // the last cluster with a refcount or a reference, + 1
+	reach    uint64            // the end of the last cluster that something needs, in bytes; 0: all are there
+	doubt    string            // in words, for what looks leaked
 
 	fragment uint64 // host offset where the next data cluster is no fragment; 0: anywhere
 	table    uint64 // the L2 table that this is about, by its cluster
 
-	found  Finding    // what Finding is given
-	wrong  Finding    // clusters that are wrong alike, which can still grow; none when its length is 0
-	index  *hostIndex // knows who refers to clusters; nil until that is asked
-	lookup *refcounts
+	found   Finding      // what Finding is given
+	wrong   Finding      // clusters that are wrong alike, which can still grow; none when its length is 0
+	entries []entryGroup // the same of entries of one table
+	index   *hostIndex   // knows who refers to clusters; nil until that is asked
+	lookup  *refcounts
 }
 
 // A count is what is known of a cluster:
@@ -71,7 +72,7 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 func (c *checker) check() {
 	c.checkImage()
 	c.walk = newReferenceWalk(c.ctx, c.img, c)
-	c.walk.entry, c.walk.run = c.checkL1Entry, c.checkRun
+	c.walk.entry, c.walk.run, c.walk.beyond = c.checkL1Entry, c.checkRun, c.need
 	if !c.walk.begin(nil, c.options.Progress) {
 		return
 	}
@@ -80,25 +81,27 @@ func (c *checker) check() {
 		return
 	}
 	c.checkStructures()
+	c.flushEntries()
+	c.sumUp()
 	c.compare()
 	c.checkBeyond()
 	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
 }
 
-// report hands a finding on, and counts it.
-func (c *checker) report(f Finding) bool {
+// report hands on a finding that does not grow, after those that did.
+func (c *checker) report(f Finding) bool { return c.flushEntries() && c.hand(f) }
+
+// hand hands a finding on, and counts it.
+func (c *checker) hand(f Finding) bool {
 	if c.stopped {
 		return false
 	}
-	n := uint64(1)
-	if f.Length > 0 {
-		n = ceilDiv(f.Length, c.img.geometry.ClusterSize)
-	}
+	f.Count = max(f.Count, 1)
 	switch f.Severity {
 	case SeverityError:
-		c.result.Corruptions += n
+		c.result.Corruptions += f.Count
 	case SeverityLeak:
-		c.result.Leaks += n
+		c.result.Leaks += f.Count
 	}
 	if c.options.Finding != nil {
 		if f.HasRefcount {
@@ -110,30 +113,43 @@ func (c *checker) report(f Finding) bool {
 	return !c.stopped
 }
 
-// fail implements referenceSink: an error is a finding.
-func (c *checker) fail(err error) bool { return c.failAs(SeverityError, err) }
-
-func (c *checker) failAs(severity Severity, err error) bool {
+// fail implements referenceSink: an error is a finding, and hides references.
+func (c *checker) fail(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok { // of the context
 		return false
 	}
-	at := errorKey{e.Offset, e.Detail}
-	if c.seen[at] {
+	c.hide(findingOf[e.Section])
+	c.result.AboveLimit = c.result.AboveLimit || errors.Is(e, ErrLimit)
+	c.loseRest(e)
+	return c.reportError(e)
+}
+
+// reportError reports an error, unless it was remembered.
+func (c *checker) reportError(e *Error) bool {
+	if c.seen[errorKey{e.Offset, e.Detail}] {
 		return !c.stopped
-	}
-	if len(c.seen) < maxSeen {
-		c.seen[at] = true
 	}
 	if e.isRead() {
 		c.result.CheckErrors++
 	}
-	return c.report(Finding{Severity: severity, Kind: findingOf[e.Section], Entry: e.Offset, HasEntry: true, Detail: e.Detail})
+	if errors.Is(e, ErrTruncated) {
+		c.need(c.img.src.size) // at least
+	}
+	return c.report(Finding{Severity: SeverityError, Kind: findingOf[e.Section], Entry: e.Offset, HasEntry: true, Detail: e.Detail})
 }
 
-// maxSeen is how many errors are remembered: those of structures, of which
-// there are two looks at some.
-const maxSeen = 1000
+// reportOnce is reportError for what the walk comes across, too, or what several
+// entries lead to.
+func (c *checker) reportOnce(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok { // of the context
+		return false
+	}
+	more := c.reportError(e)
+	c.seen[errorKey{e.Offset, e.Detail}] = true
+	return more
+}
 
 // findOnes notes which clusters have a refcount of 1, which is what COPIED
 // flags are about. It takes each refcount block once: a table can point to one
@@ -214,8 +230,11 @@ func (c *checker) addData(d *dataBatch) bool {
 		cluster := e.entry.HostOffset() >> shift
 		word := c.counts.At(cluster)
 		w := *word
-		if active && (w&countOne != 0) != e.entry.Copied() && !c.checkCopied(e.entry.HostOffset(), e.entry.Copied(), e.place.offset()) {
-			return false
+		if active && (w&countOne != 0) != e.entry.Copied() {
+			f := entryFault{at: e.place.offset(), host: e.entry.HostOffset(), hasHost: true, holds: HostData}
+			if !c.checkCopied(&f, e.entry.Copied()) {
+				return false
+			}
 		}
 		if d.weight > 1 || !w.hasRoom() {
 			*word = c.addSlowly(cluster, w, HostData, d.weight)
@@ -256,50 +275,4 @@ func (c *checker) references(cluster uint64, w count) uint64 {
 		n += c.more.Word(cluster)
 	}
 	return n
-}
-
-// checkL1Entry judges an L1 entry that the walk can follow.
-func (c *checker) checkL1Entry(g *interval.Segment, at uint64, e L1Entry) bool {
-	c.mapped[g.From] = at
-	if e.Reserved() != 0 && e.L2Offset() != 0 && !c.report(Finding{
-		Severity: SeverityError, Kind: FindingReservedBits, Entry: at, HasEntry: true,
-		Offset: e.L2Offset() &^ (c.img.geometry.ClusterSize - 1), HasOffset: true,
-		Detail: fmt.Sprintf("the L1 entry is %#x", uint64(e)),
-	}) {
-		return false
-	}
-	if e.L2Offset() == 0 { // in a snapshot, too: QEMU takes the header for its L2 table
-		return c.checkCopied(0, e.Copied(), at)
-	}
-	if _, ok := c.img.tableCluster(e); !ok || c.walk.l1.tables[g.First].owner != OwnerActive {
-		return true
-	}
-	return c.checkCopied(e.L2Offset(), e.Copied(), at)
-}
-
-// checkCopied judges a COPIED flag.
-func (c *checker) checkCopied(host uint64, copied bool, at uint64) bool {
-	cluster := host >> c.img.geometry.ClusterBits
-	if copied == (host != 0 && c.isOne(cluster)) {
-		return true
-	}
-	f := Finding{Severity: SeverityError, Kind: FindingCopiedFlag, Entry: at, HasEntry: true}
-	if host == 0 {
-		f.Detail = "COPIED is set, but there is no host offset"
-		return c.report(f)
-	}
-	refcount, _ := c.lookup.one(cluster) // compare reports the error
-	switch {
-	case !refcount.known:
-		return true // and that the refcount of a cluster in use is unknown
-	case !copied:
-		f.Detail = "COPIED is not set, but the refcount is 1"
-	case refcount.value == 1:
-		return true // findOnes noted it for other clusters
-	default:
-		f.Detail = "COPIED is set, but the refcount is not 1"
-	}
-	f.Offset, f.HasOffset = cluster<<c.img.geometry.ClusterBits, true
-	f.Refcount, f.HasRefcount = refcount.value, refcount.known
-	return c.report(f)
 }

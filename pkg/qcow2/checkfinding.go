@@ -63,6 +63,10 @@ const (
 	FindingHeaderLength          // header_length is not a multiple of 8
 	FindingFeatureName           // a record of the feature name table names no bit
 	FindingBackingNameInHeader   // the name of the backing file lies in the header, and no extension is read
+	FindingBacksItself           // the image names itself as its backing file
+	FindingSnapshotsOverBacking  // there are snapshots, and a backing file that they read through
+	FindingUnknownFeature        // a compatible or autoclear bit or a header extension is not known
+	FindingVDISignature          // QEMU takes the file for a VDI image
 )
 
 // FindingKindNames returns the codes in the order of the kinds.
@@ -75,6 +79,7 @@ func FindingKindNames() []string {
 		"dirty", "corrupt", "bitmaps-inconsistent", "bitmap-in-use", "duplicate-snapshot-id", "ambiguous-snapshot-name",
 		"missing-vm-state", "snapshot-l1-too-small", "header-padding", "header-length",
 		"feature-name", "backing-name-in-header",
+		"backs-itself", "snapshots-over-backing-file", "unknown-feature", "vdi-signature",
 	}
 }
 
@@ -90,13 +95,19 @@ func (k FindingKind) String() string { return nameOf(FindingKindNames(), k, "unk
 type Finding struct {
 	Severity Severity
 	Kind     FindingKind
+	// Count is how many clusters or entries it is about, at least 1: neighbours
+	// that are wrong alike are one finding.
+	Count uint64
 	// Offset and Length are the host clusters that it is about, in bytes;
-	// meaningful when HasOffset is true. Neighbours in one structure, or to which
-	// nothing refers, are one finding where they are wrong alike. Of a finding
-	// about an entry Offset is the host cluster that the entry points to, and
-	// Length is 0.
+	// meaningful when HasOffset is true. Of a finding about an entry Offset is the
+	// host cluster that the entry points to; Length is 0, but for several entries
+	// that point to clusters which follow each other. Of what lies past the end of
+	// the file there can be gaps in the range.
 	Offset, Length uint64
 	HasOffset      bool
+	// GuestLength is how many guest bytes the L2 entries map that it is about; 0
+	// for other findings.
+	GuestLength uint64
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
 	HasRefcount bool
@@ -109,16 +120,35 @@ type Finding struct {
 	References    uint64
 	HasReferences bool
 	// Reference says who refers to the first cluster, the first of References,
-	// and HostKind as what; meaningful when HasReference is true.
+	// and HostKind as what; meaningful when HasReference is true. Of a finding
+	// about entries it is the first entry; GuestOffset is meaningful for L1 entries,
+	// too: where the L2 table begins.
 	Reference    Reference
 	HostKind     HostKind
 	HasReference bool
+	// With and WithKind are the same of the next reference to a cluster with
+	// metadata: what overlaps these; meaningful when HasWith is true.
+	With     Reference
+	WithKind HostKind
+	HasWith  bool
 	// Entry is the file offset in bytes of the entry or field that is wrong;
 	// meaningful when HasEntry is true.
 	Entry    uint64
 	HasEntry bool
 	// Detail says more in words; it never holds bytes of the image unescaped.
 	Detail string
+}
+
+// FindingKinds is a set of kinds.
+type FindingKinds uint64
+
+// Names returns their codes in the order of the kinds.
+func (k FindingKinds) Names() []string {
+	var names []string
+	for bit := range setBits(uint64(k)) {
+		names = append(names, FindingKind(bit).String())
+	}
+	return names
 }
 
 // findingOf is the kind of finding for each section that an [Error] can be

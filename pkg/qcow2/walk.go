@@ -64,6 +64,9 @@ type referenceWalk struct {
 	// entry, if not nil, takes every L1 entry that is not 0, its file offset, and
 	// the segment that it is in.
 	entry func(g *interval.Segment, at uint64, e L1Entry) bool
+	// beyond, if not nil, takes where the entries of the refcount table and of
+	// bitmap tables point to past the end of the file, in bytes.
+	beyond func(offset uint64)
 }
 
 func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
@@ -152,7 +155,13 @@ func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, 
 	if err != nil && !w.sink.fail(err) {
 		return false
 	}
-	if size := w.img.geometry.ClusterSize; offset == 0 || offset%size != 0 || offset >= w.img.src.size {
+	if offset >= w.img.src.size {
+		if w.beyond != nil {
+			w.beyond(offset)
+		}
+		return true
+	}
+	if offset == 0 || offset%w.img.geometry.ClusterSize != 0 {
 		return true
 	}
 	return w.add(kind, offset>>w.img.geometry.ClusterBits, 1, placeOf(at), 0, tables)
