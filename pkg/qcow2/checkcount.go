@@ -81,11 +81,15 @@ func (c *checker) check() {
 		return
 	}
 	c.checkStructures()
+	c.needStructures()
 	c.flushEntries()
-	c.sumUp()
+	c.setDoubt()
 	c.compare()
 	c.checkBeyond()
 	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
+	if c.reach > c.img.src.size {
+		c.result.Missing.FileBytes = c.reach - c.img.src.size
+	}
 }
 
 // report hands on a finding that does not grow, after those that did.

@@ -9,7 +9,7 @@ func (c *checker) checkL1Entry(g *interval.Segment, at uint64, e L1Entry) bool {
 	host := e.L2Offset()
 	f := entryFault{kind: FindingReservedBits, at: at, l1: t, word: uint64(e), host: host, hasHost: host != 0}
 	if host >= c.img.src.size {
-		c.loseTable(t, at, host)
+		c.loseTable(t, at, e)
 	}
 	if e.Reserved() != 0 && host != 0 && !c.addEntry(&f) {
 		return false
@@ -37,7 +37,7 @@ func (c *checker) checkRun(t *ownedTable, r *l2Run) bool {
 		switch p := c.img.entryProblems(&one, &m); {
 		case p != 0:
 			if p&BeyondEOF != 0 {
-				c.loseData(active, &m)
+				c.loseData(active, &m, p)
 			}
 			if !c.addProblems(&one, &m, p) {
 				return false

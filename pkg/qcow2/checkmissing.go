@@ -7,19 +7,22 @@ import (
 	"strings"
 )
 
-// need notes that something needs the cluster at an offset. No offset has more
-// than 56 bits: an entry with more is no sign that the file was cut.
+// need notes that something needs the cluster at an offset. One that the refcount
+// table has no room for was never there: that is damage, as is an entry with other
+// faults, and no sign that the file was cut.
 func (c *checker) need(offset uint64) {
-	size := c.img.geometry.ClusterSize
-	if offset >= c.img.src.size && offset <= offsetMask {
-		c.reach = max(c.reach, offset&^(size-1)+size)
+	g := &c.img.geometry
+	if offset >= c.img.src.size && offset>>g.ClusterBits/g.RefcountBlockEntries < g.RefcountTableEntries {
+		c.reach = max(c.reach, offset&^(g.ClusterSize-1)+g.ClusterSize)
 	}
 }
 
 // loseTable notes that an L1 entry points to an L2 table past the end of the
 // file.
-func (c *checker) loseTable(t *ownedTable, at, table uint64) {
-	c.need(table)
+func (c *checker) loseTable(t *ownedTable, at uint64, e L1Entry) {
+	if table := e.L2Offset(); e.Reserved() == 0 && table%c.img.geometry.ClusterSize == 0 {
+		c.need(table)
+	}
 	if t.owner == OwnerActive {
 		per := c.img.geometry.L2Entries
 		c.lose(t.indexOf(at)*per, per)
@@ -28,13 +31,15 @@ func (c *checker) loseTable(t *ownedTable, at, table uint64) {
 
 // loseData notes that an L2 entry points past the end of the file. Zeros are not
 // lost.
-func (c *checker) loseData(active bool, m *Mapping) {
+func (c *checker) loseData(active bool, m *Mapping, p Problems) {
 	g := &c.img.geometry
-	end := m.HostOffset + 1
-	if m.Kind == MappingCompressed {
-		end = CompressedEnd(m.HostOffset, m.Sectors)
+	switch {
+	case p != BeyondEOF:
+	case m.Kind == MappingCompressed:
+		c.need(CompressedEnd(m.HostOffset, m.Sectors) - 1)
+	default:
+		c.need(m.HostOffset)
 	}
-	c.need(end - 1)
 	switch {
 	case !active || m.Kind != MappingData && m.Kind != MappingCompressed:
 	case m.HasSubclusterBitmap && m.Kind == MappingData && m.Start < g.VirtualSize:
@@ -86,13 +91,8 @@ func (c *checker) needStructures() {
 	}
 }
 
-// sumUp sets what is known once all references are: what is missing, and what was
-// not read.
-func (c *checker) sumUp() {
-	c.needStructures()
-	if c.reach > c.img.src.size {
-		c.result.Missing.FileBytes = c.reach - c.img.src.size
-	}
+// setDoubt sets what is said of what looks leaked, once all references are known.
+func (c *checker) setDoubt() {
 	if unread := c.result.Unread; unread != 0 {
 		c.doubt = "what was not read may use it: see " + strings.Join(unread.Names(), ", ")
 	}
