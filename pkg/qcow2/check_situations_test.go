@@ -114,7 +114,7 @@ func TestCheckSituations(t *testing.T) {
 				"error copied-flag 0x3000 refcount 2 entry 0x2000: 1× data of active [0], L1 0, guest 0x0+0x1000",
 				"error copied-flag 0x4000 refcount 2 entry 0x2028: 1× data of active [5], L1 0, guest 0x5000+0x1000",
 			},
-			words: "the cluster is shared",
+			words: "by its refcount the cluster is shared",
 		},
 		"bit 63 in the refcount table": {
 			image: qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Clusters: dataRun(0, 512)},

@@ -131,7 +131,7 @@ const (
 	copiedNowhere = "COPIED is set, but there is no host offset"
 	copiedMissing = "COPIED is not set in an entry that points to the data file"
 	copiedUnset   = "COPIED is not set, but the refcount is 1"
-	copiedShared  = "COPIED is set, but the cluster is shared: a write would change what the others have there, such as a snapshot"
+	copiedShared  = "COPIED is set, but by its refcount the cluster is shared: a write would change what a snapshot has there"
 	copiedFree    = "COPIED is set, but the refcount is 0"
 )
 
