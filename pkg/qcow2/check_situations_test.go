@@ -355,6 +355,37 @@ func TestCheckJoins(t *testing.T) {
 	}
 }
 
+// TestCheckManyFindings: those of a kind after the first thousands are one, and
+// count as before.
+func TestCheckManyFindings(t *testing.T) {
+	const bits, most = 9, 4096
+	im := qcow2test.Image{ClusterBits: bits, RefcountBits: 1, Size: 1 << 20, Clusters: kinds{0: data}}
+	b := im.Build()
+	table, end := b.Get("refcount_table_offset"), uint64(len(b.Bytes))
+	b.Bytes = append(b.Bytes, make([]byte, 1<<9<<13-end)...) // two blocks of 4096 refcounts each, and two more with holes
+	block := b.Get("refcount_table[0]")
+	fill(b.Bytes[block+8:block+512], 0x55)
+	for i := range uint64(2) {
+		at := end + i<<bits
+		fill(b.Bytes[at:at+512], 0x55)
+		binary.BigEndian.PutUint64(b.Bytes[table+(i+1)*8:], at)
+	}
+	b.Bytes = append(b.Bytes, make([]byte, 1<<9<<12)...)
+	all, details, result := situation(t, b, "")
+	leaks := slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !strings.HasPrefix(s, "leak leak") })
+	wantLeaks := uint64(3*4096-64) / 2 // the blocks lie before
+	if result.Leaks != wantLeaks || len(leaks) != most+1 {
+		t.Fatalf("%d leaks in %d findings, want %d in %d", result.Leaks, len(leaks), wantLeaks, most+1)
+	}
+	rest := wantLeaks - most
+	if want := fmt.Sprintf("+%#x refcount 1 references 0: %d×", rest<<bits, rest); !strings.HasSuffix(leaks[most], want) {
+		t.Errorf("%s, want …%s", leaks[most], want)
+	}
+	if want := fmt.Sprintf("the rest of %d findings of this kind, not next to each other; the first is here", wantLeaks); !slices.Contains(details, want) {
+		t.Errorf("no message %q", want)
+	}
+}
+
 // TestCheckLengths: of every malformed image, the lengths of the findings add up
 // to the counts, with neighbours joined.
 func TestCheckLengths(t *testing.T) {

@@ -2,7 +2,6 @@ package qcow2
 
 import (
 	"context"
-	"errors"
 
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
@@ -29,10 +28,12 @@ type checker struct {
 	fragment uint64 // host offset where the next data cluster is no fragment; 0: anywhere
 	table    uint64 // the L2 table that this is about, by its cluster
 
-	found   Finding      // what Finding is given
-	wrong   Finding      // clusters that are wrong alike, which can still grow; none when its length is 0
-	entries []entryGroup // the same of entries of one table
-	index   *hostIndex   // knows who refers to clusters; nil until that is asked
+	found   Finding               // what Finding is given
+	wrong   Finding               // clusters that are wrong alike, which can still grow; none when its length is 0
+	entries []entryGroup          // the same of entries of one table
+	rest    [findingKinds]Finding // by their kind, findings of which there were too many
+	handed  [findingKinds]uint64  // by kind, how many findings there were
+	index   *hostIndex            // knows who refers to clusters; nil until that is asked
 	lookup  *refcounts
 }
 
@@ -86,73 +87,11 @@ func (c *checker) check() {
 	c.setDoubt()
 	c.compare()
 	c.checkBeyond()
+	c.handRest()
 	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
 	if c.reach > c.img.src.size {
 		c.result.Missing.FileBytes = c.reach - c.img.src.size
 	}
-}
-
-// report hands on a finding that does not grow, after those that did.
-func (c *checker) report(f Finding) bool { return c.flushEntries() && c.hand(f) }
-
-// hand hands a finding on, and counts it.
-func (c *checker) hand(f Finding) bool {
-	if c.stopped {
-		return false
-	}
-	f.Count = max(f.Count, 1)
-	switch f.Severity {
-	case SeverityError:
-		c.result.Corruptions += f.Count
-	case SeverityLeak:
-		c.result.Leaks += f.Count
-	}
-	if c.options.Finding != nil {
-		if f.HasRefcount {
-			f.RefcountOffset, _, _ = c.lookup.locate(f.Offset >> c.img.geometry.ClusterBits) // compare reports the error
-		}
-		c.found = f
-		c.stopped = !c.options.Finding(&c.found)
-	}
-	return !c.stopped
-}
-
-// fail implements referenceSink: an error is a finding, and hides references.
-func (c *checker) fail(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	if !ok { // of the context
-		return false
-	}
-	c.hide(findingOf[e.Section])
-	c.result.AboveLimit = c.result.AboveLimit || errors.Is(e, ErrLimit)
-	c.loseRest(e)
-	return c.reportError(e)
-}
-
-// reportError reports an error, unless it was remembered.
-func (c *checker) reportError(e *Error) bool {
-	if c.seen[errorKey{e.Offset, e.Detail}] {
-		return !c.stopped
-	}
-	if e.isRead() {
-		c.result.CheckErrors++
-	}
-	if errors.Is(e, ErrTruncated) {
-		c.need(c.img.src.size) // at least
-	}
-	return c.report(Finding{Severity: SeverityError, Kind: findingOf[e.Section], Entry: e.Offset, HasEntry: true, Detail: e.Detail})
-}
-
-// reportOnce is reportError for what the walk comes across, too, or what several
-// entries lead to.
-func (c *checker) reportOnce(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	if !ok { // of the context
-		return false
-	}
-	more := c.reportError(e)
-	c.seen[errorKey{e.Offset, e.Detail}] = true
-	return more
 }
 
 // findOnes notes which clusters have a refcount of 1, which is what COPIED

@@ -67,6 +67,8 @@ const (
 	FindingSnapshotsOverBacking  // there are snapshots, and a backing file that they read through
 	FindingUnknownFeature        // a compatible or autoclear bit or a header extension is not known
 	FindingVDISignature          // QEMU takes the file for a VDI image
+
+	findingKinds // how many
 )
 
 // FindingKindNames returns the codes in the order of the kinds.
@@ -102,7 +104,8 @@ type Finding struct {
 	// meaningful when HasOffset is true. Of a finding about an entry Offset is the
 	// host cluster that the entry points to; Length is 0, but for several entries
 	// that point to clusters which follow each other. Of what lies past the end of
-	// the file there can be gaps in the range.
+	// the file there can be gaps in the range; Length is the sum of several ranges
+	// in the last finding of a kind of which there are very many.
 	Offset, Length uint64
 	HasOffset      bool
 	// GuestLength is how many guest bytes the L2 entries map that it is about; 0
