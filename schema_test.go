@@ -75,6 +75,7 @@ var brokenImages = []struct {
 	{name: "LUKS text", fixture: "luks", patches: map[int64]string{0x4008: "ff", 0x4028: "ff2dff3aff00", 0x4048: "ff", 0x40a8: "ff", 0x40d0: "00000001"}},
 	{name: "snapshot text", fixture: "snapshots", patches: map[int64]string{0x5e40: "ffff", 0x5e10: strings.Repeat("ff", 16)}},
 	{name: "snapshot extra data", fixture: "snapshots", patches: map[int64]string{0x5e0c: "00010001", 0x5e24: "0000001c", 0x5e38: strings.Repeat("ff", 12)}},
+	{name: "snapshot in metadata", fixture: "snapshots", patches: map[int64]string{0x5e40: "ff", 0x2a08: "0000000000000400"}},
 	{name: "snapshot L1 table", fixture: "snapshots", patches: map[int64]string{0x5e00: strings.Repeat("ff", 12)}},
 	{name: "L1 entry", fixture: "v3", patches: map[int64]string{0x3000: "ff00000000004001"}},
 	{name: "L2 table past the end", fixture: "v3", patches: map[int64]string{0x3000: "8000000000100000"}},

@@ -2,9 +2,9 @@ package cmd
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +20,7 @@ const (
 	checkOffset
 	checkCluster
 	checkLength
+	checkCount
 	checkRefcount
 	checkRefcountOffset
 	checkReferences
@@ -28,9 +29,17 @@ const (
 	checkSnapshot
 	checkSnapshotIndex
 	checkGuest
+	checkGuestLength
 	checkIndex
 	checkL1Index
 	checkEntry
+	checkWithKind
+	checkWithOwner
+	checkWithSnapshot
+	checkWithGuest
+	checkWithIndex
+	checkWithL1Index
+	checkWithEntry
 	checkMessage
 	checkWords
 
@@ -51,6 +60,7 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 			checkOffset:         {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: g.HostClusters << g.ClusterBits},
 			checkCluster:        {Key: "cluster", Kind: render.KindUint, Show: render.InJSON},
 			checkLength:         {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
+			checkCount:          {Key: "count", Kind: render.KindUint, Show: render.InJSON},
 			checkRefcount:       {Key: "refcount", Title: "REFCOUNT", Kind: render.KindUint, Drop: 1},
 			checkRefcountOffset: {Key: "refcount-offset", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
 			checkReferences:     {Key: "references", Title: "REFERENCES", Kind: render.KindUint, Drop: 2},
@@ -59,9 +69,17 @@ func problemsSection(g qcow2.Geometry) *render.Section {
 			checkSnapshot:       {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText, Max: 8, Drop: 8},
 			checkSnapshotIndex:  {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
 			checkGuest:          {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: g.VirtualSize, Drop: 5},
+			checkGuestLength:    {Key: "guest-length", Kind: render.KindSize, Show: render.InJSON | render.InPlain},
 			checkIndex:          {Key: "index", Kind: render.KindUint, Show: render.InJSON},
 			checkL1Index:        {Key: "l1-index", Kind: render.KindUint, Show: render.InJSON},
 			checkEntry:          {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: g.HostClusters << g.ClusterBits, Drop: 3},
+			checkWithKind:       {Key: "with.kind", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Show: render.InJSON | render.InPlain},
+			checkWithOwner:      {Key: "with.owner", Kind: render.KindEnum, Names: ownerNames(), Show: render.InJSON | render.InPlain},
+			checkWithSnapshot:   {Key: "with.snapshot", Kind: render.KindImageText, Show: render.InJSON | render.InPlain},
+			checkWithGuest:      {Key: "with.guest-offset", Kind: render.KindAddr, Show: render.InJSON | render.InPlain},
+			checkWithIndex:      {Key: "with.index", Kind: render.KindUint, Show: render.InJSON | render.InPlain},
+			checkWithL1Index:    {Key: "with.l1-index", Kind: render.KindUint, Show: render.InJSON | render.InPlain},
+			checkWithEntry:      {Key: "with.entry", Kind: render.KindOffset, Show: render.InJSON | render.InPlain},
 			checkMessage:        {Key: "message", Kind: render.KindText, Show: render.InJSON | render.InPlain},
 			checkWords:          {Key: "message", Title: "MESSAGE", Kind: render.KindText, Show: render.InTable},
 		},
@@ -83,22 +101,27 @@ func (p *problemRow) of(f *qcow2.Finding) []render.Value {
 	c[checkOffset] = valueIf(f.HasOffset, render.Addr(f.Offset))
 	c[checkCluster] = valueIf(f.HasOffset, render.Uint(f.Offset>>p.g.ClusterBits))
 	c[checkLength] = valueIf(f.Length > 0, render.Size(f.Length))
+	c[checkCount] = render.Uint(f.Count)
+	c[checkGuestLength] = valueIf(f.GuestLength > 0, render.Size(f.GuestLength))
 	c[checkRefcount] = valueIf(f.HasRefcount, render.Uint(f.Refcount))
 	c[checkRefcountOffset] = valueIf(f.RefcountOffset > 0, render.Offset(f.RefcountOffset))
 	c[checkReferences] = valueIf(f.HasReferences, render.Uint(f.References))
 	c[checkEntry] = valueIf(f.HasEntry, render.Offset(f.Entry))
 	c[checkMessage] = valueIf(f.Detail != "", render.Text(f.Detail))
-	if p.inWords {
-		c[checkWords] = render.Text(cmp.Or(f.Detail, p.words(f)))
-	}
 	if f.HasReference {
 		p.reference(f)
+	}
+	if f.HasWith {
+		p.with(f)
+	}
+	if p.inWords {
+		c[checkWords] = render.Text(cmp.Or(f.Detail, p.words(f)))
 	}
 	return c
 }
 
-// words returns what is wrong with clusters in words, for a table on a terminal,
-// which may have no room for the columns.
+// words returns what is wrong with clusters, for a table on a terminal, which may
+// have no room for the columns that hold it.
 func (p *problemRow) words(f *qcow2.Finding) string {
 	var words []string
 	if f.HasRefcount {
@@ -110,10 +133,13 @@ func (p *problemRow) words(f *qcow2.Finding) string {
 	if f.Length > p.g.ClusterSize {
 		words = append(words, fmt.Sprintf("%d clusters", p.g.ClustersIn(f.Length)))
 	}
+	if f.HasWith {
+		words = append(words, string(appendWith(nil, p.cells, p.g.ClusterBits)))
+	}
 	return strings.Join(words, ", ")
 }
 
-// reference sets the cells about what refers to the first cluster.
+// reference sets the cells that say who refers to the first cluster.
 func (p *problemRow) reference(f *qcow2.Finding) {
 	c, ref := p.cells, newReferenceCells(f.HostKind, &f.Reference, p.ids)
 	c[checkHolds] = render.Enum(uint64(f.HostKind))
@@ -121,24 +147,17 @@ func (p *problemRow) reference(f *qcow2.Finding) {
 	c[checkGuest], c[checkIndex], c[checkL1Index] = ref.guest, ref.index, ref.l1Index
 	if !f.HasEntry {
 		c[checkEntry] = ref.entry
+	} else if f.HostKind == qcow2.HostL2Table { // it is about the L1 entry
+		c[checkGuest], c[checkL1Index] = render.Addr(f.Reference.GuestOffset), render.Null
 	}
 }
 
-// checkFacts are the totals, after those of qemu-img check.
-func checkFacts(r *qcow2.CheckResult, omitted, warnings uint64) []fact {
-	return []fact{
-		{render.Column{Key: "result", Title: "Result", Kind: render.KindText, Tones: verdictTones(r), Show: render.InTable | render.InPlain},
-			render.Text(checkVerdict(r, warnings))},
-		{render.Column{Key: "problems-omitted", Title: "Problems left out", Kind: render.KindUint}, render.Uint(omitted)},
-		{render.Column{Key: "check-errors", Title: "Read errors", Kind: render.KindUint, Tones: alarm()}, render.Uint(r.CheckErrors)},
-		{render.Column{Key: "corruptions", Title: "Errors", Kind: render.KindUint, Tones: alarm()}, render.Uint(r.Corruptions)},
-		{render.Column{Key: "leaks", Title: "Leaked clusters", Kind: render.KindUint, Tones: caution()}, render.Uint(r.Leaks)},
-		{render.Column{Key: "image-end-offset", Title: "Image end offset", Kind: render.KindSize}, render.Size(r.ImageEndOffset)},
-		{render.Column{Key: "total-clusters", Title: "Guest clusters", Kind: render.KindUint}, render.Uint(r.TotalClusters)},
-		{render.Column{Key: "allocated-clusters", Title: "Allocated clusters", Kind: render.KindUint}, render.Uint(r.AllocatedClusters)},
-		{render.Column{Key: "fragmented-clusters", Title: "Fragmented clusters", Kind: render.KindUint}, render.Uint(r.FragmentedClusters)},
-		{render.Column{Key: "compressed-clusters", Title: "Compressed clusters", Kind: render.KindUint}, render.Uint(r.CompressedClusters)},
-	}
+// with sets the cells that say what overlaps metadata.
+func (p *problemRow) with(f *qcow2.Finding) {
+	c, ref := p.cells, newReferenceCells(f.WithKind, &f.With, p.ids)
+	c[checkWithKind] = render.Enum(uint64(f.WithKind))
+	c[checkWithOwner], c[checkWithSnapshot], c[checkWithEntry] = ref.owner, ref.snapshot, ref.entry
+	c[checkWithGuest], c[checkWithIndex], c[checkWithL1Index] = ref.guest, ref.index, ref.l1Index
 }
 
 // defaultProblems is the number of problems that people are shown.
@@ -154,7 +173,12 @@ judge every structure and every table entry on the way. Errors endanger data,
 leaks waste space; warnings and notes do not change the exit status.
 
 Use it after a crash, a full disk or a copy that failed, and before an image is
-relied on. It repairs nothing; 'qemu-img check -r' does.
+relied on. It repairs nothing; 'qemu-img check -r' does. Backing files are not
+looked at.
+
+Neighbours that are wrong alike are one row, and count for each cluster or
+entry. Where something that can refer to clusters was not read, what looks
+leaked may be in use: the rows and a remark say so.
 
 The JSON has the keys of 'qemu-img check --output=json'. It lists all problems
 unless --limit is given on the command line; a limit in the config file applies
@@ -190,26 +214,34 @@ func runCheck(rep *report, list *problemList) error {
 	rep.facts(&render.Section{Show: render.InJSON}, fact{render.Column{Key: "format", Kind: render.KindText}, render.Text("qcow2")})
 	rep.Section(problemsSection(g))
 	list.rep, list.row = rep, problemRow{cells: make([]render.Value, checkColumns), ids: snapshotIDs(rep.img), g: g, inWords: list.words}
-	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Progress: rep.progress.report, Finding: list.add})
+	result, err := rep.img.Check(rep.ctx, qcow2.CheckOptions{Name: fullName(rep.name), Progress: rep.progress.report, Finding: list.add})
 	if list.err != nil || err != nil {
 		return cmp.Or(list.err, err)
 	}
+	v := &checkVerdict{result: result, warnings: list.warnings, corrupt: rep.img.Header().IncompatibleFeatures&qcow2.Corrupt != 0}
+	_, v.backed, _ = rep.img.BackingFile()
 	switch {
 	case result.Corruptions > 0:
 		rep.failures.verdict(exitDamaged)
 	case result.Leaks > 0:
 		rep.failures.verdict(exitLeaks)
 	}
-	if list.hides && result.Leaks > 0 {
-		rep.note(errLooksLeaked)
-	}
-	rep.facts(&render.Section{}, checkFacts(&result, list.omitted, list.warnings)...)
+	v.advise(rep)
+	rep.facts(&render.Section{}, checkFacts(v, list.omitted)...)
 	return nil
 }
 
-// A problemList takes findings and makes rows of the first ones.
+// fullName returns the name of a file from the root. It looks at no file.
+func fullName(name string) string {
+	if full, err := filepath.Abs(name); err == nil {
+		return full
+	}
+	return name
+}
+
+// A problemList takes findings and makes rows of the first.
 type problemList struct {
-	limit uint64 // the most rows
+	limit uint64 // rows at most
 	words bool   // see problemRow
 
 	rep      *report
@@ -217,17 +249,13 @@ type problemList struct {
 	shown    uint64
 	omitted  uint64
 	warnings uint64
-	hides    bool  // a structure is damaged: what it points to is unknown
 	err      error // writing a row
 }
 
 // add takes a finding. It returns false when it cannot be written.
 func (l *problemList) add(f *qcow2.Finding) bool {
-	switch {
-	case f.Severity == qcow2.SeverityWarning:
+	if f.Severity == qcow2.SeverityWarning {
 		l.warnings++
-	case f.Severity == qcow2.SeverityError && f.Kind.Structure():
-		l.hides = true
 	}
 	if l.shown == l.limit {
 		l.omitted++
@@ -236,39 +264,4 @@ func (l *problemList) add(f *qcow2.Finding) bool {
 	l.shown++
 	l.err = l.rep.Row(l.row.of(f))
 	return l.err == nil
-}
-
-// errLooksLeaked warns that clusters which look leaked may be in use.
-var errLooksLeaked = &hintError{
-	errors.New("tables are damaged: what they point to looks leaked, and may be data"),
-	"'qemu-img check -r leaks' would free it: repair the tables first, in a copy",
-}
-
-// checkVerdict returns the result in words.
-func checkVerdict(r *qcow2.CheckResult, warnings uint64) string {
-	var words []string
-	if r.Corruptions > 0 {
-		words = append(words, counted(r.Corruptions, "error", "errors"))
-	}
-	if r.Leaks > 0 {
-		words = append(words, counted(r.Leaks, "leaked cluster", "leaked clusters"))
-	}
-	if len(words) == 0 {
-		words = append(words, "consistent")
-	}
-	if warnings > 0 {
-		words = append(words, counted(warnings, "warning", "warnings"))
-	}
-	return strings.Join(words, ", ")
-}
-
-// verdictTones returns the tone of the result in words.
-func verdictTones(r *qcow2.CheckResult) []render.Tone {
-	switch {
-	case r.Corruptions > 0:
-		return alarm()
-	case r.Leaks > 0:
-		return caution()
-	}
-	return []render.Tone{render.ToneGood}
 }

@@ -17,6 +17,7 @@ type failures struct {
 	code    exitCode
 	list    []error
 	omitted int
+	entries int                 // how many errors are about entries of L2 tables
 	seen    map[failureKey]bool // those of list that are about a place in the image
 }
 
@@ -44,6 +45,9 @@ func (f *failures) add(code exitCode, err error) {
 		}
 		if len(f.list) < maxFailures {
 			f.seen[key] = true
+		}
+		if errors.Is(err, qcow2.ErrEntry) {
+			f.entries++
 		}
 	}
 	if len(f.list) == maxFailures {
@@ -76,7 +80,7 @@ func (f *failures) render(r render.Renderer) error {
 		}
 	}
 	if f.omitted > 0 {
-		if err := r.Row(failureRow(errors.New(f.more()))); err != nil {
+		if err := r.Row(failureRow(errors.New(moreErrors(f.omitted)))); err != nil {
 			return err
 		}
 	}
@@ -92,15 +96,25 @@ func failureRow(err error) []render.Value {
 	return []render.Value{render.Null, render.Null, render.Text(reason(err))}
 }
 
-// complain writes the errors to standard error.
+// complain writes the errors to standard error. A disk that was cut has damaged
+// entries by the thousand: those after the first are a number.
 func (f *failures) complain(a *app, name string) {
+	entries := 0 // of the list
 	for _, err := range f.list {
+		if errors.Is(err, qcow2.ErrEntry) {
+			if entries++; entries > 1 {
+				continue
+			}
+		}
 		a.complain(name, err)
 	}
-	if f.omitted > 0 {
-		a.complain(name, errors.New(f.more()))
+	if f.entries > 1 {
+		a.complain(name, errors.New(counted(uint64(f.entries-1), "more damaged entry", "more damaged entries")))
+	}
+	if n := f.omitted - (f.entries - entries); n > 0 {
+		a.complain(name, errors.New(moreErrors(n)))
 	}
 }
 
-// more returns how many errors are not listed, in words.
-func (f *failures) more() string { return fmt.Sprintf("%d more errors", f.omitted) }
+// moreErrors returns how many errors are not listed, in words.
+func moreErrors(n int) string { return fmt.Sprintf("%d more errors", n) }

@@ -49,7 +49,7 @@ func guestSection(title string, img *qcow2.Image, lines guestLines, o qcow2.Gues
 		Key:         "guest",
 		Title:       title,
 		Layout:      render.LayoutStream,
-		Empty:       "nothing is mapped",
+		Empty:       emptyGuest(img),
 		ClusterBits: g.ClusterBits,
 		Line:        lines.append,
 		Columns: []render.Column{
@@ -70,6 +70,14 @@ func guestSection(title string, img *qcow2.Image, lines guestLines, o qcow2.Gues
 			guestProblems:   {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Drop: 1, Tones: alarm()},
 		},
 	}
+}
+
+// emptyGuest says what it means that nothing is mapped.
+func emptyGuest(img *qcow2.Image) string {
+	if _, ok, _ := img.BackingFile(); ok {
+		return "nothing is mapped: all is read from the backing file, which was not looked at"
+	}
+	return "nothing is mapped"
 }
 
 // A guestRow makes rows of mappings.
@@ -200,6 +208,9 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 	run := a.load(func(rep *report) error {
 		if !forPrograms(a.output.value) {
 			noteDataFile(rep)
+			if o.all || o.window.at.given() {
+				noteBackingFile(rep)
+			}
 		}
 		return runGuest(rep, o)
 	})
@@ -242,6 +253,13 @@ func noteDataFile(rep *report) {
 	}
 }
 
+// noteBackingFile notes what unallocated means where there is a backing file.
+func noteBackingFile(rep *report) {
+	if name, ok, err := rep.img.BackingFile(); ok && err == nil {
+		rep.note(fmt.Errorf("what is unallocated is read from the backing file %q, which was not looked at", name))
+	}
+}
+
 // listGuest pushes the rows of the guest section.
 func listGuest(rep *report, title string, lines guestLines, opts qcow2.GuestOptions) error {
 	g := lines.g
@@ -252,7 +270,8 @@ func listGuest(rep *report, title string, lines guestLines, opts qcow2.GuestOpti
 	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
 		rep.progress.report(m.Start-min(m.Start, opts.Offset), total)
 		if m.Problems != 0 {
-			damaged.add(m.Start>>g.ClusterBits, 1)
+			first := m.Start >> g.ClusterBits
+			damaged.add(first, (m.Start+(m.Length-1))>>g.ClusterBits-first+1)
 		}
 		return rep.Row(row.of(m))
 	})

@@ -42,10 +42,10 @@ type damagedPlaces struct {
 	last uint64 // the last one, + 1
 }
 
-// add counts n places from one on, unless they end with the last one again.
+// add counts n places from one on, less those that were counted before.
 func (d *damagedPlaces) add(place, n uint64) {
-	if d.last != place+n {
-		d.n, d.last = d.n+n, place+n
+	if end := place + n; end > d.last {
+		d.n, d.last = d.n+end-max(place, d.last), end
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 
 // A problemLine makes plain lines of problems: "error refcount-too-low: 0x50000
 // (#5), refcount=1 at 0x2000a, references=2, data [guest 0x0 (#0)], entry 0x40000".
+//
+// Entries that are wrong alike are a range of guest addresses, and what overlaps
+// metadata follows: "with data [guest 0xa00 (#5)], entry 0x828".
 type problemLine struct{ g qcow2.Geometry }
 
 func (p *problemLine) append(dst []byte, row []render.Value) []byte {
@@ -48,15 +51,44 @@ func (p *problemLine) append(dst []byte, row []render.Value) []byte {
 		}
 	}
 	if !row[checkGuest].IsNull() {
-		dst = append(render.AppendAddr(append(dst, " [guest "...), row[checkGuest].Num(), p.g.ClusterBits), ']')
+		dst = appendGuestRange(dst, row[checkGuest].Num(), row[checkGuestLength].Num(), p.g)
 	}
 	if !row[checkEntry].IsNull() {
 		part()
 		dst = fmt.Appendf(dst, "entry %#x", row[checkEntry].Num())
 	}
+	if !row[checkWithKind].IsNull() {
+		part()
+		dst = appendWith(dst, row, p.g.ClusterBits)
+	}
 	if !row[checkMessage].IsNull() {
 		part()
 		dst = append(dst, row[checkMessage].Str()...)
+	}
+	return dst
+}
+
+// appendGuestRange appends " [guest 0x0 (#0)]", or the range where length, in
+// bytes, is more than a cluster.
+func appendGuestRange(dst []byte, guest, length uint64, g qcow2.Geometry) []byte {
+	dst = append(dst, " [guest "...)
+	if length <= g.ClusterSize {
+		return append(render.AppendAddr(dst, guest, g.ClusterBits), ']')
+	}
+	return append(render.AppendAddrRange(dst, guest, guest+length-1, g.ClusterBits), ']')
+}
+
+// appendWith appends what overlaps metadata.
+func appendWith(dst []byte, row []render.Value, clusterBits uint) []byte {
+	dst = append(append(dst, "with "...), qcow2.HostKindNames()[row[checkWithKind].Num()]...)
+	if !row[checkWithSnapshot].IsNull() {
+		dst = fmt.Appendf(dst, " [snapshot %s]", render.Escape(row[checkWithSnapshot].Str()))
+	}
+	if !row[checkWithGuest].IsNull() {
+		dst = append(render.AppendAddr(append(dst, " [guest "...), row[checkWithGuest].Num(), clusterBits), ']')
+	}
+	if !row[checkWithEntry].IsNull() {
+		dst = fmt.Appendf(dst, ", entry %#x", row[checkWithEntry].Num())
 	}
 	return dst
 }

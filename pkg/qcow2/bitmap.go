@@ -187,6 +187,7 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 	bad := func(kind error, format string, args ...any) error {
 		return errorf(SectionBitmapDirectory, d.Offset, kind, format, args...)
 	}
+	pointer := d.Extension + extensionHeaderLength + bitmapsDirectoryOffsetField
 	l := img.limits
 	switch {
 	case img.geometryErr != nil:
@@ -194,7 +195,7 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 	case d.NbBitmaps == 0:
 		return bad(ErrCorrupt, "the bitmaps extension counts no bitmaps")
 	case d.Offset >= img.src.size:
-		return bad(ErrTruncated, "the file ends at %#x, before the directory", img.src.size)
+		return errorf(SectionBitmapDirectory, pointer, ErrTruncated, "the directory lies at %#x, but the file ends at %#x", d.Offset, img.src.size)
 	case uint64(d.NbBitmaps) > l.Bitmaps:
 		return bad(ErrLimit, "%d bitmaps are above the limit of %d (Bitmaps)", d.NbBitmaps, l.Bitmaps)
 	case d.Size > l.BitmapDirectoryBytes:
@@ -202,7 +203,7 @@ func (img *Image) bitmapDirectoryError(d BitmapDirectory) error {
 	case d.Offset == 0 || d.Offset%img.geometry.ClusterSize != 0:
 		return bad(ErrCorrupt, "the offset %#x is not that of a cluster after the header", d.Offset)
 	case d.Size > img.src.size-d.Offset:
-		return bad(ErrTruncated, "the directory has %d bytes, but the file ends at %#x", d.Size, img.src.size)
+		return errorf(SectionBitmapDirectory, pointer, ErrTruncated, "the directory has %d bytes at %#x, but the file ends at %#x", d.Size, d.Offset, img.src.size)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func finding(f *qcow2.Finding) string {
 	if f.HasReferences {
 		words = append(words, fmt.Sprintf("references %d", f.References))
 	}
-	if f.HasReference {
+	if f.HasReference && !f.HasEntry {
 		words = append(words, fmt.Sprintf("%v of %d from %#x", f.HostKind, f.Reference.Owner, f.Reference.Entry))
 	}
 	if f.HasEntry {
@@ -49,7 +49,11 @@ func check(t *testing.T, img *qcow2.Image) ([]string, qcow2.CheckResult) {
 	result, err := img.Check(t.Context(), qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
 		all = append(all, finding(f))
 		g, _ := img.Geometry()
-		n := max(f.Length/g.ClusterSize, 1)
+		n := max(f.Length/g.ClusterSize, f.GuestLength/g.ClusterSize, 1)
+		if f.Severity <= qcow2.SeverityLeak && n != f.Count && f.HostKind != qcow2.HostL2Table {
+			t.Errorf("%s: %d clusters by its lengths, but it counts %d", finding(f), n, f.Count)
+		}
+		n = f.Count
 		switch f.Severity {
 		case qcow2.SeverityError:
 			counted.Corruptions += n
@@ -100,7 +104,7 @@ func TestCheckModel(t *testing.T) {
 					} else if ok {
 						delete(set, c)
 					}
-					if f.HasReference && m.refs[c][0] != (hostRef{f.HostKind, f.Reference}) {
+					if f.HasReference && !f.HasEntry && c == f.Offset/m.g.ClusterSize && m.refs[c][0] != (hostRef{f.HostKind, f.Reference}) {
 						t.Errorf("cluster %d is referred to by %+v, the model says %+v", c, f.Reference, m.refs[c][0])
 					}
 				}

@@ -2,10 +2,7 @@ package qcow2
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
-	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
@@ -19,20 +16,25 @@ type checker struct {
 	stopped bool // Finding returned false
 
 	counts *sparse.Builder[count]
-	more   *sparse.Builder[uint64] // the references beyond countFull
+	more   *sparse.Builder[uint64] // of those that are full
 	// overlaps are clusters with metadata and something else.
 	overlaps *sparse.Builder[bool]
-	mapped   map[uint64]uint64 // file offset of the last L1 entry that is not 0, by the start of its segment
-	seen     map[errorKey]bool // errors that were found already
+	mapped   map[uint64]uint64 // where the last L1 entry is that is not 0, by the start of its segment
+	seen     map[errorKey]bool // errors that a second look can come across
 	last     uint64            // the last cluster with a refcount or a reference, + 1
+	reach    uint64            // the end of the last cluster that something needs, in bytes; 0: all are there
+	doubt    string            // in words, for what looks leaked
 
-	fragment uint64 // host offset at which the next data cluster is not fragmented; 0: any
-	table    uint64 // the cluster of the L2 table that fragment is about
+	fragment uint64 // host offset where the next data cluster is no fragment; 0: anywhere
+	table    uint64 // the L2 table that this is about, by its cluster
 
-	found  Finding    // the argument of Finding
-	wrong  Finding    // a finding about clusters that can still grow; none if its length is 0
-	index  *hostIndex // what refers to each cluster; nil until it is needed
-	lookup *refcounts
+	found   Finding               // what Finding is given
+	wrong   Finding               // clusters that are wrong alike, which can still grow; none when its length is 0
+	entries []entryGroup          // the same of entries of one table
+	rest    [findingKinds]Finding // by their kind, findings of which there were too many
+	handed  [findingKinds]uint64  // by kind, how many findings there were
+	index   *hostIndex            // knows who refers to clusters; nil until that is asked
+	lookup  *refcounts
 }
 
 // A count is what is known of a cluster:
@@ -52,7 +54,7 @@ const (
 // holds no metadata, which the reference would overlap, and bits 0…5 have room.
 func (w count) hasRoom() bool { return w&(countMetadata|countFull) < countFull-1 }
 
-// An errorKey identifies an error.
+// An errorKey tells errors apart.
 type errorKey struct {
 	offset uint64
 	detail string
@@ -71,7 +73,7 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 func (c *checker) check() {
 	c.checkImage()
 	c.walk = newReferenceWalk(c.ctx, c.img, c)
-	c.walk.entry, c.walk.run = c.checkL1Entry, c.checkRun
+	c.walk.entry, c.walk.run, c.walk.beyond = c.checkL1Entry, c.checkRun, c.need
 	if !c.walk.begin(nil, c.options.Progress) {
 		return
 	}
@@ -80,64 +82,21 @@ func (c *checker) check() {
 		return
 	}
 	c.checkStructures()
+	c.needStructures()
+	c.flushEntries()
+	c.setDoubt()
 	c.compare()
 	c.checkBeyond()
+	c.handRest()
 	c.result.ImageEndOffset = c.last << c.img.geometry.ClusterBits
+	if c.reach > c.img.src.size {
+		c.result.Missing.FileBytes = c.reach - c.img.src.size
+	}
 }
 
-// report passes on a finding, and counts it.
-func (c *checker) report(f Finding) bool {
-	if c.stopped {
-		return false
-	}
-	n := uint64(1)
-	if f.Length > 0 {
-		n = ceilDiv(f.Length, c.img.geometry.ClusterSize)
-	}
-	switch f.Severity {
-	case SeverityError:
-		c.result.Corruptions += n
-	case SeverityLeak:
-		c.result.Leaks += n
-	}
-	if c.options.Finding != nil {
-		if f.HasRefcount {
-			f.RefcountOffset, _, _ = c.lookup.locate(f.Offset >> c.img.geometry.ClusterBits) // compare reports the error
-		}
-		c.found = f
-		c.stopped = !c.options.Finding(&c.found)
-	}
-	return !c.stopped
-}
-
-// fail implements referenceSink: an error is a finding.
-func (c *checker) fail(err error) bool { return c.failAs(SeverityError, err) }
-
-func (c *checker) failAs(severity Severity, err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	if !ok { // of the context
-		return false
-	}
-	at := errorKey{e.Offset, e.Detail}
-	if c.seen[at] {
-		return !c.stopped
-	}
-	if len(c.seen) < maxSeen {
-		c.seen[at] = true
-	}
-	if e.isRead() {
-		c.result.CheckErrors++
-	}
-	return c.report(Finding{Severity: severity, Kind: findingOf[e.Section], Entry: e.Offset, HasEntry: true, Detail: e.Detail})
-}
-
-// maxSeen is how many errors are remembered. Only those of structures can come
-// twice.
-const maxSeen = 1000
-
-// findOnes notes which clusters have a refcount of 1, to compare COPIED flags with.
-// It marks clusters for the first entry that points to a refcount block: a table
-// can point to one block any number of times, for clusters in holes.
+// findOnes notes which clusters have a refcount of 1, which is what COPIED
+// flags are about. It takes each refcount block once: a table can point to one
+// block any number of times, for clusters that are not there.
 func (c *checker) findOnes() {
 	r := newRefcounts(c.img)
 	seen := map[uint64]uint64{} // the first cluster of a block, by the offset of the block
@@ -214,8 +173,11 @@ func (c *checker) addData(d *dataBatch) bool {
 		cluster := e.entry.HostOffset() >> shift
 		word := c.counts.At(cluster)
 		w := *word
-		if active && (w&countOne != 0) != e.entry.Copied() && !c.checkCopied(e.entry.HostOffset(), e.entry.Copied(), e.place.offset()) {
-			return false
+		if active && (w&countOne != 0) != e.entry.Copied() {
+			f := entryFault{at: e.place.offset(), host: e.entry.HostOffset(), hasHost: true, holds: HostData}
+			if !c.checkCopied(&f, e.entry.Copied()) {
+				return false
+			}
 		}
 		if d.weight > 1 || !w.hasRoom() {
 			*word = c.addSlowly(cluster, w, HostData, d.weight)
@@ -227,7 +189,7 @@ func (c *checker) addData(d *dataBatch) bool {
 	return true
 }
 
-// addSlowly returns the count of a cluster after weight more references.
+// addSlowly returns the count of a cluster with weight references more.
 func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint64) count {
 	if w&countMetadata != 0 && !c.isShared(cluster, w, kind, weight) {
 		*c.overlaps.At(cluster) = true
@@ -242,8 +204,8 @@ func (c *checker) addSlowly(cluster uint64, w count, kind HostKind, weight uint6
 	return w + count(weight)
 }
 
-// isShared reports whether a reference is one more from an L1 entry, to a cluster
-// that holds only this L2 table.
+// isShared reports whether a reference is that of one more L1 entry to an L2
+// table that has the cluster for itself.
 func (c *checker) isShared(cluster uint64, w count, kind HostKind, weight uint64) bool {
 	tables := c.walk.tables // they count this one, too
 	return kind == HostL2Table && tables.of(cluster) != 0 && c.references(cluster, w)+weight == tables.references(cluster)
@@ -256,50 +218,4 @@ func (c *checker) references(cluster uint64, w count) uint64 {
 		n += c.more.Word(cluster)
 	}
 	return n
-}
-
-// checkL1Entry judges an L1 entry that the walk can follow.
-func (c *checker) checkL1Entry(g *interval.Segment, at uint64, e L1Entry) bool {
-	c.mapped[g.From] = at
-	if e.Reserved() != 0 && e.L2Offset() != 0 && !c.report(Finding{
-		Severity: SeverityError, Kind: FindingReservedBits, Entry: at, HasEntry: true,
-		Offset: e.L2Offset() &^ (c.img.geometry.ClusterSize - 1), HasOffset: true,
-		Detail: fmt.Sprintf("the L1 entry is %#x", uint64(e)),
-	}) {
-		return false
-	}
-	if e.L2Offset() == 0 { // in a snapshot, too: QEMU takes the header for its L2 table
-		return c.checkCopied(0, e.Copied(), at)
-	}
-	if _, ok := c.img.tableCluster(e); !ok || c.walk.l1.tables[g.First].owner != OwnerActive {
-		return true
-	}
-	return c.checkCopied(e.L2Offset(), e.Copied(), at)
-}
-
-// checkCopied judges a COPIED flag.
-func (c *checker) checkCopied(host uint64, copied bool, at uint64) bool {
-	cluster := host >> c.img.geometry.ClusterBits
-	if copied == (host != 0 && c.isOne(cluster)) {
-		return true
-	}
-	f := Finding{Severity: SeverityError, Kind: FindingCopiedFlag, Entry: at, HasEntry: true}
-	if host == 0 {
-		f.Detail = "COPIED is set, but there is no host offset"
-		return c.report(f)
-	}
-	refcount, _ := c.lookup.one(cluster) // compare reports the error
-	switch {
-	case !refcount.known:
-		return true // and the refcount of a cluster in use is reported as unknown
-	case !copied:
-		f.Detail = "COPIED is not set, but the refcount is 1"
-	case refcount.value == 1:
-		return true // findOnes marked other clusters for this block
-	default:
-		f.Detail = "COPIED is set, but the refcount is not 1"
-	}
-	f.Offset, f.HasOffset = cluster<<c.img.geometry.ClusterBits, true
-	f.Refcount, f.HasRefcount = refcount.value, refcount.known
-	return c.report(f)
 }

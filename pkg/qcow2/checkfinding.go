@@ -1,11 +1,11 @@
 package qcow2
 
-// Severity is how grave a [Finding] is.
+// Severity says what a [Finding] endangers.
 type Severity uint8
 
 // The severities, the gravest first.
 const (
-	SeverityError   Severity = iota // data is lost or can be lost, or QEMU refuses the image
+	SeverityError   Severity = iota // data are lost, or can be, or QEMU refuses the image
 	SeverityLeak                    // space is lost, nothing else
 	SeverityWarning                 // legal, but likely not what was meant
 	SeverityNote                    // worth knowing
@@ -17,7 +17,8 @@ func SeverityNames() []string { return []string{"error", "leak", "warning", "not
 // String returns the name of the severity.
 func (s Severity) String() string { return nameOf(SeverityNames(), s, "unknown-") }
 
-// FindingKind is what is wrong, as a stable code. docs/problems.md explains each.
+// FindingKind is a stable code for what is wrong. docs/problems.md says what
+// each means.
 type FindingKind uint8
 
 // The kinds of findings.
@@ -62,6 +63,12 @@ const (
 	FindingHeaderLength          // header_length is not a multiple of 8
 	FindingFeatureName           // a record of the feature name table names no bit
 	FindingBackingNameInHeader   // the name of the backing file lies in the header, and no extension is read
+	FindingBacksItself           // the image names itself as its backing file
+	FindingSnapshotsOverBacking  // there are snapshots, and a backing file that they read through
+	FindingUnknownFeature        // a compatible or autoclear bit or a header extension is not known
+	FindingVDISignature          // QEMU takes the file for a VDI image
+
+	findingKinds // how many
 )
 
 // FindingKindNames returns the codes in the order of the kinds.
@@ -74,6 +81,7 @@ func FindingKindNames() []string {
 		"dirty", "corrupt", "bitmaps-inconsistent", "bitmap-in-use", "duplicate-snapshot-id", "ambiguous-snapshot-name",
 		"missing-vm-state", "snapshot-l1-too-small", "header-padding", "header-length",
 		"feature-name", "backing-name-in-header",
+		"backs-itself", "snapshots-over-backing-file", "unknown-feature", "vdi-signature",
 	}
 }
 
@@ -85,38 +93,65 @@ func (k FindingKind) Structure() bool { return k >= FindingHeader && k <= Findin
 // String returns the code.
 func (k FindingKind) String() string { return nameOf(FindingKindNames(), k, "unknown-") }
 
-// A Finding is one thing that [Image.Check] reports.
+// A Finding is one thing that [Image.Check] has to say.
 type Finding struct {
 	Severity Severity
 	Kind     FindingKind
+	// Count is how many clusters or entries it is about, at least 1: neighbours
+	// that are wrong alike are one finding.
+	Count uint64
 	// Offset and Length are the host clusters that it is about, in bytes;
-	// meaningful when HasOffset is true. Neighbours with the same problem are one
-	// finding if they lie in one structure, or nothing refers to them. If it is
-	// about an entry, Offset is the host cluster that the entry points to, and
-	// Length is 0.
+	// meaningful when HasOffset is true. Of a finding about an entry Offset is the
+	// host cluster that the entry points to; Length is 0, but for several entries
+	// that point to clusters which follow each other. Of what lies past the end of
+	// the file there can be gaps in the range; Length is the sum of several ranges
+	// in the last finding of a kind of which there are very many.
 	Offset, Length uint64
 	HasOffset      bool
+	// GuestLength is how many guest bytes the L2 entries map that it is about; 0
+	// for other findings.
+	GuestLength uint64
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
 	HasRefcount bool
-	// RefcountOffset is where the refcount of the first cluster, or the byte that
-	// holds it, lies, in bytes from the start of the file; 0 if there is none.
+	// RefcountOffset is where the refcount of the first cluster lies, in bytes
+	// from the start of the file: the byte that it is in where it has fewer bits.
+	// It is 0 where there is none.
 	RefcountOffset uint64
-	// References is the number of references to each cluster; meaningful when
+	// References is how many there are to each cluster; meaningful when
 	// HasReferences is true.
 	References    uint64
 	HasReferences bool
-	// Reference is the first of the references to the first cluster, and HostKind
-	// what the cluster holds according to it; meaningful when HasReference is true.
+	// Reference says who refers to the first cluster, the first of References,
+	// and HostKind as what; meaningful when HasReference is true. Of a finding
+	// about entries it is the first entry; GuestOffset is meaningful for L1 entries,
+	// too: where the L2 table begins.
 	Reference    Reference
 	HostKind     HostKind
 	HasReference bool
+	// With and WithKind are the same of the next reference to a cluster with
+	// metadata: what overlaps these; meaningful when HasWith is true.
+	With     Reference
+	WithKind HostKind
+	HasWith  bool
 	// Entry is the file offset in bytes of the entry or field that is wrong;
 	// meaningful when HasEntry is true.
 	Entry    uint64
 	HasEntry bool
 	// Detail says more in words; it never holds bytes of the image unescaped.
 	Detail string
+}
+
+// FindingKinds is a set of kinds.
+type FindingKinds uint64
+
+// Names returns their codes in the order of the kinds.
+func (k FindingKinds) Names() []string {
+	var names []string
+	for bit := range setBits(uint64(k)) {
+		names = append(names, FindingKind(bit).String())
+	}
+	return names
 }
 
 // findingOf is the kind of finding for each section that an [Error] can be

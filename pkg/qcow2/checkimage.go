@@ -12,9 +12,11 @@ import (
 // snapshots.
 func (c *checker) checkImage() {
 	for _, e := range c.img.HeaderErrors() {
-		c.fail(e)
+		c.reportOnce(e)
 	}
 	c.checkHeader()
+	c.checkBacking()
+	c.checkUnknown()
 	c.checkExtensions()
 	c.checkFeatureNames()
 	c.checkEncryption()
@@ -22,79 +24,17 @@ func (c *checker) checkImage() {
 	c.checkSnapshots()
 }
 
-// checkHeader judges what is not among the errors of the header.
-func (c *checker) checkHeader() {
-	h := &c.img.header
-	if h.IncompatibleFeatures&Dirty != 0 {
-		c.remark(SeverityWarning, FindingDirty, "incompatible_features", "the dirty bit is set: the image was not closed, and refcounts can be wrong")
-	}
-	if h.IncompatibleFeatures&Corrupt != 0 {
-		c.remark(SeverityWarning, FindingCorrupt, "incompatible_features", "the corrupt bit is set: QEMU found damage, and opens the image for reading only")
-	}
-	if _, named := c.img.DataFile(); c.img.hasDataFile() && !named {
-		c.remark(SeverityError, FindingHeader, "incompatible_features", "bit 2 (external data file) is set, but the image does not name the file: QEMU opens it only where it is told which")
-	}
-	if h.AutoclearFeatures&RawExternalData != 0 && !c.img.hasDataFile() {
-		c.remark(SeverityError, FindingHeader, "autoclear_features", "bit 1 (raw external data) is set, but there is no external data file")
-	}
-	if h.HeaderLength%8 != 0 {
-		c.remark(SeverityNote, FindingHeaderLength, "header_length", "header_length %d is not a multiple of 8", h.HeaderLength)
-	}
-	if h.Padding != [7]byte{} {
-		c.remark(SeverityNote, FindingHeaderPadding, "compression_type", "the padding after compression_type is %x, not zeros", h.Padding)
-	}
-	if h.BackingFileOffset > 0 && h.BackingFileOffset < uint64(h.HeaderLength) {
-		c.remark(SeverityWarning, FindingBackingNameInHeader, "backing_file_offset", "backing_file_offset %#x lies in the header: no header extension is read", h.BackingFileOffset)
-	}
-}
-
-// checkExtensions judges each header extension by itself.
-func (c *checker) checkExtensions() {
-	for x, err := range c.img.Extensions() {
-		if err != nil || c.stopped {
-			return // the walk reports it
-		}
-		if err := c.img.ExtensionError(x); err != nil {
-			c.fail(err)
-		}
-	}
-}
-
-// checkFeatureNames judges the records of the feature name table.
-func (c *checker) checkFeatureNames() {
-	x, _ := c.img.Extension(ExtFeatureNames)
-	at := x.Offset + extensionHeaderLength
-	for n := range x.FeatureNames() {
-		if n.Kind > Autoclear || n.Bit > 63 {
-			c.remarkAt(SeverityNote, FindingFeatureName, at, "a name is given to bit %d of the %s features", n.Bit, n.Kind)
-		}
-		if at += featureNameLength; c.stopped {
-			return
-		}
-	}
-}
-
-// remark reports a finding about a header field.
-func (c *checker) remark(severity Severity, kind FindingKind, field, format string, args ...any) {
-	c.remarkAt(severity, kind, fieldOffset(field), format, args...)
-}
-
-// remarkAt reports a finding about the bytes at a file offset.
-func (c *checker) remarkAt(severity Severity, kind FindingKind, at uint64, format string, args ...any) {
-	c.report(Finding{Severity: severity, Kind: kind, Entry: at, HasEntry: true, Detail: fmt.Sprintf(format, args...)})
-}
-
 // checkEncryption judges the LUKS header.
 func (c *checker) checkEncryption() {
 	l, ok, err := c.img.LUKS()
 	if err != nil {
-		c.fail(err)
+		c.reportOnce(err)
 	}
 	if !ok || err != nil {
 		return
 	}
 	for _, e := range l.Damage {
-		c.fail(e)
+		c.reportOnce(e)
 	}
 	if l.Version == 2 {
 		c.remarkAt(SeverityError, FindingEncryptionHeader, l.Offset+luksVersionField, "LUKS version 2: QEMU opens version 1 only, and qinspect looks no further")
@@ -154,14 +94,14 @@ func (c *checker) checkSnapshots() {
 	}
 }
 
-// checkStructures judges what needs the whole walk: structures that the file cuts
-// off, and VM states that are missing.
+// checkStructures judges what the walk has found out: structures that the file
+// cuts, and VM states that are not there.
 func (c *checker) checkStructures() {
 	size := c.img.src.size
 	for i := range c.walk.structures {
 		s := &c.walk.structures[i]
 		if s.kind == HostHeader || s.kind == HostRefcountTable || s.offset >= size || s.length <= size-s.offset || s.length >= size+c.img.geometry.ClusterSize-s.offset {
-			continue // the walk has reported some
+			continue // also what is an error of the walk
 		}
 		if !c.report(Finding{
 			Severity: SeverityError, Kind: FindingTruncated, Entry: s.entry, HasEntry: true,
@@ -202,8 +142,8 @@ func (c *checker) checkVMStates() {
 	}
 }
 
-// maps reports whether an L1 table maps anything past the end of the disk; next is,
-// for each segment, the first from it on that maps something.
+// maps reports whether an L1 table maps anything past the end of the disk. Next
+// is, for each segment, the first from it on that maps something.
 func (c *checker) maps(t *ownedTable, segments []interval.Segment, next []int) bool {
 	past := t.vmStateOffset >> c.img.geometry.ClusterBits / c.img.geometry.L2Entries // the first entry past the disk
 	end := t.span(c.img.src.size).To

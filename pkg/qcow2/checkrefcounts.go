@@ -1,6 +1,10 @@
 package qcow2
 
-import "github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+import (
+	"fmt"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
+)
 
 // compare compares the refcount of every cluster with its references.
 func (c *checker) compare() {
@@ -17,7 +21,7 @@ func (c *checker) compare() {
 				}
 			}
 			refcount, k, err := r.run(v.Cluster, v.N)
-			if err != nil && !c.fail(err) {
+			if err != nil && !c.reportOnce(err) {
 				return
 			}
 			alike := v.Head(k)
@@ -30,10 +34,10 @@ func (c *checker) compare() {
 	c.flush()
 }
 
-// countedClusters are the counts of all clusters after the walk.
+// countedClusters are the counts of all clusters, once all references are known.
 type countedClusters struct {
 	counts   *sparse.Map[count]
-	more     *sparse.Map[uint64] // the references beyond countFull
+	more     *sparse.Map[uint64] // of those that are full
 	overlaps *sparse.Map[bool]
 }
 
@@ -77,7 +81,7 @@ func (c *checker) compareAlike(counted *countedClusters, first, n uint64, w coun
 	return true
 }
 
-// compareRun compares clusters that have the same number of references.
+// compareRun compares clusters with as many references each.
 func (c *checker) compareRun(counted *countedClusters, first, n uint64, w count, refcount refcount) bool {
 	references := counted.references(first, w)
 	overlap := w&countMetadata != 0 && counted.overlaps.Word(first)
@@ -94,106 +98,45 @@ func (c *checker) compareRun(counted *countedClusters, first, n uint64, w count,
 	return true
 }
 
-// checkBeyond reports refcounts of clusters past the end of the file. It takes
-// each refcount block once, for the first of its entries: a table can point to one
-// block any number of times.
+// checkBeyond reports refcounts of clusters past the end of the file, those of a
+// refcount block together. It takes each block once, for the first of its entries:
+// a table can point to one block any number of times.
 func (c *checker) checkBeyond() {
 	g := &c.img.geometry
 	per, seen, r := g.RefcountBlockEntries, map[uint64]bool{}, newRefcounts(c.img)
 	newRefcounts(c.img).blocks(c.ctx, func(i, block uint64, _ error) bool {
 		first := i * per
-		end := first + per
+		end := min(first+per, 1<<(63-g.ClusterBits))
 		if block == 0 || end <= g.HostClusters || !c.img.isBlock(block) || seen[block] {
 			return true
 		}
 		seen[block] = true
-		for cluster := max(first, g.HostClusters); cluster < end && cluster < 1<<(63-g.ClusterBits); {
-			refcount, n, _ := r.run(cluster, end-cluster) // compare reports blocks that cannot be read, for clusters of the file
-			if refcount.value > 0 && !c.report(Finding{
-				Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF,
-				Offset: cluster << g.ClusterBits, HasOffset: true, Length: n << g.ClusterBits,
-				Refcount: refcount.value, HasRefcount: true, HasReferences: true,
-			}) {
-				return false
-			}
-			cluster += n
-		}
-		return true
+		return c.reportBeyond(r, max(first, g.HostClusters), end)
 	})
 }
 
-// reportClusters reports an error about clusters that something refers to.
-func (c *checker) reportClusters(kind FindingKind, first, n, references uint64, refcount refcount) bool {
+// reportBeyond reports that clusters of a refcount block have a refcount: one
+// finding, from the first that has to the last.
+func (c *checker) reportBeyond(r *refcounts, from, end uint64) bool {
 	shift := c.img.geometry.ClusterBits
-	f := Finding{
-		Severity: SeverityError, Kind: kind, Offset: first << shift, HasOffset: true, Length: n << shift,
-		Refcount: refcount.value, HasRefcount: refcount.known, References: references, HasReferences: true,
-	}
-	return c.who(&f, first) && c.grow(&f)
-}
-
-// who fills in what refers to a cluster. The first call takes a second walk.
-func (c *checker) who(f *Finding, cluster uint64) bool {
-	if c.options.Finding == nil {
-		return true // only the counts are wanted
-	}
-	if c.index == nil {
-		c.index = indexHost(c.ctx, c.img, HostOptions{}, func(error) bool { return c.ctx.Err() == nil }) // its errors have been reported
-		if c.index == nil {
-			return false
+	f := Finding{Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF, HasOffset: true, HasRefcount: true, HasReferences: true}
+	for cluster := from; cluster < end; {
+		refcount, n, _ := r.run(cluster, end-cluster) // what cannot be read is said of clusters of the file
+		if refcount.value > 0 {
+			if f.Count == 0 {
+				f.Offset, f.Refcount = cluster<<shift, refcount.value
+			}
+			f.HasRefcount = f.HasRefcount && refcount.value == f.Refcount
+			f.Count += n
+			f.Length = (cluster+n)<<shift - f.Offset
 		}
+		cluster += n
 	}
-	var r HostRange
-	if word := c.index.labels.of(cluster); word != 0 {
-		c.index.first(&r, cluster, word)
-	}
-	f.Reference, f.HasReference, f.HostKind = r.Reference, r.HasReference, r.Kind
-	return true
-}
-
-// leak reports clusters whose refcount is higher than the number of references.
-func (c *checker) leak(first, n, refcount, references uint64) bool {
-	shift := c.img.geometry.ClusterBits
-	f := Finding{
-		Severity: SeverityLeak, Kind: FindingLeak, Offset: first << shift, HasOffset: true, Length: n << shift,
-		Refcount: refcount, HasRefcount: true, References: references, HasReferences: true,
-	}
-	return (references == 0 || c.who(&f, first)) && c.grow(&f)
-}
-
-// grow lets the finding in hand grow by f, or reports it and keeps f.
-func (c *checker) grow(f *Finding) bool {
-	if c.joins(f) {
-		c.wrong.Length += f.Length
+	if f.Count == 0 {
 		return true
 	}
-	ok := c.flush()
-	c.wrong = *f
-	return ok
-}
-
-// joins reports whether f continues the finding in hand: in clusters to which
-// nothing refers, or in one structure.
-func (c *checker) joins(f *Finding) bool {
-	w := &c.wrong
-	if w.Length == 0 || w.Offset+w.Length != f.Offset || w.Kind != f.Kind || w.HasReference != f.HasReference ||
-		w.Refcount != f.Refcount || w.HasRefcount != f.HasRefcount || w.References != f.References {
-		return false
+	if f.Count<<shift < f.Length {
+		f.Detail = fmt.Sprintf("%d of these %d clusters have a refcount", f.Count, f.Length>>shift)
 	}
-	if !w.HasReference {
-		return true
-	}
-	next := w.Reference
-	next.Index += w.Length >> c.img.geometry.ClusterBits
-	return w.HostKind == f.HostKind && w.HostKind.structure() && next == f.Reference
-}
-
-// flush reports the finding in hand.
-func (c *checker) flush() bool {
-	if c.wrong.Length == 0 {
-		return true
-	}
-	ok := c.report(c.wrong)
-	c.wrong.Length = 0
-	return ok
+	return c.report(f)
 }

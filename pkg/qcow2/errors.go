@@ -21,6 +21,9 @@ var (
 	ErrCorrupt = errors.New("corrupt")
 	// ErrLimit: the structure is larger than [Limits] allows; it was not read.
 	ErrLimit = errors.New("limit exceeded")
+	// ErrEntry: an entry of an L2 table that refers to no place where its data can
+	// be. It is an ErrCorrupt, too.
+	ErrEntry = fmt.Errorf("%w entry", ErrCorrupt)
 )
 
 // The errors of [Image.FindSnapshot] when nothing is wrong with the image.

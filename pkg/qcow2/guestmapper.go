@@ -39,11 +39,15 @@ func (img *Image) Mapper(ctx context.Context, o GuestOptions) (*Mapper, error) {
 		return nil, err
 	}
 	end, vmState := img.geometry.VirtualSize, img.geometry.VMStateOffset
+	pointer := fieldOffset("l1_table_offset")
 	if o.Snapshot != nil {
 		end, vmState = o.Snapshot.DiskSize&^511, img.geometry.VMStateOffsetOf(o.Snapshot.DiskSize)
+		pointer = o.Snapshot.Offset + snapshotL1OffsetField
 	}
+	walk := newTableWalk(ctx, img, l1, end)
+	walk.pointer = pointer
 	return &Mapper{
-		img: img, walk: newTableWalk(ctx, img, l1, end), options: o,
+		img: img, walk: walk, options: o,
 		diskEnd: end, diskClusters: ceilDiv(end, img.geometry.ClusterSize), vmState: vmState >> img.geometry.ClusterBits,
 		metadata: img.headerMetadata(l1),
 	}, nil
@@ -267,7 +271,7 @@ func (m *Mapper) add(p *Mapping) bool {
 func (m *Mapper) joins(p *Mapping) bool {
 	c := &m.cur
 	return c.Length > 0 && c.Kind == p.Kind && c.Start+c.Length == p.Start &&
-		c.Problems|p.Problems == 0 && c.Kind != MappingCompressed &&
+		c.Problems == p.Problems && c.Kind != MappingCompressed &&
 		c.HasHost == p.HasHost && (!c.HasHost || c.HostOffset+c.Length == p.HostOffset)
 }
 

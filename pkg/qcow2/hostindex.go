@@ -15,14 +15,19 @@ type hostIndex struct {
 	owners   *ownerList // every reference; nil: not wanted
 	damaged  bool       // there are problems
 	problems *sparse.Map[Problems]
-	tables   tableCache
+	// intruders are the first references to clusters that hold metadata already.
+	intruders *sparse.Map[label]
+	tables    tableCache
 }
 
 // indexHost walks all references. It returns nil when yield, which takes errors,
 // returned false or the context is done.
 func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error) bool) *hostIndex {
 	clusters := img.geometry.HostClusters
-	x := &hostIndexer{img: img, labels: newLabelMap(img, sparse.NewBuilder[label](clusters)), yield: yield, problems: sparse.NewBuilder[Problems](clusters)}
+	x := &hostIndexer{
+		img: img, labels: newLabelMap(img, sparse.NewBuilder[label](clusters)), yield: yield,
+		problems: sparse.NewBuilder[Problems](clusters), intruders: sparse.NewScattered[label](clusters),
+	}
 	if o.Owners {
 		x.owners = newOwnerList(img, o)
 	}
@@ -33,7 +38,10 @@ func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error)
 	if x.owners != nil {
 		x.owners.sort()
 	}
-	return &hostIndex{img: img, walk: x.walk, labels: x.labels.seal(), owners: x.owners, damaged: x.damaged, problems: x.problems.Seal()}
+	return &hostIndex{
+		img: img, walk: x.walk, labels: x.labels.seal(), owners: x.owners,
+		damaged: x.damaged, problems: x.problems.Seal(), intruders: x.intruders.Seal(),
+	}
 }
 
 // A hostIndexer builds a hostIndex. It is the sink of the walk.
@@ -45,6 +53,8 @@ type hostIndexer struct {
 	owners   *ownerList       // nil: not wanted
 	damaged  bool
 	problems *sparse.Builder[Problems]
+	// intruders has the first reference beside metadata.
+	intruders *sparse.Builder[label]
 }
 
 // fail implements referenceSink.
@@ -94,11 +104,16 @@ func (x *hostIndexer) addData(d *dataBatch) bool {
 
 // error returns what is wrong with an L2 entry.
 func (r *reference) error() error {
-	return errorf(SectionL2Table, r.place.offset(), ErrCorrupt, "the entry of guest offset %#x points to %#x: %s", r.guest, r.offset, r.problems)
+	return errorf(SectionL2Table, r.place.offset(), ErrEntry, "the entry of guest offset %#x points to %#x: %s", r.guest, r.offset, r.problems)
 }
 
-// overlap records that a cluster has metadata and something else.
-func (x *hostIndexer) overlap(cluster uint64) { x.problem(cluster, OverlapsMetadata) }
+// overlap records that a cluster has metadata and something else, the intruder.
+func (x *hostIndexer) overlap(cluster uint64, intruder label) {
+	x.problem(cluster, OverlapsMetadata)
+	if first := x.intruders.At(cluster); *first == 0 {
+		*first = intruder
+	}
+}
 
 // problem records what is wrong with a reference to a cluster.
 func (x *hostIndexer) problem(cluster uint64, p Problems) {

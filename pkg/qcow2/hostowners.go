@@ -120,10 +120,10 @@ func (x *hostIndex) referencesOf(e clusterEntry, r *Reference, yield func(HostKi
 	case kind < HostBitmapData:
 		return yield(x.imageReference(r, e.cluster(), e.label))
 	case kind == HostL2Table:
-		return x.walk.l1.each(at, func(t *ownedTable) bool { return yield(x.guestReference(r, kind, t, t.indexOf(at), at)) })
+		return x.walk.l1.each(at, func(t *ownedTable) bool { return yield(x.img.guestReference(r, kind, t, t.indexOf(at), at)) })
 	}
 	return x.owners.eachTable(x, at>>x.img.geometry.ClusterBits, func(t *ownedTable, l1Index uint64) bool {
-		return yield(x.guestReference(r, kind, t, l1Index, at))
+		return yield(x.img.guestReference(r, kind, t, l1Index, at))
 	})
 }
 

@@ -21,11 +21,11 @@ func (x *hostIndex) first(r *HostRange, cluster uint64, word label) (room uint64
 		return ^uint64(0)
 	case kind == HostL2Table:
 		t := x.walk.l1.first(entry)
-		r.Kind = x.guestReference(&r.Reference, kind, t, t.indexOf(entry), entry)
+		r.Kind = x.img.guestReference(&r.Reference, kind, t, t.indexOf(entry), entry)
 		return (x.walk.l1.At(entry).To - entry) / entrySize
 	}
 	t := x.tables.find(x.walk, entry>>x.img.geometry.ClusterBits)
-	r.Kind = x.guestReference(&r.Reference, kind, t.owner, t.l1Index, entry)
+	r.Kind = x.img.guestReference(&r.Reference, kind, t.owner, t.l1Index, entry)
 	if r.Reference.GuestOffset == maxGuestOffset {
 		return 1 // there is no next address
 	}
@@ -55,8 +55,8 @@ func (x *hostIndex) bitmapReference(r *Reference, i int, entry uint64) HostKind 
 
 // guestReference sets r to the reference of an L1 or L2 entry at a file offset,
 // to which the L1 entry with an index leads. It returns the kind.
-func (x *hostIndex) guestReference(r *Reference, kind HostKind, t *ownedTable, l1Index, entry uint64) HostKind {
-	g := &x.img.geometry
+func (img *Image) guestReference(r *Reference, kind HostKind, t *ownedTable, l1Index, entry uint64) HostKind {
+	g := &img.geometry
 	*r = Reference{Owner: t.owner, Entry: entry, L1Index: l1Index, Index: l1Index}
 	if kind == HostL2Table {
 		return kind

@@ -154,6 +154,9 @@ func (img *Image) LUKS() (l *LUKS, ok bool, err error) {
 
 // luksAt decodes the LUKS header at e.
 func (img *Image) luksAt(e EncryptionHeader) (*LUKS, error) {
+	if e.Offset >= img.src.size {
+		return nil, errorf(SectionEncryptionHeader, e.Extension+extensionHeaderLength, ErrTruncated, "the LUKS header lies at %#x, but the file ends at %#x", e.Offset, img.src.size)
+	}
 	p, err := img.src.read(SectionEncryptionHeader, e.Offset, luksPreludeLength, "the LUKS magic")
 	if err != nil {
 		return nil, err

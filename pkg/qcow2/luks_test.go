@@ -81,7 +81,7 @@ func TestBrokenLUKS(t *testing.T) {
 	}{
 		"wrong magic":    {append([]byte("XXXX"), header[4:]...), nil, corrupt, "it begins with 58585858babe"},
 		"version 3":      {append([]byte("LUKS\xba\xbe\x00\x03"), header[8:]...), nil, qcow2.ErrUnsupported, "LUKS version 3 is not known"},
-		"past the end":   {header, map[string]uint64{offset: 1 << 40}, qcow2.ErrTruncated, "the LUKS magic of 8 bytes, but the file ends at 0x40000"},
+		"past the end":   {header, map[string]uint64{offset: 1 << 40}, qcow2.ErrTruncated, "the LUKS header lies at 0x10000000000, but the file ends at 0x40000"},
 		"overflow":       {header, map[string]uint64{offset: 1<<64 - 4}, corrupt, "is not a multiple of the cluster size"},
 		"unaligned":      {append([]byte{0, 0, 0, 0, 0, 0, 0, 0}, header...), map[string]uint64{offset: 65536 + 8}, corrupt, "the offset 0x10008 is not a multiple of the cluster size 0x10000"},
 		"no length":      {header, map[string]uint64{length: 0}, nil, "gives it 0 bytes"},

@@ -1,6 +1,10 @@
 package qcow2
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"math/bits"
+)
 
 // A refcounts reads refcounts in the order of the clusters.
 type refcounts struct {
@@ -67,12 +71,23 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 	case block%r.img.geometry.ClusterSize != 0:
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d points to a refcount block at %#x, not a multiple of the cluster size %#x",
 			i, block, r.img.geometry.ClusterSize)
+	case block >= r.img.src.size && r.img.isBlock(block&offsetMask) && block&offsetMask != 0:
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d is %#x: a refcount block in the file, at %#x, but for %s",
+			i, uint64(e), block&offsetMask, strayBits(block&^offsetMask))
 	case block >= r.img.src.size:
 		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d points to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
 	case e&refcountReserved != 0:
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(e&refcountReserved))
 	}
 	return nil
+}
+
+// strayBits names bits of an entry that no offset in a file has.
+func strayBits(word uint64) string {
+	if word&(word-1) == 0 {
+		return fmt.Sprintf("bit %d, which has no place there", bits.TrailingZeros64(word))
+	}
+	return fmt.Sprintf("the bits of %#x, which have no place there", word)
 }
 
 // A refcount is what the refcount of some clusters is.

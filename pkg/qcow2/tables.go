@@ -57,6 +57,9 @@ func (img *Image) refcountTable() (entryTable, *Error) {
 	there := t.span(img.src.size)
 	if n := (there.To - there.From) / entrySize; n < t.entries {
 		err := errorf(SectionRefcountTable, there.To, ErrTruncated, "the file ends at %#x, before entry %d of %d", img.src.size, n, t.entries)
+		if n == 0 {
+			err = errorf(SectionRefcountTable, fieldOffset("refcount_table_offset"), ErrTruncated, "the table lies at %#x, but the file ends at %#x", t.offset, img.src.size)
+		}
 		t.entries = n
 		return t, err
 	}

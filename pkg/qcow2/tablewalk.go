@@ -12,6 +12,7 @@ type tableWalk struct {
 	img *Image
 	l1  entryTable
 
+	pointer  uint64 // file offset of what points to the L1 table, in bytes
 	need     uint64 // entries that the disk needs
 	l1Reader entryReader
 	l2Window window
@@ -68,7 +69,10 @@ func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
 	i := max(from, there)
 	at := w.l1.entryOffset(i)
 	err := errorf(SectionL1Table, at, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, i, w.l1.entries)
-	if i >= w.l1.entries {
+	switch {
+	case w.l1.offset >= size:
+		err = errorf(SectionL1Table, w.pointer, ErrTruncated, "the table lies at %#x, but the file ends at %#x", w.l1.offset, size)
+	case i >= w.l1.entries:
 		err = errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need)
 	}
 	return yield(&piece{offset: at, n: to - i, err: err})

@@ -88,6 +88,9 @@ func TestL1Cut(t *testing.T) {
 		if i := n / 8; i < 3 {
 			want = append(want, fmt.Sprintf("truncated: L1 table at offset %#x: the file ends at %#x, before entry %d of 3", end+i*8, end+n, i))
 		}
+		if n == 0 {
+			want = []string{fmt.Sprintf("truncated: L1 table at offset 0x28: the table lies at %#x, but the file ends at %#[1]x", end)}
+		}
 		wantRows(t, open(t, &qcow2test.Built{Bytes: b.Bytes[:end+n]}), qcow2.GuestOptions{}, want...)
 	}
 }
@@ -168,7 +171,7 @@ func TestUnreadableMapping(t *testing.T) {
 		"L1 table astray":  {"l1_table_offset", 0x600, "corrupt: header at offset 0x28: l1_table_offset 0x600 is not a multiple of the cluster size 0x400"},
 		"L1 table far off": {"l1_table_offset", 1<<64 - 1<<10, "corrupt: header at offset 0x28: l1_table_offset 0xfffffffffffffc00: the table of 24 bytes would reach beyond 2^63"},
 		"L1 table at 0":    {"l1_table_offset", 0, "corrupt: header at offset 0x28: l1_table_offset is 0: the table would overlap the header"},
-		"L1 table past":    {"l1_table_offset", 1 << 40, "truncated: L1 table at offset 0x10000000000: the file ends at 0x1c00, before entry 0 of 3"},
+		"L1 table past":    {"l1_table_offset", 1 << 40, "truncated: L1 table at offset 0x28: the table lies at 0x10000000000, but the file ends at 0x1c00"},
 		"limit":            {"l1_size", 4<<20 + 1, "limit exceeded: header at offset 0x24: l1_size 4194305: a table of 33554440 bytes is above the limit of 33554432 (L1Bytes)"},
 		"largest l1_size":  {"l1_size", math.MaxUint32, "limit exceeded: header at offset 0x24: l1_size 4294967295: a table of 34359738360 bytes is above the limit of 33554432 (L1Bytes)"},
 	}

@@ -64,6 +64,9 @@ type referenceWalk struct {
 	// entry, if not nil, takes every L1 entry that is not 0, with its file offset
 	// and segment.
 	entry func(g *interval.Segment, at uint64, e L1Entry) bool
+	// beyond, if not nil, takes where the entries of the refcount table and of
+	// bitmap tables point to past the end of the file, in bytes.
+	beyond func(offset uint64)
 }
 
 func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
@@ -152,7 +155,13 @@ func (w *referenceWalk) addTableEntry(kind HostKind, at, offset, tables uint64, 
 	if err != nil && !w.sink.fail(err) {
 		return false
 	}
-	if size := w.img.geometry.ClusterSize; offset == 0 || offset%size != 0 || offset >= w.img.src.size {
+	if offset >= w.img.src.size {
+		if w.beyond != nil {
+			w.beyond(offset)
+		}
+		return true
+	}
+	if offset == 0 || offset%w.img.geometry.ClusterSize != 0 {
 		return true
 	}
 	return w.add(kind, offset>>w.img.geometry.ClusterBits, 1, placeOf(at), 0, tables)
@@ -198,7 +207,7 @@ func (w *referenceWalk) addL2Tables() bool {
 		w.ref = reference{kind: HostL2Table, first: entry.L2Offset() >> w.img.geometry.ClusterBits, n: 1, place: placeOf(at), weight: g.Spans, offset: entry.L2Offset()}
 		switch err := t.entryError(i, entry); {
 		case err == nil:
-			w.tables.add(&w.ref, func(uint64) {}) // L2 tables do not overlap each other
+			w.tables.add(&w.ref, func(uint64, label) {}) // L2 tables do not overlap each other
 		case !w.sink.fail(err):
 			return false
 		case entry.L2Offset() >= w.img.src.size:

@@ -78,8 +78,9 @@ func (m *labelMap) addStructures(r *reference) {
 }
 
 // add adds references to clusters. A cluster that has a label keeps its kind and
-// place; overlap is called with one that has metadata, and something else.
-func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
+// place; overlap is called with one that has metadata, and the label of what else
+// refers to it.
+func (m *labelMap) add(r *reference, overlap func(cluster uint64, intruder label)) {
 	fresh := m.label(r.kind, r.place, r.weight)
 	large := r.weight > m.full()
 	for first, n := r.first, r.n; n > 0; {
@@ -98,7 +99,7 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64)) {
 
 // addData is add for data clusters by themselves. What it waits for is memory:
 // the shorter the loop, the more requests are under way.
-func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64)) {
+func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64, intruder label)) {
 	first, large := m.label(HostData, 0, d.weight), d.weight > m.full()
 	toCluster, toPlace := clusterBits&63, m.countBits&63 // known to be less than 64, so that a shift is one instruction
 	for _, e := range d.entries {
@@ -114,11 +115,11 @@ func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster 
 
 // again adds weight references to a cluster that has some already, or that are
 // more than a label can count. Fresh is what its label would be without them.
-func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap func(cluster uint64)) label {
+func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap func(cluster uint64, intruder label)) label {
 	if l == 0 {
 		l = fresh &^ label(m.full())
 	} else if l.kind().overlaps(fresh.kind()) {
-		overlap(cluster)
+		overlap(cluster, fresh)
 	}
 	if room := m.full() - m.count(l); weight > room {
 		*m.more.At(cluster) += weight - room

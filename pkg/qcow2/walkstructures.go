@@ -46,7 +46,7 @@ func findStructures(img *Image, yield func(error) bool) *structures {
 func (s *structures) fail(err error) { s.ok = s.ok && s.yield(err) }
 
 // add adds a structure. One that ends a cluster or more past the end of the
-// file is an error, too.
+// file is an error, too, of what points there.
 func (s *structures) add(t structure) {
 	if t.length == 0 {
 		return
@@ -54,7 +54,7 @@ func (s *structures) add(t structure) {
 	s.all = append(s.all, t)
 	size := s.img.src.size
 	if clusterEnd := size + s.img.geometry.ClusterSize; t.offset >= size || t.length >= clusterEnd-t.offset {
-		s.fail(errorf(t.kind.section(), t.offset, ErrTruncated, "%d bytes, but the file ends at %#x", t.length, size))
+		s.fail(errorf(t.kind.section(), t.entry, ErrTruncated, "%d bytes at %#x, but the file ends at %#x", t.length, t.offset, size))
 	}
 }
 
