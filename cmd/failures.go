@@ -18,7 +18,7 @@ type failures struct {
 	list    []error
 	omitted int
 	entries int                 // how many errors are about entries of L2 tables
-	seen    map[failureKey]bool // those of list that are about a place in the image
+	seen    map[failureKey]bool // the errors of list that are about an offset in the image
 }
 
 // verdict records a status whose reasons are in the document itself.

@@ -24,7 +24,7 @@ func usageFacts(f File, u *qcow2.Usage) []fact {
 	}
 }
 
-// holeFacts are what of the file lies in holes, null where that is not known.
+// holeFacts are how much of the file lies in holes, null if that is not known.
 func holeFacts(f File, u *qcow2.Usage) []fact {
 	holes := u.Holes()
 	unwritten, ok := unwrittenBytes(f, u)
@@ -46,7 +46,7 @@ func unwrittenBytes(f File, u *qcow2.Usage) (n uint64, ok bool) {
 	return uint64(actual) - min(uint64(actual), u.OnDisk()), true
 }
 
-// compactFact is how large a copy is at most, null where that is not known.
+// compactFact is how large a copy is at most, null if that is not known.
 func compactFact(u *qcow2.Usage, trusted bool) fact {
 	c := render.Column{Key: "compact-at-most", Title: "A compact copy, at most", Kind: render.KindSize}
 	return fact{c, valueIf(trusted && u.HasCompact, render.Size(u.CompactAtMost))}
@@ -214,8 +214,8 @@ func runUsage(rep *report, o usageOptions) error {
 	return nil
 }
 
-// showUsage pushes the sections. Where tables are damaged, nothing that they hide is
-// to be taken for free: what could be reclaimed cannot be trusted.
+// showUsage pushes the sections. If tables are damaged, what they hide must not be
+// taken for free: what could be reclaimed cannot be trusted.
 func showUsage(rep *report, u *qcow2.Usage, o usageOptions, without []qcow2.Snapshot, trusted bool) {
 	facts := append(usageFacts(rep.file, u), holeFacts(rep.file, u)...)
 	rep.facts(&render.Section{}, append(facts, compactFact(u, trusted))...)

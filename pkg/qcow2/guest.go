@@ -60,8 +60,8 @@ type GuestOptions struct {
 	// PerCluster yields every cluster by itself: without Mapped, even a small file
 	// can have any number of them.
 	PerCluster bool
-	// VMState goes on with what is mapped past the end of the disk. VM state is what
-	// begins at [Geometry.VMStateOffsetOf] the size of the disk, or after it.
+	// VMState also yields what is mapped past the end of the disk. VM state begins
+	// at [Geometry.VMStateOffsetOf] the size of the disk.
 	VMState bool
 	// Mapped leaves out what is unallocated.
 	Mapped bool

@@ -15,7 +15,7 @@ type hostIndex struct {
 	owners   *ownerList // every reference; nil: not wanted
 	damaged  bool       // there are problems
 	problems *sparse.Map[Problems]
-	// intruders are the first references to clusters that hold metadata already.
+	// intruders are the first references to clusters that already hold metadata.
 	intruders *sparse.Map[label]
 	tables    tableCache
 }

@@ -53,8 +53,8 @@ func (x *hostIndex) bitmapReference(r *Reference, i int, entry uint64) HostKind 
 	return HostBitmapData
 }
 
-// guestReference sets r to the reference of an L1 or L2 entry at a file offset,
-// to which the L1 entry with an index leads. It returns the kind.
+// guestReference sets r to the reference of the L1 entry of t with an index, or of
+// an L2 entry in its table, at a file offset. It returns the kind.
 func (img *Image) guestReference(r *Reference, kind HostKind, t *ownedTable, l1Index, entry uint64) HostKind {
 	g := &img.geometry
 	*r = Reference{Owner: t.owner, Entry: entry, L1Index: l1Index, Index: l1Index}

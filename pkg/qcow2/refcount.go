@@ -90,7 +90,7 @@ func strayBits(word uint64) string {
 	return fmt.Sprintf("the bits of %#x, which have no place there", word)
 }
 
-// A refcount is what the refcount of some clusters is.
+// A refcount is the refcount of a cluster, if it is known.
 type refcount struct {
 	value uint64
 	known bool

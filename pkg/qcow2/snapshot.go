@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// Bytes of extra data at which each field of it is complete.
+	// How many bytes of extra data include each of its fields.
 	extraVMStateSize = 8
 	extraDiskSize    = 16
 	extraICount      = 24
@@ -27,16 +27,16 @@ type Snapshot struct {
 	Offset uint64 // of the entry, in bytes from the start of the file
 
 	L1TableOffset uint64 // bytes
-	L1Size        uint32 // entries: each snapshot has its own
+	L1Size        uint32 // entries of its own L1 table
 	ID, Name      string // arbitrary bytes
 	Seconds       uint32 // when it was taken, since the epoch (unsigned)
 	Nanoseconds   uint32
 	VMClock       uint64 // how long the guest had run, in nanoseconds
-	// VMStateSize is in bytes: the 64-bit field of the extra data where there
-	// is one, else the 32-bit field.
+	// VMStateSize is in bytes: the 64-bit field of the extra data if there is one,
+	// else the 32-bit field.
 	VMStateSize uint64
-	// DiskSize is the virtual disk size at the snapshot in bytes; the header's
-	// where the entry has none (ExtraSize below 16).
+	// DiskSize is the virtual disk size at the snapshot in bytes, or that of the
+	// header if the entry has none (ExtraSize below 16).
 	DiskSize uint64
 	// ICount is the number of instructions that the guest had executed,
 	// meaningful when HasICount is true.
@@ -46,21 +46,20 @@ type Snapshot struct {
 	// the name as stored, in bytes.
 	ExtraSize        uint32
 	IDSize, NameSize uint16
-	// Extra is what the extra data hold beyond the fields above: the first
-	// 1024 bytes at most. Usually nil.
+	// Extra is the extra data after the fields above, at most 1024 bytes. Usually
+	// nil.
 	Extra []byte
-	// Damage is what is wrong with this entry; it was decoded all the same, as far as
-	// it is there. Where the file ends before the id and the name do, they are as
-	// long as it has them.
+	// Damage is what is wrong with this entry; it was decoded all the same, as far
+	// as the file has it. If the file ends inside the id or the name, they are cut.
 	Damage []*Error
 }
 
-// Snapshots yields the entries of the snapshot table in its order, each whose
-// fixed part is there. An error ends the sequence: it is an [*Error], with the
-// zero Snapshot, and says why the next entry cannot be read.
+// Snapshots yields the entries of the snapshot table in its order, as long as their
+// fixed part can be read. An error ends the sequence: an [*Error], with the zero
+// Snapshot, that says why the next entry cannot be read.
 //
-// QEMU refuses a table with an entry above a limit, and in a repair keeps that
-// entry without what is too much. So it counts here with its L1 table.
+// QEMU refuses a table with an entry above a limit; a repair keeps the entry
+// without the excess. So the entry, with its L1 table, is yielded here.
 func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 	return func(yield func(Snapshot, error) bool) {
 		if err := img.snapshotTableError(); err != nil {
@@ -84,11 +83,11 @@ func (img *Image) Snapshots() iter.Seq2[Snapshot, error] {
 	}
 }
 
-// FindSnapshot returns the snapshot that name names: by its id, else by its
-// name, else, as "@N", by its position in the table from 0. Where that is none
-// or more than one the error, [ErrNoSnapshot] or [ErrSeveralSnapshots], says
-// which there are; if it is none and not all of the table can be read, the error
-// is that, an [*Error].
+// FindSnapshot returns the snapshot with the given id, else that with the given
+// name, else, for "@N", that at position N of the table, from 0. If none or several
+// match, the error is [ErrNoSnapshot] or [ErrSeveralSnapshots], and lists the
+// candidates. If none matches and not all of the table can be read, it is the
+// [*Error] of the table.
 func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 	var all []Snapshot
 	var broken error // why an id or a name may be missing
@@ -129,7 +128,7 @@ const (
 	listedName      = 64 // how many characters of an id or a name
 )
 
-// snapshotList names snapshots for an error.
+// snapshotList lists snapshots for an error.
 func snapshotList(all []Snapshot) string {
 	var words []string
 	for _, s := range all[:min(len(all), listedSnapshots)] {
@@ -141,7 +140,7 @@ func snapshotList(all []Snapshot) string {
 	return strings.Join(words, ", ")
 }
 
-// quotedStart quotes the start of a text, with an ellipsis where it goes on.
+// quotedStart quotes the start of a text, with an ellipsis if there is more.
 func quotedStart(s string) string {
 	start := fmt.Sprintf("%.*q", listedName, s)
 	if utf8.RuneCountInString(s) > listedName {
@@ -169,7 +168,7 @@ func (img *Image) snapshotTableError() error {
 	return nil
 }
 
-// snapshotCountError returns an error when nb_snapshots is beyond the limit.
+// snapshotCountError returns an error if nb_snapshots is above the limit.
 func (img *Image) snapshotCountError() *Error {
 	if n := uint64(img.header.NbSnapshots); n > img.limits.Snapshots {
 		return errorf(SectionSnapshotTable, fieldOffset("nb_snapshots"), ErrLimit, "nb_snapshots %d is above the limit of %d (Snapshots)", n, img.limits.Snapshots)
@@ -238,8 +237,8 @@ func (s *Snapshot) length() uint64 {
 // textSize returns the length of the id and the name, in bytes.
 func (s *Snapshot) textSize() uint64 { return uint64(s.IDSize) + uint64(s.NameSize) }
 
-// readExtra decodes the extra data, whose fields end where ExtraSize does. The error
-// is why not all can be read.
+// readExtra decodes the extra data, which has as many fields as ExtraSize covers.
+// The error is why not all can be read.
 func (s *Snapshot) readExtra(c *cursor, diskSize uint64) error {
 	s.DiskSize = diskSize
 	cut := c.reach(uint64(s.ExtraSize), "extra data")
@@ -278,7 +277,7 @@ func (s *Snapshot) readText(c *cursor) error {
 	return cut
 }
 
-// snapshotDamage judges an entry.
+// snapshotDamage returns what is wrong with an entry.
 func (img *Image) snapshotDamage(s *Snapshot) []*Error {
 	var errs []*Error
 	if img.header.Version > 2 && s.ExtraSize < extraDiskSize {

@@ -118,7 +118,7 @@ func (c *cursor) seek(off uint64) bool {
 	return c.off >= off
 }
 
-// pad consumes what pads a record that began at start to a multiple of 8
+// pad consumes the padding of a record that began at start to a multiple of 8
 // bytes. The last record may lack it.
 func (c *cursor) pad(start uint64) error {
 	return c.skip(min(-(c.off-start)&7, c.left()), "padding")

@@ -5,44 +5,46 @@ import "context"
 // Usage is where the bytes of an image file went.
 type Usage struct {
 	FileSize uint64 // bytes
-	// ImageEndOffset is the end of the last cluster of the file that has a refcount
-	// or a reference, or may have, as its refcount cannot be read, in bytes; Tail is
-	// what lies after it, also part of Free.
+	// ImageEndOffset is the end of the last cluster that has a reference or a
+	// refcount other than 0, or whose refcount cannot be read, in bytes. Tail is
+	// the number of bytes after it, also part of Free.
 	ImageEndOffset, Tail uint64
-	// DamagedClusters is how many clusters have references with problems; see
-	// [HostRange]. What those entries should point to may be missing from the sums.
+	// DamagedClusters is the number of clusters that have references with problems;
+	// see [HostRange]. The clusters that these should point to may be missing from
+	// the sums.
 	DamagedClusters uint64
-	// TakenForFree is how many clusters have references, but a refcount of 0: QEMU
-	// may write something else there.
+	// TakenForFree is the number of clusters that have references, but a refcount
+	// of 0: QEMU may write something else there.
 	TakenForFree uint64
 	Mapped       MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
 	// to FileSize.
 	Kinds []KindUsage
-	// HasOnDisk reports whether holes of the file are known, and so what is called
-	// OnDisk here: the bytes that do not lie in holes. See [WithHoles].
+	// HasOnDisk reports whether the holes of the file are known, and so the values
+	// called OnDisk: the number of bytes that do not lie in holes. See [WithHoles].
 	HasOnDisk bool
 	// Owners are the active image and the snapshots in the order of their table,
-	// those whose L1 table can be read. It is nil where clusters are shared in
-	// more ways than can be counted; SnapshotsOnly and Freed then mean nothing.
+	// those whose L1 table can be read. It is nil if clusters are shared in more
+	// ways than can be counted; SnapshotsOnly and Freed are then meaningless.
 	Owners []OwnerUsage
-	// SnapshotsOnly is how many bytes have references of snapshots alone, L1 and L2
-	// tables among them: what deleting all snapshots frees, but for their table.
+	// SnapshotsOnly is the number of bytes to which only snapshots refer, including
+	// L1 and L2 tables: what deleting all snapshots frees, except for the snapshot
+	// table.
 	SnapshotsOnly uint64
-	// Freed is how many of these bytes deleting those snapshots frees that
-	// [UsageOptions.Without] names.
+	// Freed is the number of these bytes that deleting the snapshots in
+	// [UsageOptions.Without] frees.
 	Freed uint64
 	Free  FreeUsage
 	// Reclaim has what can be given back to the file system, in the order of the
-	// kinds. ReclaimFree is missing where TakenForFree is not 0, ReclaimSnapshots
-	// where Owners is nil. Kinds may overlap. Where tables are damaged none of it
-	// can be trusted.
+	// kinds. ReclaimFree is missing if TakenForFree is not 0, ReclaimSnapshots if
+	// Owners is nil. Kinds may overlap. If tables are damaged, none of it can be
+	// trusted.
 	Reclaim []Reclaim
 	// CompactAtMost is how large a copy of the active image is at most, in bytes,
 	// as "qemu-img convert -O qcow2" makes it: clusters of 64 KiB, refcounts of 16
-	// bits, no snapshots. The copy is as large unless data turn out to be zeros. It
-	// means something when HasCompact is true: there is no backing file and no
-	// external data file.
+	// bits, no snapshots. The copy is smaller only if data turn out to be zeros.
+	// Meaningful when HasCompact is true: there is no backing file and no external
+	// data file.
 	CompactAtMost uint64
 	HasCompact    bool
 }
@@ -80,8 +82,8 @@ type FreeUsage struct {
 	Clusters   uint64
 	Bytes      uint64
 	LargestRun uint64 // bytes
-	// Histogram counts the runs of free clusters by size, without those that
-	// there are none of.
+	// Histogram counts the runs of free clusters by size, without sizes that do not
+	// occur.
 	Histogram []FreeRuns
 }
 
@@ -93,15 +95,16 @@ type FreeRuns struct {
 	Clusters uint64
 }
 
-// HoleUsage is how much of the file lies in holes, in bytes. Holes of other
-// clusters, such as compressed ones, are not among them.
+// HoleUsage is how much of the file lies in holes, in bytes. Holes in other
+// clusters, such as compressed ones, are not counted.
 type HoleUsage struct {
 	Mapped   uint64 // clusters of data: they were never written, or are lost
 	Metadata uint64
 	Free     uint64 // free clusters, those of the tail too
 }
 
-// Holes returns what of the file lies in holes, if HasOnDisk.
+// Holes returns how much of the file lies in holes; meaningful when HasOnDisk is
+// true.
 func (u *Usage) Holes() (h HoleUsage) {
 	for _, k := range u.Kinds {
 		n := k.Bytes - k.OnDisk
@@ -117,7 +120,8 @@ func (u *Usage) Holes() (h HoleUsage) {
 	return h
 }
 
-// OnDisk returns how many bytes of the file do not lie in holes, if HasOnDisk.
+// OnDisk returns how many bytes of the file do not lie in holes; meaningful when
+// HasOnDisk is true.
 func (u *Usage) OnDisk() (n uint64) {
 	for _, k := range u.Kinds {
 		n += k.OnDisk
@@ -125,15 +129,15 @@ func (u *Usage) OnDisk() (n uint64) {
 	return n
 }
 
-// UsageOptions changes how [Image.Usage] goes about it.
+// UsageOptions are the options of [Image.Usage].
 type UsageOptions struct {
-	// Without are snapshots of which [Usage.Freed] tells what deleting all of them
-	// frees.
+	// Without are snapshots; [Usage.Freed] is what deleting all of them frees.
 	Without []Snapshot
-	// Damage, if not nil, takes what hides references, which Usage knows nothing
-	// of; see [Image.Host].
+	// Damage, if not nil, takes the errors that hide references, which are then
+	// missing from the sums; see [Image.Host].
 	Damage func(error)
-	// Progress is called now and then with how much of the work is done.
+	// Progress, if not nil, is called now and then: done of total is the part of
+	// the work that is done.
 	Progress func(done, total uint64)
 }
 

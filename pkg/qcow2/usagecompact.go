@@ -1,6 +1,6 @@
 package qcow2
 
-// The layout of an image that qemu-img makes unless it is told otherwise.
+// The layout of an image that qemu-img makes by default.
 const (
 	compactClusterBits = 16
 	compactClusterSize = 1 << compactClusterBits
@@ -8,7 +8,7 @@ const (
 	compactBlock       = compactClusterSize / 2                      // refcounts in a refcount block
 )
 
-// A compactCounter counts what a copy of a disk has of its data.
+// A compactCounter counts the clusters and L2 tables that a copy of a disk needs.
 type compactCounter struct {
 	clusters, tables         uint64
 	nextCluster, nextL2Table uint64 // the first that is not counted yet
@@ -52,8 +52,8 @@ func (c *compactCounter) size(disk uint64) uint64 {
 	}
 }
 
-// addCompact sets how large a compact copy is. One of an image with a backing file
-// would hold that, too.
+// addCompact sets how large a compact copy is. A copy of an image with a backing
+// file would include that file.
 func (u *Usage) addCompact(img *Image, c *compactCounter) {
 	if img.header.BackingFileOffset == 0 && !img.hasDataFile() {
 		u.CompactAtMost, u.HasCompact = c.size(img.geometry.VirtualSize), true

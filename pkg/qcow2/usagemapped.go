@@ -8,20 +8,20 @@ import (
 
 // A mappedCounter adds up what the active disk maps. It follows the walk, which
 // reads the L2 tables of the active image first, in the order of the guest
-// addresses, and each once: what several L1 entries point to counts for each. The
-// last L1 entry, where the disk ends inside of what it maps, is read apart.
+// addresses, each once: a table that several L1 entries point to counts for each of
+// them. The last L1 entry, if the disk ends inside its table, is read separately.
 type mappedCounter struct {
 	img   *Image
 	walk  *referenceWalk
-	whole uint64            // the L1 entries whose guest clusters are all on the disk
-	again map[uint64]uint64 // how many more of them point to the table that one is the first for, by its index
+	whole uint64            // how many L1 entries have all their guest clusters on the disk
+	again map[uint64]uint64 // how many more of them point to a table, by the index of the first that does
 
 	sum  MappedUsage
 	copy compactCounter
 
 	index uint64         // of the L1 entry whose table is in hand
-	times uint64         // how many L1 entries point to that; 0: there is none in hand
-	part  compactCounter // what a copy has of the table, if several do
+	times uint64         // how many L1 entries point to it; 0: no table is in hand
+	part  compactCounter // what a copy needs for the table, if several do
 }
 
 func newMappedCounter(img *Image, w *referenceWalk) mappedCounter {
@@ -64,8 +64,8 @@ func (m *mappedCounter) addRun(t *ownedTable, r *l2Run) bool {
 	return true
 }
 
-// addSubclusters adds a run of clusters whose subclusters differ. P is the
-// mapping of the first.
+// addSubclusters adds a run of clusters whose subclusters differ; p is the mapping
+// of the first.
 func (m *mappedCounter) addSubclusters(r *l2Run, p *Mapping) {
 	g := &m.img.geometry
 	allocated, zero := uint32(r.bitmap), uint32(r.bitmap>>subclustersPerCluster)
@@ -80,7 +80,7 @@ func (m *mappedCounter) addSubclusters(r *l2Run, p *Mapping) {
 	}
 }
 
-// addData takes data clusters by themselves, of an L2 table that counts.
+// addData takes a batch of data clusters, of an L2 table that counts.
 func (m *mappedCounter) addData(t *usageTable, d *dataBatch) {
 	g := &m.img.geometry
 	m.enter(t.first / g.L2Entries)

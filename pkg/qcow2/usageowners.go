@@ -6,9 +6,9 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
-// An ownerSets knows which owners refer to L1 tables and L2 tables, and so to what
-// those point to. In its sets a table has two numbers: its index, and for VM state
-// that plus the number of tables.
+// An ownerSets holds which owners refer to L1 tables and L2 tables, and so to what
+// those point to. In its sets an L1 table has two numbers: its index and, for its
+// VM state, its index plus the number of tables.
 type ownerSets struct {
 	walk   *referenceWalk
 	sets   *rangeset.Sets          // once the L1 tables are known
@@ -43,8 +43,7 @@ func (o *ownerSets) ofStructures(r *reference) uint32 {
 }
 
 // addTable adds the owners of an L1 entry to those of the L2 table that it points
-// to, and returns them. A table that is not aligned cannot be read: it only takes
-// clusters.
+// to, and returns them. An unaligned table cannot be read: it only takes clusters.
 func (o *ownerSets) addTable(r *reference) uint32 {
 	set := o.ofL1Entry(r.place.offset())
 	if r.problems&Unaligned == 0 {
@@ -100,8 +99,8 @@ func (o *ownerSets) ofSegment(g *interval.Segment) uint32 {
 	return o.sets.Of(ranges)
 }
 
-// of returns the owners in a set, for whatever they refer to a cluster, by the
-// indexes of their tables.
+// of returns the owners in a set, be it for their disk or for their VM state, by
+// the indexes of their tables.
 func (o *ownerSets) of(set uint32) []rangeset.Range {
 	n := uint32(len(o.walk.l1.tables))
 	var owners []rangeset.Range
@@ -126,11 +125,11 @@ type setUsage struct {
 type ownerSum struct {
 	sets    *ownerSets
 	owners  []OwnerUsage
-	without []uint32 // how many of the tables before each are those of [UsageOptions.Without]
+	without []uint32 // how many of the tables before each belong to [UsageOptions.Without]
 	freed   uint64
 	alone   usageRun // what has owners, and not the active image
-	// The sums of owners that are neighbours: what is added at one owner counts for
-	// all that follow, until it is taken away.
+	// Sums over ranges of owners: what is added at one owner counts for all that
+	// follow, until it is subtracted.
 	referenced, vmState []uint64
 }
 
@@ -177,7 +176,7 @@ func (o *ownerSets) selected(snapshots []Snapshot) []uint32 {
 	return before
 }
 
-// add adds what a set has to its owners.
+// add adds the usage of a set to its owners.
 func (s *ownerSum) add(set uint32, n *setUsage) {
 	if set == 0 || n.clusters == 0 {
 		return

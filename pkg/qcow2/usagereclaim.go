@@ -4,22 +4,22 @@ package qcow2
 // the image to be used again.
 type ReclaimKind uint8
 
-// The kinds, and what gives them back.
+// The kinds, and how to give them back.
 const (
 	// ReclaimFree: free clusters before ImageEndOffset. A copy leaves them out, and
 	// holes can be punched there.
 	ReclaimFree ReclaimKind = iota
-	// ReclaimTail: what lies after ImageEndOffset. The file can be cut there.
+	// ReclaimTail: everything after ImageEndOffset. The file can be cut there.
 	ReclaimTail
 	// ReclaimZeroAllocated: clusters all of whose references are zero-allocated. A
 	// discard by the guest frees those that no snapshot has. A cluster that is
-	// zero-allocated for one owner and data for another is not one of them: a hole
+	// zero-allocated for one owner and data for another does not count: a hole
 	// there would destroy the other's data.
 	ReclaimZeroAllocated
 	// ReclaimLeaked: leaked clusters. A repair frees them.
 	ReclaimLeaked
-	// ReclaimSnapshots: clusters to which snapshots alone refer. Deleting all of
-	// them frees those.
+	// ReclaimSnapshots: clusters to which only snapshots refer. Deleting all
+	// snapshots frees them.
 	ReclaimSnapshots
 )
 
@@ -31,8 +31,8 @@ func ReclaimKindNames() []string {
 // String returns the name of the kind.
 func (k ReclaimKind) String() string { return nameOf(ReclaimKindNames(), k, "unknown-") }
 
-// ReclaimMethodNames returns, in the order of the kinds, a word for what gives each
-// back.
+// ReclaimMethodNames returns, in the order of the kinds, a word for how to give
+// each back.
 func ReclaimMethodNames() []string {
 	return []string{"copy-or-punch", "truncate", "discard", "check-repair", "delete-snapshots"}
 }

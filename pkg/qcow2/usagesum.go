@@ -18,8 +18,8 @@ type usageSum struct {
 	without   []Snapshot
 
 	reclaim reclaimable
-	gap     usageRun     // the free clusters up to the current place
-	gaps    [64]FreeRuns // by the length of Min
+	gap     usageRun     // the free clusters right before the current one
+	gaps    [64]FreeRuns // by the binary logarithm of Min
 }
 
 // A usageRun is some clusters.
@@ -149,7 +149,7 @@ func (s *usageSum) addUsed(kind HostKind, w usageWord, r usageRun) {
 	}
 }
 
-// endGap ends a run of free clusters, of which a kind can be reclaimed.
+// endGap ends a run of free clusters, and counts it as a kind of space to reclaim.
 func (s *usageSum) endGap(kind ReclaimKind) {
 	if s.gap.clusters == 0 {
 		return
@@ -185,7 +185,7 @@ func (s *usageSum) finish() *Usage {
 	return u
 }
 
-// forgetOnDisk takes back what was counted before the system could not tell.
+// forgetOnDisk resets what was counted before the system failed to report holes.
 func (u *Usage) forgetOnDisk(r *reclaimable) {
 	for i := range u.Kinds {
 		u.Kinds[i].OnDisk = 0

@@ -1,14 +1,13 @@
 package qcow2
 
-// A usageWord is what usage keeps of a host cluster: the kind of the first
-// reference, the set of the owners, and what is known of all references. It is 0
-// where there is none.
+// A usageWord sums up the references to a host cluster: the kind of the first, the
+// set of the owners, and flags. It is 0 if there is none.
 type usageWord uint32
 
 const (
 	usageKind    usageWord = 1<<4 - 1 // the kind + 1
 	usageDamaged usageWord = 1 << 4   // a reference has a problem
-	usageContent usageWord = 1 << 5   // what it holds matters: a reference is not zero-allocated
+	usageContent usageWord = 1 << 5   // its content matters: a reference is not zero-allocated
 	usageOwners            = 6        // the lowest bit of the set, which has rangeset.Bits
 )
 
@@ -32,11 +31,11 @@ func (w usageWord) owners() uint32 { return uint32(w >> usageOwners) }
 func (w usageWord) damaged() bool { return w&usageDamaged != 0 }
 
 // readsZero reports whether all references to the cluster are zero-allocated, so
-// that nobody reads what it holds.
+// that its content is never read.
 func (w usageWord) readsZero() bool { return w.kind() == HostZeroAllocated && w&usageContent == 0 }
 
-// joined returns the word of a cluster to which there is another reference, fresh,
-// and the given owners.
+// joined returns the word of a cluster after another reference, fresh, given all
+// its owners.
 func (w usageWord) joined(fresh usageWord, owners uint32) usageWord {
 	all := w&usageKind | (w|fresh)&(usageDamaged|usageContent) | usageWord(owners)<<usageOwners
 	if w.kind().overlaps(fresh.kind()) {

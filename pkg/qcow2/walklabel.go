@@ -78,8 +78,8 @@ func (m *labelMap) addStructures(r *reference) {
 }
 
 // add adds references to clusters. A cluster that has a label keeps its kind and
-// place; overlap is called with one that has metadata, and the label of what else
-// refers to it.
+// place; overlap takes clusters that hold metadata, and the label of what else
+// refers to them.
 func (m *labelMap) add(r *reference, overlap func(cluster uint64, intruder label)) {
 	fresh := m.label(r.kind, r.place, r.weight)
 	large := r.weight > m.full()
@@ -97,8 +97,8 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64, intruder label
 	}
 }
 
-// addData is add for data clusters by themselves. What it waits for is memory:
-// the shorter the loop, the more requests are under way.
+// addData is add for a batch. It waits for memory: the shorter the loop, the more
+// loads are under way.
 func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster uint64, intruder label)) {
 	first, large := m.label(HostData, 0, d.weight), d.weight > m.full()
 	toCluster, toPlace := clusterBits&63, m.countBits&63 // known to be less than 64, so that a shift is one instruction
@@ -113,8 +113,8 @@ func (m *labelMap) addData(d *dataBatch, clusterBits uint, overlap func(cluster 
 	}
 }
 
-// again adds weight references to a cluster that has some already, or that are
-// more than a label can count. Fresh is what its label would be without them.
+// again adds weight references to the label l of a cluster that already has some,
+// or if a label cannot count them. fresh is the label for a cluster that has none.
 func (m *labelMap) again(cluster uint64, l, fresh label, weight uint64, overlap func(cluster uint64, intruder label)) label {
 	if l == 0 {
 		l = fresh &^ label(m.full())

@@ -58,9 +58,9 @@ func (c *Cover) index(offset uint64) int {
 // be in one, in their order. It returns false if yield did. It must be called
 // neither by yield nor by several goroutines at once.
 func (c *Cover) Each(offset uint64, yield func(i int) bool) bool {
-	switch i := c.index(offset); {
-	case i == c.last:
-	case i == c.last+1:
+	switch i := c.index(offset); i {
+	case c.last:
+	case c.last + 1:
 		c.last = i
 		c.members.step(offset)
 	default:

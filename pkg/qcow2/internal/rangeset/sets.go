@@ -1,6 +1,6 @@
-// Package rangeset numbers sets of small numbers, each set once. It is for sets
-// that are mostly ranges, such as the snapshots that share a cluster: those that
-// were taken one after the other.
+// Package rangeset gives each distinct set of small numbers a number. It is for
+// sets that are mostly ranges, such as the snapshots that share a cluster: they
+// were mostly taken one after the other.
 package rangeset
 
 import (
@@ -15,12 +15,12 @@ type Range struct{ First, End uint32 }
 const (
 	// Limit is how many ranges all sets can have together.
 	Limit = 1 << 20
-	// mergeLimit is how many ranges all unions can read together: what that takes
-	// is time, not memory. A union of two long sets can be a set that there is.
+	// mergeLimit is how many ranges all unions can read together. It bounds time,
+	// not memory: a union of two long sets need not be a new set.
 	mergeLimit = 256 * Limit
 )
 
-// Sets holds sets by the numbers that it gives them. Set 0 is the empty one.
+// Sets holds sets by their numbers. Set 0 is the empty one.
 //
 // A range, and a range with the number 0 beside it, is its own name: it takes
 // neither memory nor time to look up. So what grows by one number after another, as
@@ -30,7 +30,7 @@ type Sets struct {
 	sets    [][]Range
 	numbers map[string]uint32
 	unions  map[[2]uint32]uint32
-	room    int // ranges that there may still be
+	room    int // ranges left below Limit
 	merges  int // ranges that unions may still read
 	scratch []Range
 	key     []byte
@@ -41,8 +41,8 @@ func New(n uint32) *Sets {
 	return &Sets{spans: newSpans(n), sets: make([][]Range, 1), numbers: map[string]uint32{"": 0}, unions: map[[2]uint32]uint32{}, room: Limit, merges: mergeLimit}
 }
 
-// Full reports whether there were more sets than there is room for, or than could
-// be joined. The numbers of sets then mean nothing.
+// Full reports whether Limit or mergeLimit was exceeded. The numbers of sets are
+// then meaningless.
 func (s *Sets) Full() bool { return s.room < 0 || s.merges < 0 }
 
 // Ranges returns the ranges of a set, sorted, with gaps between them.
@@ -53,8 +53,8 @@ func (s *Sets) Ranges(set uint32) []Range {
 	return s.spans.span(set).ranges()
 }
 
-// Spend takes room for n numbers that a set is about to be made of, and reports
-// whether there was as much.
+// Spend counts n numbers, of which a set is about to be made, against Limit, and
+// reports whether there was room.
 func (s *Sets) Spend(n uint64) bool {
 	s.room -= int(min(n, Limit+1))
 	return !s.Full()
