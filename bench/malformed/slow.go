@@ -32,6 +32,10 @@ func slowImages() map[string]slowImage {
 		"l1-tables-hole":    {l1Tables(16, func(i uint64) (offset, entries uint64) { return 1<<30 + i*l1Entries*8, l1Entries }), 1<<30 + 65536*l1Entries*8},
 		"l1-tables-inside":  {l1Tables(9, func(i uint64) (offset, entries uint64) { return l1Inside + i*512, 64 }), 0},
 		"l1-tables-stairs":  {l1Tables(9, func(i uint64) (offset, entries uint64) { return 1<<30 + i*512, l1Entries }), 1<<30 + 65536*512 + l1Entries*8},
+		"entries-past-end":  {l2Entries(400, func(i, _ uint64) uint64 { return copied | 1<<40 + i*i%(1<<20)<<17 }), 0},
+		"entries-in-turn":   {l2Entries(2000, func(i, data uint64) uint64 { return copied | data | i%2 }), 0},
+		"snapshots-apart":   {snapshotsApart(), 0},
+		"long-names":        {longNames(), 0},
 		"one-block":         {oneBlock(), 1 << 43},
 		"block-of-ones":     {blockOf(0xff, 16384), 1 << 41}, // 8 MiB of refcount table
 		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},
@@ -63,6 +67,52 @@ func l2Holes() *qcow2test.Built {
 	l1 := b.Get("l1_table_offset")
 	for i := range uint64(l1Entries) {
 		binary.BigEndian.PutUint64(b.Bytes[l1+i*8:], copied|(1<<36+i<<16))
+	}
+	return b
+}
+
+// l2Entries has n L2 tables, full of what entry makes of the number of each entry
+// and the host offset of a data cluster.
+func l2Entries(n uint64, entry func(i, data uint64) uint64) *qcow2test.Built {
+	const perTable, size = 8192, 65536
+	b := qcow2test.Image{Size: n * perTable << 16, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build()
+	l1, data := b.Get("l1_table_offset"), b.Get("l2[0][0]")&^copied
+	tables := (uint64(len(b.Bytes)) + size - 1) &^ (size - 1)
+	b.Bytes = append(b.Bytes, make([]byte, tables+n*size-uint64(len(b.Bytes)))...)
+	for i := range n {
+		binary.BigEndian.PutUint64(b.Bytes[l1+i*8:], copied|(tables+i*size))
+	}
+	for i := range n * perTable {
+		binary.BigEndian.PutUint64(b.Bytes[tables+i*8:], entry(i, data))
+	}
+	return b
+}
+
+// snapshotsApart has as many snapshots as QEMU allows, each with an L1 table of its
+// own, which all point to one L2 table.
+func snapshotsApart() *qcow2test.Built {
+	const size = 512
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 15, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	tables, l2 := (uint64(len(b.Bytes))+size-1)&^(size-1), b.Get("l1[0]")&^copied
+	b.Bytes = append(b.Bytes, make([]byte, tables+65536*size-uint64(len(b.Bytes)))...)
+	for i := range uint64(65536) {
+		binary.BigEndian.PutUint64(b.Bytes[tables+i*size:], l2)
+	}
+	repeatSnapshot(b, func(i uint64, entry []byte) { binary.BigEndian.PutUint64(entry, tables+i*size) })
+	return b
+}
+
+// longNames has a snapshot table of 62 MiB, nearly all of it ids and names.
+func longNames() *qcow2test.Built {
+	const length = 65528
+	b := qcow2test.Image{Size: 1 << 20, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+	entry := b.Bytes[b.Get("snapshots_offset"):][:64]
+	b.Set("snapshots_offset", uint64(len(b.Bytes))).Set("nb_snapshots", 62<<20/(64+2*length))
+	for range 62 << 20 / (64 + 2*length) {
+		b.Bytes = append(b.Bytes, entry...)
+		binary.BigEndian.PutUint16(b.Bytes[len(b.Bytes)-64+12:], length)
+		binary.BigEndian.PutUint16(b.Bytes[len(b.Bytes)-64+14:], length)
+		b.Bytes = append(b.Bytes, make([]byte, 2*length)...)
 	}
 	return b
 }
