@@ -185,7 +185,8 @@ unless --limit is given on the command line; a limit in the config file applies
 to tables and plain lines only.
 'qinspect host --at OFFSET' lists everything that refers to a cluster.
 
-Exit status: 0 consistent, 1 nothing could be checked, 2 errors, 3 leaks only.`,
+Exit status: 0 consistent, 1 no verdict (nothing could be checked, or the file
+changed), 2 errors, 3 leaks only.`,
 		Example: `  $ qinspect check disk.qcow2
   $ qinspect check --limit 0 -o plain disk.qcow2
   $ qinspect check -o json disk.qcow2 | jq '.corruptions, .leaks'

@@ -192,6 +192,31 @@ func TestNoVerdict(t *testing.T) {
 	}
 }
 
+// TestUsageOfDamaged: where a table cannot be read, nobody knows what deleting a
+// snapshot frees.
+func TestUsageOfDamaged(t *testing.T) {
+	type document struct {
+		SnapshotsOnly *uint64                 `json:"snapshots-only"`
+		WhatIf        struct{ Freed *uint64 } `json:"what-if"`
+	}
+	for _, damaged := range []bool{false, true} {
+		b := qcow2test.Image{ClusterBits: 12, Size: 1 << 20, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}, Snapshots: []qcow2test.Snapshot{{ID: "1"}}}.Build()
+		if damaged {
+			b.Set("l1[0]", 1<<40)
+		}
+		var got document
+		f := &memoryFile{built: b}
+		_, code := f.decode(t, &got, "usage", "--without", "1", "memory")
+		if known := got.WhatIf.Freed != nil; known == damaged || known != (got.SnapshotsOnly != nil) || (code == 2) != damaged {
+			t.Errorf("damaged %v: exit status %d, %+v", damaged, code, got)
+		}
+		stdout, _, _ := f.run(t, "usage", "--without", "1", "memory")
+		if advised := strings.Contains(stdout, "snapshot -d"); advised == damaged {
+			t.Errorf("damaged %v: a command is given: %v", damaged, advised)
+		}
+	}
+}
+
 // TestOpenFails: an image that cannot be opened is an error, and an empty
 // document.
 func TestOpenFails(t *testing.T) {

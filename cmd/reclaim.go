@@ -84,7 +84,7 @@ func blockedReason(rep *report, u *qcow2.Usage) string {
 	switch {
 	case rep.motion.writing():
 		return "stop the VM first"
-	case u.TakenForFree > 0:
+	case u.TakenForFree > 0 || u.TooLow > 0:
 		return "repair the image first: see 'qinspect check'"
 	}
 	return ""

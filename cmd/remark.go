@@ -36,6 +36,9 @@ func (r *usageRemark) text() render.Value {
 	if u.TakenForFree > 0 {
 		r.say("%s in use, but counted as free: repair the image before anything is written to it", counted(u.TakenForFree, "cluster is", "clusters are"))
 	}
+	if u.TooLow > 0 {
+		r.say("%s a refcount that is too low: deleting a snapshot would free what is still in use", counted(u.TooLow, "cluster has", "clusters have"))
+	}
 	if n := u.SnapshotsOnly; r.notable(n) {
 		r.say("%s are held by snapshots alone: deleting all of them frees that for reuse", render.SizeText(n))
 	}

@@ -210,6 +210,9 @@ func runUsage(rep *report, o usageOptions) error {
 	if u.TakenForFree > 0 {
 		rep.damaged(errors.New(counted(u.TakenForFree, "cluster is in use, but has a refcount of 0", "clusters are in use, but have a refcount of 0")))
 	}
+	if u.TooLow > 0 {
+		rep.damaged(errors.New(counted(u.TooLow, "cluster has a refcount lower than the number of its owners", "clusters have a refcount lower than the number of their owners")))
+	}
 	showUsage(rep, u, o, without, trusted)
 	return nil
 }
@@ -222,8 +225,8 @@ func showUsage(rep *report, u *qcow2.Usage, o usageOptions, without []qcow2.Snap
 	listKinds(rep, u)
 	listOwners(rep, u, o)
 	rep.facts(&render.Section{Show: render.InPlain | render.InJSON},
-		fact{render.Column{Key: "snapshots-only", Kind: render.KindSize}, valueIf(u.Owners != nil, render.Size(u.SnapshotsOnly))})
-	showWhatIf(rep, u, o, without)
+		fact{render.Column{Key: "snapshots-only", Kind: render.KindSize}, valueIf(u.Owners != nil && trusted, render.Size(u.SnapshotsOnly))})
+	showWhatIf(rep, u, o, without, trusted)
 	rep.facts(&render.Section{Title: "Free clusters", Show: tableIf(u.Free.Clusters > 0)}, freeFacts(u)...)
 	remark := render.Text("what could be reclaimed cannot be told: tables are damaged")
 	if trusted {

@@ -36,20 +36,21 @@ func (f *snapshotFlags) find(img *qcow2.Image) ([]qcow2.Snapshot, error) {
 	return slices.CompactFunc(all, func(a, b qcow2.Snapshot) bool { return a.Index == b.Index }), nil
 }
 
-// showWhatIf pushes what deleting snapshots frees.
-func showWhatIf(rep *report, u *qcow2.Usage, o usageOptions, without []qcow2.Snapshot) {
+// showWhatIf pushes what deleting snapshots frees. If tables are damaged, what they
+// hide may share what the snapshots hold: nobody knows, and there is no command.
+func showWhatIf(rep *report, u *qcow2.Usage, o usageOptions, without []qcow2.Snapshot, trusted bool) {
 	ids, freed := render.Null, render.Null
 	if len(without) > 0 {
 		list := make([]string, len(without))
 		for i := range without {
 			list[i] = without[i].ID
 		}
-		ids, freed = render.List(list), valueIf(u.Owners != nil, render.Size(u.Freed))
+		ids, freed = render.List(list), valueIf(u.Owners != nil && trusted, render.Size(u.Freed))
 	}
 	rep.facts(&render.Section{Title: "If snapshots are deleted", Show: tableIf(len(without) > 0)},
 		fact{render.Column{Key: "what-if.snapshots", Title: "Snapshots", Kind: render.KindList}, ids},
 		fact{render.Column{Key: "what-if.freed", Title: "Freed for reuse", Kind: render.KindSize}, freed})
-	if o.people && len(without) > 0 {
+	if o.people && len(without) > 0 && trusted {
 		listDeletions(rep, u, without)
 	}
 }

@@ -37,6 +37,7 @@ func slowImages() map[string]slowImage {
 		"snapshots-apart":   {snapshotsApart(), 0},
 		"long-names":        {longNames(), 0},
 		"one-block":         {oneBlock(), 1 << 43},
+		"blocks-in-hole":    {blocksInHole(), 1 << 39},
 		"block-of-ones":     {blockOf(0xff, 16384), 1 << 41}, // 8 MiB of refcount table
 		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},
 		"owner-sets":        {ownerSets(800, 500), 1 << 30},
@@ -113,6 +114,16 @@ func longNames() *qcow2test.Built {
 		binary.BigEndian.PutUint16(b.Bytes[len(b.Bytes)-64+12:], length)
 		binary.BigEndian.PutUint16(b.Bytes[len(b.Bytes)-64+14:], length)
 		b.Bytes = append(b.Bytes, make([]byte, 2*length)...)
+	}
+	return b
+}
+
+// blocksInHole has a refcount table that is full of entries for blocks in a hole.
+func blocksInHole() *qcow2test.Built {
+	b := qcow2test.Image{ClusterBits: 21, Size: 1 << 30}.Build()
+	table := b.Get("refcount_table_offset")
+	for i := range uint64(1<<18 - 64) {
+		binary.BigEndian.PutUint64(b.Bytes[table+8+i*8:], (i+32)<<21)
 	}
 	return b
 }

@@ -100,15 +100,16 @@ func (c *checker) compareRun(counted *countedClusters, first, n uint64, w count,
 
 // checkBeyond reports refcounts of clusters past the end of the file, those of a
 // refcount block together. It takes each block once, for the first of its entries:
-// a table can point to one block any number of times.
+// a table can point to one block any number of times, and to any number of them in
+// a hole, where all refcounts are 0.
 func (c *checker) checkBeyond() {
-	g := &c.img.geometry
+	g, holes := &c.img.geometry, holeFinder{src: &c.img.src}
 	per, seen, r := g.RefcountBlockEntries, map[uint64]bool{}, newRefcounts(c.img)
 	newRefcounts(c.img).blocks(c.ctx, func(i, block uint64, _ error) bool {
 		first := i * per
 		end := min(first+per, 1<<(63-g.ClusterBits))
-		if block == 0 || end <= g.HostClusters || !c.img.isBlock(block) || seen[block] {
-			return true
+		if block == 0 || end <= g.HostClusters || !c.img.isBlock(block) || holes.in(block, g.ClusterSize) || seen[block] {
+			return c.ctx.Err() == nil
 		}
 		seen[block] = true
 		return c.reportBeyond(r, max(first, g.HostClusters), end)

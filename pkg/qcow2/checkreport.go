@@ -74,13 +74,16 @@ func (c *checker) handRest() {
 	}
 }
 
-// fail implements referenceSink: an error is a finding, and hides references.
+// fail implements referenceSink: an error is a finding, and hides references unless
+// what it is about can be read.
 func (c *checker) fail(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok { // of the context
 		return false
 	}
-	c.hide(findingOf[e.Section])
+	if !errors.Is(e, ErrReadable) {
+		c.hide(findingOf[e.Section])
+	}
 	c.result.AboveLimit = c.result.AboveLimit || errors.Is(e, ErrLimit)
 	c.loseRest(e)
 	return c.reportError(e)

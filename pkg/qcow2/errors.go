@@ -24,6 +24,9 @@ var (
 	// ErrEntry: an entry of an L2 table that refers to no place where its data can
 	// be. It is an ErrCorrupt, too.
 	ErrEntry = fmt.Errorf("%w entry", ErrCorrupt)
+	// ErrReadable: what is wrong, such as reserved bits, leaves an entry readable
+	// and hides nothing. It is an ErrCorrupt, too.
+	ErrReadable = fmt.Errorf("%w, but readable", ErrCorrupt)
 )
 
 // The errors of [Image.FindSnapshot] when nothing is wrong with the image.

@@ -77,7 +77,7 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 	case block >= r.img.src.size:
 		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d points to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
 	case e&refcountReserved != 0:
-		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(e&refcountReserved))
+		return errorf(SectionRefcountTable, at, ErrReadable, "entry %d has reserved bits %#x", i, uint64(e&refcountReserved))
 	}
 	return nil
 }

@@ -281,7 +281,7 @@ func (s *Snapshot) readText(c *cursor) error {
 func (img *Image) snapshotDamage(s *Snapshot) []*Error {
 	var errs []*Error
 	if img.header.Version > 2 && s.ExtraSize < extraDiskSize {
-		errs = append(errs, errorf(SectionSnapshotTable, s.Offset+snapshotExtraSizeField, ErrCorrupt,
+		errs = append(errs, errorf(SectionSnapshotTable, s.Offset+snapshotExtraSizeField, ErrReadable,
 			"entry %d has %d bytes of extra data; version 3 needs %d, with the disk size", s.Index, s.ExtraSize, extraDiskSize))
 	}
 	return append(errs, img.snapshotL1Errors(s)...)

@@ -147,7 +147,7 @@ func (img *Image) tableCluster(e L1Entry) (cluster uint64, ok bool) {
 
 // reservedError returns the error of the i-th L1 entry, which has reserved bits.
 func (w *tableWalk) reservedError(i uint64, entry L1Entry) error {
-	return errorf(SectionL1Table, w.l1.entryOffset(i), ErrCorrupt, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
+	return errorf(SectionL1Table, w.l1.entryOffset(i), ErrReadable, "entry %d has reserved bits %#x", i, uint64(entry.Reserved()))
 }
 
 // walkTable walks the L2 table of the first of the given L1 entries, which has

@@ -27,12 +27,12 @@ func TestBrokenL1Entry(t *testing.T) {
 	}{
 		{0, []string{hole}},
 		{copied, []string{hole}},
-		{1, []string{"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x1", hole}},
-		{1 << 62, []string{"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x4000000000000000", hole}},
-		{0xff00000000000c00, []string{"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x7f00000000000000", "0x20000+0x400 zero", "0x20400+0x1fc00 unallocated"}},
+		{1, []string{"corrupt, but readable: L1 table at offset 0x408: entry 1 has reserved bits 0x1", hole}},
+		{1 << 62, []string{"corrupt, but readable: L1 table at offset 0x408: entry 1 has reserved bits 0x4000000000000000", hole}},
+		{0xff00000000000c00, []string{"corrupt, but readable: L1 table at offset 0x408: entry 1 has reserved bits 0x7f00000000000000", "0x20000+0x400 zero", "0x20400+0x1fc00 unallocated"}},
 		{0xe00, []string{"corrupt: L1 table at offset 0x408: entry 1 points to an L2 table at 0xe00, not a multiple of the cluster size 0x400"}},
 		{0xe01, []string{
-			"corrupt: L1 table at offset 0x408: entry 1 has reserved bits 0x1",
+			"corrupt, but readable: L1 table at offset 0x408: entry 1 has reserved bits 0x1",
 			"corrupt: L1 table at offset 0x408: entry 1 points to an L2 table at 0xe00, not a multiple of the cluster size 0x400",
 		}},
 		{0x1c00, []string{"truncated: L1 table at offset 0x408: entry 1 points to an L2 table at 0x1c00, but the file ends at 0x1c00"}},
@@ -191,7 +191,7 @@ func TestDamageAtTheDisksEnd(t *testing.T) {
 	image.Size = 2<<17 + 0x800
 	image.L1Size = 3
 	all := qcow2.GuestOptions{VMState: true, Offset: 2 << 17}
-	reserved := "corrupt: L1 table at offset 0x410: entry 2 has reserved bits 0x1"
+	reserved := "corrupt, but readable: L1 table at offset 0x410: entry 2 has reserved bits 0x1"
 	b := image.Build()
 	wantRows(t, open(t, b.Set("l1[2]", b.Get("l1[2]")|1)), all, reserved, "0x40000+0x400 zero", "0x40400+0x400 unallocated", "0x40800+0x1f800 unallocated")
 	unaligned := "corrupt: L1 table at offset 0x410: entry 2 points to an L2 table at 0xe00, not a multiple of the cluster size 0x400"

@@ -16,7 +16,12 @@ type Usage struct {
 	// TakenForFree is the number of clusters that have references, but a refcount
 	// of 0: QEMU may write something else there.
 	TakenForFree uint64
-	Mapped       MappedUsage
+	// TooLow is the number of clusters with a refcount lower than the number of
+	// their owners, those in TakenForFree left out: deleting a snapshot frees what
+	// others still use. More are too low where one owner refers to a cluster twice:
+	// see [Image.Check].
+	TooLow uint64
+	Mapped MappedUsage
 	// Kinds has every kind of host clusters in their order. Their bytes add up
 	// to FileSize.
 	Kinds []KindUsage

@@ -128,6 +128,9 @@ func (u *usageModel) addReferences(r qcow2.HostRange) {
 			vmState[ref.Owner] = vmState[ref.Owner] || ref.Kind == qcow2.HostVMState && r.Kind > qcow2.HostL2Table
 		}
 	}
+	if r.HasRefcount && r.Refcount > 0 && r.Refcount < uint64(len(mine)) {
+		u.usage.TooLow++
+	}
 	if zero {
 		u.reclaims(qcow2.ReclaimZeroAllocated, r)
 	}

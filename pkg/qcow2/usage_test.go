@@ -145,3 +145,18 @@ func TestUsageTakenForFree(t *testing.T) {
 		t.Errorf("%d clusters are taken for free, %+v comes first", u.TakenForFree, u.Reclaim[0])
 	}
 }
+
+// TestUsageTooLow: a cluster that a snapshot shares needs a refcount of 2.
+func TestUsageTooLow(t *testing.T) {
+	for refcount, want := range map[uint64]uint64{0: 0, 1: 1, 2: 0, 3: 0} {
+		b := qcow2test.Image{ClusterBits: 12, Size: 1 << 20, Clusters: kinds{0: data}, Snapshots: []qcow2test.Snapshot{{ID: "1", Clusters: kinds{}}}}.Build()
+		snapshot := b.Get("snapshot[0].l1_table_offset")
+		binary.BigEndian.PutUint64(b.Bytes[snapshot:], b.Get("l1[0]")&^copied)
+		table := b.Get("l1[0]") &^ copied >> 12
+		b.Set(fmt.Sprintf("refcount[%d]", table), 2).Set(fmt.Sprintf("refcount[%d]", b.Get("l2[0][0]")&^copied>>12), refcount)
+		u, err := open(t, b).Usage(t.Context(), qcow2.UsageOptions{})
+		if err != nil || u.TooLow != want || (u.TakenForFree == 1) != (refcount == 0) {
+			t.Errorf("refcount %d: %d too low, %d taken for free, %v; want %d too low", refcount, u.TooLow, u.TakenForFree, err, want)
+		}
+	}
+}

@@ -127,7 +127,7 @@ func (m *mappedCounter) addEnd(ctx context.Context) {
 	m.times = 1
 	g := &m.img.geometry
 	mapper.Map(m.whole*g.L2Entries<<g.ClusterBits, maxGuestOffset, func(p *Mapping, err error) bool {
-		if err == nil { // else the walk has reported it
+		if err == nil { // else the walk has reported it, or the table is too small for the disk
 			m.add(p.Kind, p.Start, p.Length)
 		}
 		return ctx.Err() == nil

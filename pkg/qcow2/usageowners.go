@@ -118,7 +118,8 @@ func (o *ownerSets) of(set uint32) []rangeset.Range {
 // A setUsage is the clusters of the file that belong to one set of owners.
 type setUsage struct {
 	usageRun
-	guest uint64 // bytes of guest data
+	guest  uint64 // bytes of guest data
+	owners uint64 // how many owners there are, + 1; 0: not counted yet
 }
 
 // An ownerSum adds up what sets of owners have.

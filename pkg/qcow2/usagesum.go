@@ -103,8 +103,12 @@ func (s *usageSum) add(cluster, n uint64, w usageWord, refcount refcount) {
 	if w != 0 {
 		kind = w.kind()
 		s.addUsed(kind, w, run)
-		if refcount.known && refcount.value == 0 {
+		switch {
+		case !refcount.known:
+		case refcount.value == 0:
 			s.usage.TakenForFree += n
+		case refcount.value < s.owners(w):
+			s.usage.TooLow += n
 		}
 	}
 	k := &s.usage.Kinds[kind]
@@ -120,6 +124,23 @@ func (s *usageSum) add(cluster, n uint64, w usageWord, refcount refcount) {
 		s.reclaim.add(ReclaimLeaked, run)
 	}
 	s.usage.ImageEndOffset = (cluster + n) << s.counter.img.geometry.ClusterBits
+}
+
+// owners returns how many owners refer to clusters with a word, 0 where that cannot
+// be counted.
+func (s *usageSum) owners(w usageWord) uint64 {
+	sets := s.counter.owners
+	if sets.sets.Full() {
+		return 0
+	}
+	set := s.sets.At(uint64(w.owners()))
+	if set.owners == 0 {
+		set.owners = 1
+		for _, r := range sets.of(w.owners()) {
+			set.owners += uint64(r.End - r.First)
+		}
+	}
+	return set.owners - 1
 }
 
 // run returns the sizes of n clusters.

@@ -6,6 +6,24 @@ import "strings"
 // columns go, its words take several lines of that width.
 const fewWords = 20
 
+// unbroken returns the words of a text. What stands in single quotes is one word: it
+// may be a command, or a name in one.
+func unbroken(text string) []string {
+	var words []string
+	open := false
+	for word := range strings.SplitSeq(text, " ") {
+		if open {
+			words[len(words)-1] += " " + word
+		} else {
+			words = append(words, word)
+		}
+		if quotes := strings.Count(word, "'") - strings.Count(word, `\'`); (open || strings.HasPrefix(word, "'")) && quotes%2 == 1 {
+			open = !open
+		}
+	}
+	return words
+}
+
 // breakWords returns text on lines of at most width characters, more where a
 // word has more. A width of 0 is unlimited.
 func breakWords(text string, width int) []string {
@@ -14,7 +32,7 @@ func breakWords(text string, width int) []string {
 	}
 	var lines []string
 	line := ""
-	for word := range strings.SplitSeq(text, " ") {
+	for _, word := range unbroken(text) {
 		switch longer := line + " " + word; {
 		case line == "":
 			line = word
@@ -31,7 +49,7 @@ func breakWords(text string, width int) []string {
 // longestWord returns how wide the longest word of a text is, in characters.
 func longestWord(text string) int {
 	longest := 0
-	for word := range strings.SplitSeq(text, " ") {
+	for _, word := range unbroken(text) {
 		longest = max(longest, displayWidth(word))
 	}
 	return longest

@@ -113,3 +113,18 @@ func TestEmptyColumnsGoFirst(t *testing.T) {
 		}
 	}
 }
+
+// TestBreakWordsQuoted: a quoted part stays whole, with the blanks in it; an
+// apostrophe is no quote.
+func TestBreakWordsQuoted(t *testing.T) {
+	for text, want := range map[string][]string{
+		"delete it: tool -d 'a  b   c d' disk":        {"delete it:", "tool -d", "'a  b   c d'", "disk"},
+		`tool 'a  '\''q'\''  b' x y`:                  {"tool", `'a  '\''q'\''  b'`, "x y"},
+		"QEMU's own words and 'two words' at the end": {"QEMU's own", "words and", "'two words'", "at the end"},
+		"an open 'quote goes on to the end":           {"an open", "'quote goes on to the end"},
+	} {
+		if got := breakWords(text, 11); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
