@@ -192,6 +192,22 @@ func TestNoVerdict(t *testing.T) {
 	}
 }
 
+// TestUsageInUse: no command is given for an image that another program has open.
+func TestUsageInUse(t *testing.T) {
+	for state, want := range map[qcow2.Elsewhere]string{
+		qcow2.ElsewhereNo:      "qemu-img snapshot -d",
+		qcow2.ElsewhereReading: "when no other program has it open",
+		qcow2.ElsewhereWriting: "stop the VM first",
+	} {
+		b := qcow2test.Image{ClusterBits: 12, Size: 1 << 20, Snapshots: []qcow2test.Snapshot{{ID: "1", Name: "s"}}}.Build()
+		f := &memoryFile{built: b, elsewhere: state}
+		stdout, _, code := f.run(t, "usage", "--without", "1", "memory")
+		if advised := strings.Contains(stdout, "snapshot -d"); code != 0 || !strings.Contains(stdout, want) || advised != (state == qcow2.ElsewhereNo) {
+			t.Errorf("%v: exit status %d, %q is not in\n%s", state, code, want, stdout)
+		}
+	}
+}
+
 // TestUsageOfDamaged: where a table cannot be read, nobody knows what deleting a
 // snapshot frees.
 func TestUsageOfDamaged(t *testing.T) {

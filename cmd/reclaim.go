@@ -84,6 +84,8 @@ func blockedReason(rep *report, u *qcow2.Usage) string {
 	switch {
 	case rep.motion.writing():
 		return "stop the VM first"
+	case rep.motion.elsewhere == qcow2.ElsewhereReading: // it may be the base of a running machine
+		return "when no other program has it open"
 	case u.TakenForFree > 0 || u.TooLow > 0:
 		return "repair the image first: see 'qinspect check'"
 	}
