@@ -180,7 +180,7 @@ func FuzzSnapshotTable(f *testing.F) {
 				t.Errorf("entry %d has index %d and offset %#x", n, s.Index, s.Offset)
 			}
 			n++
-			total += 40 + int(s.ExtraSize) + len(s.ID) + len(s.Name)
+			total += 40 + len(s.Extra) + len(s.ID) + len(s.Name) // what is kept of it
 			for _, e := range s.Damage {
 				checkError(t, p, e)
 			}
