@@ -41,11 +41,12 @@ func FuzzHost(f *testing.F) {
 }
 
 // What Host, Check and Usage may allocate for an image: a constant, and a number of
-// bytes for each byte of the file. The constant is mostly the window through which
-// tables are read, the rest the test's own notes: an entry of 8 bytes can have
-// several findings, and the test keeps those of two checks as text.
+// bytes for each byte of the file. The constant is mostly the two windows of 1 MiB
+// through which tables are read, and what the fuzzing process allocates meanwhile.
+// The rest is the test's own notes: an entry of 8 bytes can have several findings,
+// and the test keeps those of two checks as text.
 const (
-	allocatedBytes   = 2 << 20
+	allocatedBytes   = 3 << 20
 	allocatedPerByte = 512
 )
 
