@@ -2,9 +2,9 @@
 
 // Measure runs commands in turn, round after round, and prints for each one a line:
 // the least and the median of its CPU time in milliseconds, its peak memory in KiB,
-// and how many times as long as the first command it took, as the median of the
-// rounds. Their output goes to /dev/null. A command is run no more once its runs
-// have taken longer than the flag enough says.
+// and how many times as long as the first command it took, and the first as long as
+// it, as the median of the rounds. Their output goes to /dev/null. A command is run
+// no more once its runs have taken longer than the flag enough says.
 //
 //	go run ./bench/measure -rounds 5 'qinspect check x.qcow2' 'qemu-img check x.qcow2'
 //
@@ -98,5 +98,6 @@ func (c *command) result(first *command) string {
 	slices.Sort(ratios)
 	slices.Sort(c.times)
 	milliseconds := func(d time.Duration) float64 { return float64(d) / 1e6 }
-	return fmt.Sprintf("%.2f %.2f %d %.4f", milliseconds(c.times[0]), milliseconds(c.times[len(c.times)/2]), c.memory, ratios[len(ratios)/2])
+	ratio := ratios[len(ratios)/2]
+	return fmt.Sprintf("%.1f %.1f %d %.2f %.2f", milliseconds(c.times[0]), milliseconds(c.times[len(c.times)/2]), c.memory, ratio, 1/ratio)
 }
