@@ -29,7 +29,6 @@ func run(command, name string) error {
 	if err != nil {
 		return err
 	}
-	defer m.file.Close()
 	out := newLines()
 	switch command {
 	case "check":

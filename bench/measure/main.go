@@ -45,12 +45,16 @@ func main() {
 	for _, line := range flag.Args() {
 		commands = append(commands, &command{words: strings.Fields(line)})
 	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
 	for range *rounds {
 		for _, c := range commands {
 			if c.spent > *enough {
 				continue
 			}
-			if err := c.run(); err != nil {
+			if err := c.run(null); err != nil {
 				log.Fatal(strings.Join(c.words, " "), ": ", err)
 			}
 		}
@@ -60,17 +64,12 @@ func main() {
 	}
 }
 
-// run runs the command once.
-func (c *command) run() error {
+// run runs the command once, with a file for its input and output.
+func (c *command) run(null *os.File) error {
 	path, err := exec.LookPath(c.words[0])
 	if err != nil {
 		return err
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer null.Close()
 	start := time.Now()
 	p, err := os.StartProcess(path, c.words, &os.ProcAttr{Files: []*os.File{null, null, os.Stderr}})
 	if err != nil {
@@ -80,12 +79,13 @@ func (c *command) run() error {
 	if err != nil {
 		return err
 	}
-	if !state.Success() {
+	usage, ok := state.SysUsage().(*syscall.Rusage)
+	if !ok || !state.Success() {
 		return fmt.Errorf("%v", state)
 	}
 	c.spent += time.Since(start)
 	c.times = append(c.times, state.UserTime()+state.SystemTime())
-	c.memory = max(c.memory, state.SysUsage().(*syscall.Rusage).Maxrss)
+	c.memory = max(c.memory, usage.Maxrss)
 	return nil
 }
 
