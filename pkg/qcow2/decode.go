@@ -153,3 +153,42 @@ func (img *Image) Decode(ctx context.Context, t *Table, o DecodeOptions) iter.Se
 		}
 	}
 }
+
+// Entries returns how many entries a table has, 0 for the header and for tables of
+// records.
+func (img *Image) Entries(t *Table) uint64 {
+	g := &img.geometry
+	switch t.Kind {
+	case HostHeader, HostSnapshotTable, HostBitmapDirectory:
+		return 0
+	case HostL2Table:
+		return t.Length / g.L2EntrySize
+	case HostRefcountBlock:
+		return t.Length * 8 / g.RefcountBits
+	case HostBitmapData:
+		return t.Length * 8
+	}
+	return t.Length / entrySize
+}
+
+// TableGuestOffset returns the guest address that the first entry of a table is about,
+// in bytes, and whether it is about one that is known.
+func (img *Image) TableGuestOffset(t *Table) (offset uint64, ok bool) {
+	switch t.Kind {
+	case HostL1Table, HostL2Table, HostBitmapTable, HostBitmapData:
+		d := newEntryDecoder(context.Background(), img, t, DecodeOptions{}, nil)
+		offset, _ = d.reach(&TableEntry{Index: t.First})
+		return offset, t.HasReference && d.span > 0
+	}
+	return 0, false
+}
+
+// RefcountAt returns the refcount of the cluster at a file offset, in bytes, and
+// whether it can be read.
+func (img *Image) RefcountAt(offset uint64) (n uint64, ok bool) {
+	if img.geometryErr != nil {
+		return 0, false
+	}
+	r, _ := newRefcounts(img).near(offset>>img.geometry.ClusterBits, 1)
+	return r.value, r.known
+}

@@ -77,9 +77,17 @@ func (d *recordDecoder) fail(errs []*Error) bool {
 }
 
 // header yields the fields of the header, the extensions, and the name of the backing
-// file.
+// file. Of another cluster it yields the fields alone.
 func (d *recordDecoder) header() {
 	h := &d.img.header
+	if d.table.Offset != 0 {
+		for _, f := range fields {
+			if !d.field(0, f.Name, d.table.Offset+uint64(f.Offset), uint64(f.Size), "") {
+				return
+			}
+		}
+		return
+	}
 	for f := range h.Fields() {
 		if !d.field(0, f.Name, uint64(f.Offset), uint64(f.Size), "") {
 			return
