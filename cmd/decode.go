@@ -254,7 +254,7 @@ func (d *decodeTarget) list(g qcow2.Geometry) error {
 	})
 	rep.damagedEntries(damaged)
 	if d.asked != "" {
-		rep.note(fmt.Errorf("decoded as asked: %s; %d of %s have a problem", d.asked, damaged, counted(entries, "entry", "entries")))
+		rep.note(fmt.Errorf("decoded as asked: %s; entries: %d, with problems: %d", d.asked, entries, damaged))
 	}
 	return err
 }

@@ -40,7 +40,7 @@ func (l *decodeLines) append(dst []byte, row []render.Value) []byte {
 		dst = append(strconv.AppendUint(append(dst, " ["...), dirty.Num(), 10), " dirty]"...)
 	}
 	copied := row[decodeFlags].Num()&uint64(qcow2.FlagCopied) != 0
-	if refcount := row[decodeRefcount]; l.active && !refcount.IsNull() && copied != (refcount.Num() == 1) {
+	if refcount := row[decodeRefcount]; l.active && row[decodeSectors].IsNull() && !refcount.IsNull() && copied != (refcount.Num() == 1) {
 		dst = append(strconv.AppendUint(append(dst, " [refcount "...), refcount.Num(), 10), ']')
 	}
 	if problems := row[decodeProblems].Num(); problems != 0 {

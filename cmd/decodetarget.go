@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -103,7 +104,11 @@ func (d *decodeTarget) choose(at uint64, asked bool) error {
 	case best.Kind == qcow2.HostEncryptionHeader:
 		err = &hintError{fmt.Errorf("%#x is the encryption header, in which keys are", at), "'qinspect extensions' decodes it"}
 	case !best.Kind.Referenced():
-		err = &hintError{fmt.Errorf("nothing refers to %#x: the cluster is %s", at, best.Kind), "--kind decodes it as what it may have been"}
+		what := fmt.Errorf("nothing refers to %#x: the cluster is %s", at, best.Kind)
+		if len(d.rep.failures.list) > 0 {
+			what = fmt.Errorf("nothing that could be read refers to %#x: the cluster looks %s", at, best.Kind)
+		}
+		err = &hintError{what, "--kind decodes it as what it may have been"}
 	case !best.Kind.Metadata():
 		err = &hintError{fmt.Errorf("%#x is %s: guest data; not read", at, best.Kind), "'qinspect host --at' names what refers to it"}
 	default:
@@ -216,7 +221,10 @@ func (b *bitmapFlag) find(img *qcow2.Image) (*qcow2.Bitmap, error) {
 		}
 	}
 	found, err := img.FindBitmap(name)
-	if err != nil {
+	switch {
+	case errors.Is(err, qcow2.ErrNoBitmap) && !b.given:
+		return nil, fmt.Errorf("%w: the image has no bitmaps", qcow2.ErrNoTable)
+	case err != nil:
 		return nil, err
 	}
 	return &found, nil

@@ -222,8 +222,9 @@ func (img *Image) nameTable(t *Table) error {
 	return nil
 }
 
-// TableAs returns the cluster of a file offset as a table of a kind, whatever it
-// holds: a leaked cluster, say. Nothing is known of where it would belong.
+// TableAs returns the cluster of a file offset, in bytes, as a table of a kind,
+// whatever it holds: a leaked cluster, say. Nothing is known of where it would
+// belong. The error is [ErrNoTable] past the end of the file.
 func (img *Image) TableAs(kind HostKind, offset uint64) (*Table, error) {
 	switch {
 	case img.geometryErr != nil:
@@ -233,6 +234,6 @@ func (img *Image) TableAs(kind HostKind, offset uint64) (*Table, error) {
 	case offset >= img.src.size:
 		return nil, fmt.Errorf("%w: the file ends at %#x, before that address", ErrNoTable, img.src.size)
 	}
-	size := img.geometry.ClusterSize
-	return &Table{Kind: kind, Offset: offset &^ (size - 1), Length: size}, nil
+	offset &^= img.geometry.ClusterSize - 1
+	return &Table{Kind: kind, Offset: offset, Length: min(img.geometry.ClusterSize, img.src.size-offset)}, nil
 }
