@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
@@ -193,6 +194,14 @@ func (d *decodeTarget) ownerRows(yield func([]render.Value) bool) {
 			return
 		}
 	}
+}
+
+// isTable reports whether decode can show a cluster of a kind.
+func isTable(k qcow2.HostKind) bool { return slices.Contains(qcow2.TableKinds(), k) }
+
+// decodeHint returns a remark with the command that shows the table at an offset.
+func decodeHint(rep *report, remark error, offset uint64) error {
+	return &hintError{remark, fmt.Sprintf("'qinspect decode --at %#x %s' shows the entries there", offset, shellFile(rep.name))}
 }
 
 // A bitmapFlag is a flag that selects a bitmap by its name or "@N".

@@ -1,6 +1,7 @@
 package qcow2_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -296,5 +297,61 @@ func TestDecodeAs(t *testing.T) {
 	}
 	if kinds := qcow2.EntryKindNames(); !slices.Contains(kinds, qcow2.EntryStored.String()) || len(kinds) != int(qcow2.EntryStored)+1 {
 		t.Errorf("the names of the kinds are %q", kinds)
+	}
+}
+
+// TestDecodeLongTable: neighbours are joined across the pieces in which a long table
+// is read, and rows cost no allocation.
+func TestDecodeLongTable(t *testing.T) {
+	const entries = 3 << 20 / 8
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 16, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build()
+	l2 := b.Get("l1[0]")
+	b.Set("l1_table_offset", uint64(len(b.Bytes))).Set("l1_size", entries)
+	start := len(b.Bytes)
+	for range entries {
+		b.Bytes = binary.BigEndian.AppendUint64(b.Bytes, l2)
+	}
+	img := openAs(t, b, int64(len(b.Bytes)))
+	table := find(t, img, qcow2.TableSelector{Kind: qcow2.HostL1Table})
+	want := []string{fmt.Sprintf("%#x.0 [0]*%d %#x+0x0 l2-table host %#x flags 0x1 refcount 1 guest 0x0 length %d", start, entries, l2, l2&^(1<<63), uint64(entries)*64*512)}
+	if diff := cmp.Diff(want, decoded(t, img, table, qcow2.DecodeOptions{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	allocations := func(o qcow2.DecodeOptions) float64 {
+		return testing.AllocsPerRun(1, func() {
+			for _, err := range img.Decode(t.Context(), table, o) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+	if run, each := allocations(qcow2.DecodeOptions{}), allocations(qcow2.DecodeOptions{PerEntry: true}); each > run+2 {
+		t.Errorf("%v allocations for one row, %v for %d", run, each, entries)
+	}
+}
+
+// TestDecodeDirtyBounded: entries of a bitmap table that point to one cluster again
+// and again are not counted for ever.
+func TestDecodeDirtyBounded(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 33, L1Size: 1}.Build()
+	bitmap := qcow2.Bitmap{TableOffset: uint64(len(b.Bytes)), TableSize: 4096, GranularityBits: 9}
+	for range bitmap.TableSize {
+		b.Bytes = binary.BigEndian.AppendUint64(b.Bytes, 0x200)
+	}
+	img := openAs(t, b, int64(len(b.Bytes)))
+	known, unknown := 0, 0
+	for e, err := range img.Decode(t.Context(), find(t, img, qcow2.TableSelector{Kind: qcow2.HostBitmapTable, Bitmap: &bitmap}), qcow2.DecodeOptions{PerEntry: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.HasDirty {
+			known++
+		} else {
+			unknown++
+		}
+	}
+	if want := len(b.Bytes) / 512; known != want || unknown != int(bitmap.TableSize)-want {
+		t.Errorf("%d entries counted and %d not, of %d in a file of %d clusters", known, unknown, bitmap.TableSize, want)
 	}
 }

@@ -46,10 +46,10 @@ func (d *entryDecoder) setWord(e *TableEntry) {
 // setBitmapEntry sets what an entry of a bitmap table says.
 func (d *entryDecoder) setBitmapEntry(e *TableEntry) {
 	entry := bitmapEntry(e.Value)
-	switch {
-	case entry == 0:
+	switch entry {
+	case 0:
 		e.Kind = EntryClean
-	case entry == bitmapOnes:
+	case bitmapOnes:
 		e.Kind = EntryDirty
 	default:
 		e.Kind, e.HostOffset, e.Reserved = EntryStored, entry.offset(), entry.reservedBits()
