@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -140,101 +139,10 @@ func (d *decodeTarget) facts() []fact {
 	}
 }
 
-// Columns of the references in the head of a table.
-const (
-	decodeOwnerKind = iota
-	decodeOwner
-	decodeOwnerSnapshot
-	decodeOwnerSnapshotIndex
-	decodeOwnerGuest
-	decodeOwnerIndex
-	decodeOwnerL1Index
-	decodeOwnerBitmap
-	decodeOwnerBitmapIndex
-	decodeOwnerEntry
-	decodeOwnerProblems
-
-	decodeOwnerColumns // how many
-)
-
-// decodeOwnersSection declares what refers to a table.
-func decodeOwnersSection() *render.Section {
-	return &render.Section{
-		Title:  "References",
-		Layout: render.LayoutList,
-		Columns: []render.Column{
-			decodeOwnerKind:          {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: qcow2.HostKindNames(), Tones: hostTones()},
-			decodeOwner:              {Key: "owner", Title: "OWNER", Kind: render.KindEnum, Names: ownerNames()},
-			decodeOwnerSnapshot:      {Key: "snapshot", Title: "SNAPSHOT", Kind: render.KindImageText},
-			decodeOwnerSnapshotIndex: {Key: "snapshot-index", Kind: render.KindUint, Show: render.InJSON},
-			decodeOwnerGuest:         {Key: "guest-offset", Title: "GUEST OFFSET", Kind: render.KindAddr},
-			decodeOwnerIndex:         {Key: "index", Title: "INDEX", Kind: render.KindUint},
-			decodeOwnerL1Index:       {Key: "l1-index", Title: "L1 INDEX", Kind: render.KindUint},
-			decodeOwnerBitmap:        {Key: "bitmap", Title: "BITMAP", Kind: render.KindImageText},
-			decodeOwnerBitmapIndex:   {Key: "bitmap-index", Kind: render.KindUint, Show: render.InJSON},
-			decodeOwnerEntry:         {Key: "entry", Title: "ENTRY", Kind: render.KindOffset},
-			decodeOwnerProblems:      {Key: "problems", Title: "PROBLEMS", Kind: render.KindFlags, Names: qcow2.ProblemNames(), Tones: alarm()},
-		},
-	}
-}
-
-// ownerRows yields the rows of what refers to the table.
-func (d *decodeTarget) ownerRows(yield func([]render.Value) bool) {
-	row := hostRow{ids: snapshotIDs(d.rep.img), bitmaps: bitmapNames(d.rep.img)}
-	c := make([]render.Value, decodeOwnerColumns)
-	for i := range d.owners {
-		r := &d.owners[i]
-		ref := newReferenceCells(r.Kind, &r.Reference, row.ids)
-		c[decodeOwnerKind] = render.Enum(uint64(r.Kind))
-		c[decodeOwner], c[decodeOwnerSnapshot], c[decodeOwnerSnapshotIndex] = ref.owner, ref.snapshot, ref.snapshotIndex
-		c[decodeOwnerGuest], c[decodeOwnerIndex], c[decodeOwnerL1Index] = ref.guest, ref.index, ref.l1Index
-		c[decodeOwnerBitmap], c[decodeOwnerBitmapIndex] = row.bitmap(r)
-		c[decodeOwnerEntry], c[decodeOwnerProblems] = ref.entry, render.Flags(uint64(r.Problems))
-		if !yield(c) {
-			return
-		}
-	}
-}
-
 // isTable reports whether decode can show a cluster of a kind.
 func isTable(k qcow2.HostKind) bool { return slices.Contains(qcow2.TableKinds(), k) }
 
 // decodeHint returns a remark with the command that shows the table at an offset.
 func decodeHint(rep *report, remark error, offset uint64) error {
 	return &hintError{remark, fmt.Sprintf("'qinspect decode --at %#x %s' shows the entries there", offset, shellFile(rep.name))}
-}
-
-// A bitmapFlag is a flag that selects a bitmap by its name or "@N".
-type bitmapFlag struct {
-	name  string
-	given bool
-}
-
-func (b *bitmapFlag) String() string { return b.name }
-func (b *bitmapFlag) Type() string   { return "string" }
-
-// Set takes any name.
-func (b *bitmapFlag) Set(name string) error {
-	*b = bitmapFlag{name, true}
-	return nil
-}
-
-// find returns the selected bitmap of an image, the only one if the flag was not
-// given.
-func (b *bitmapFlag) find(img *qcow2.Image) (*qcow2.Bitmap, error) {
-	name := b.name
-	if !b.given {
-		name = "@0"
-		if names := bitmapNames(img); len(names) > 1 {
-			return nil, &hintError{fmt.Errorf("the image has %d bitmaps", len(names)), "--bitmap says which"}
-		}
-	}
-	found, err := img.FindBitmap(name)
-	switch {
-	case errors.Is(err, qcow2.ErrNoBitmap) && !b.given:
-		return nil, fmt.Errorf("%w: the image has no bitmaps", qcow2.ErrNoTable)
-	case err != nil:
-		return nil, err
-	}
-	return &found, nil
 }

@@ -355,3 +355,36 @@ func TestDecodeDirtyBounded(t *testing.T) {
 		t.Errorf("%d entries counted and %d not, of %d in a file of %d clusters", known, unknown, bitmap.TableSize, want)
 	}
 }
+
+// TestDecodeClusterSizes: the entries of every table add up, whatever the size of
+// clusters and the width of refcounts.
+func TestDecodeClusterSizes(t *testing.T) {
+	for _, bits := range []uint{9, 12, 16, 21} {
+		for _, width := range []uint64{1, 16, 64} {
+			im := qcow2test.Image{ClusterBits: bits, RefcountBits: width, Size: 8 << bits, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 3: qcow2test.Zero}, Bitmaps: []qcow2test.Bitmap{{Name: "a"}}}
+			b := im.Build()
+			img := openAs(t, b, int64(len(b.Bytes)))
+			bitmap, err := img.FindBitmap("a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, kind := range []qcow2.HostKind{qcow2.HostL1Table, qcow2.HostL2Table, qcow2.HostRefcountTable, qcow2.HostRefcountBlock, qcow2.HostBitmapTable} {
+				table := find(t, img, qcow2.TableSelector{Kind: kind, Bitmap: &bitmap})
+				sum, rows := uint64(0), 0
+				for e, err := range img.Decode(t.Context(), table, qcow2.DecodeOptions{Zeros: true}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					if e.Index != sum {
+						t.Errorf("%d bits, %s: %s after %d", bits, kind, entryLine(e), sum)
+					}
+					sum += e.Count
+					rows++
+				}
+				if sum != img.Entries(table) || rows > 8 {
+					t.Errorf("%d bits, %s: %d entries in %d rows, want %d", bits, kind, sum, rows, img.Entries(table))
+				}
+			}
+		}
+	}
+}

@@ -186,7 +186,9 @@ func (img *Image) TableOf(r *HostRange) (*Table, error) {
 		return nil, err
 	}
 	if r.Offset >= whole.Offset {
-		t.First = (r.Offset - whole.Offset) / entrySize
+		if img.Entries(whole) > 0 {
+			t.First = (r.Offset - whole.Offset) / entrySize
+		}
 		t.Length = min(t.Length, whole.Length-min(r.Offset-whole.Offset, whole.Length))
 	}
 	return t, nil
