@@ -42,9 +42,9 @@ func (img *Image) findWhole(s TableSelector) (*Table, error) {
 		t.Length = min(img.geometry.ClusterSize, img.src.size)
 		return t, nil
 	case HostSnapshotTable:
-		return t, img.findSnapshotTable(t)
+		return img.findSnapshotTable(t)
 	case HostBitmapDirectory:
-		return t, img.findBitmapDirectory(t)
+		return img.findBitmapDirectory(t)
 	case HostRefcountTable:
 		t.Reference.Entry = fieldOffset("refcount_table_offset")
 		whole = entryTable{img.header.RefcountTableOffset, img.geometry.RefcountTableEntries}
@@ -75,30 +75,30 @@ func (img *Image) l1Reference(s *Snapshot) Reference {
 }
 
 // findSnapshotTable sets where the snapshot table lies, which has no known length.
-func (img *Image) findSnapshotTable(t *Table) error {
+func (img *Image) findSnapshotTable(t *Table) (*Table, error) {
 	if img.header.NbSnapshots == 0 {
-		return fmt.Errorf("%w: the image has no snapshots", ErrNoTable)
+		return nil, fmt.Errorf("%w: the image has no snapshots", ErrNoTable)
 	}
 	if err := img.snapshotTableError(); err != nil {
-		return err
+		return nil, err
 	}
 	t.Offset, t.Reference.Entry = img.header.SnapshotsOffset, fieldOffset("snapshots_offset")
 	t.Length = img.src.size - min(t.Offset, img.src.size)
-	return nil
+	return t, nil
 }
 
 // findBitmapDirectory sets where the bitmap directory lies.
-func (img *Image) findBitmapDirectory(t *Table) error {
+func (img *Image) findBitmapDirectory(t *Table) (*Table, error) {
 	d, ok, err := img.BitmapDirectory()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !ok {
-		return fmt.Errorf("%w: the image has no bitmaps", ErrNoTable)
+		return nil, fmt.Errorf("%w: the image has no bitmaps", ErrNoTable)
 	}
 	t.Offset, t.Length = d.Offset, d.Size
 	t.Reference.Entry = d.Extension + extensionHeaderLength + bitmapsDirectoryOffsetField
-	return nil
+	return t, nil
 }
 
 // findBelow finds a table of one cluster, to which an entry of the table above it
