@@ -144,5 +144,5 @@ func isTable(k qcow2.HostKind) bool { return slices.Contains(qcow2.TableKinds(),
 
 // decodeHint returns a remark with the command that shows the table at an offset.
 func decodeHint(rep *report, remark error, offset uint64) error {
-	return &hintError{remark, fmt.Sprintf("'qinspect decode --at %#x %s' shows the entries there", offset, shellFile(rep.name))}
+	return &hintError{remark, fmt.Sprintf("to see the entries there: qinspect decode --at %#x %s", offset, shellFile(rep.name))}
 }
