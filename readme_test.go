@@ -14,15 +14,23 @@ import (
 // console matches a terminal session in a Markdown text.
 var console = regexp.MustCompile("(?s)```console\n(.*?)```")
 
-// TestREADME runs the README's terminal sessions, one after the other in one
-// directory: they are the README's. `go test . -update` writes what they print.
-func TestREADME(t *testing.T) {
-	readme := readText(t, "README.md")
-	if n := len(console.FindAllString(readme, -1)); n < 3 {
-		t.Errorf("%d sessions, want 3 at least", n)
+// TestREADME runs the README's terminal sessions.
+func TestREADME(t *testing.T) { holdSessions(t, "README.md", 3) }
+
+// TestDecodeQuestions runs the sessions of docs/decode.md, one for each question.
+func TestDecodeQuestions(t *testing.T) { holdSessions(t, filepath.Join("docs", "decode.md"), 10) }
+
+// holdSessions runs the terminal sessions of a page, at least as many as given, one
+// after the other in one directory: they print what the page says. `go test .
+// -update` writes what they print.
+func holdSessions(t *testing.T, page string, least int) {
+	t.Helper()
+	text := readText(t, page)
+	if n := len(console.FindAllString(text, -1)); n < least {
+		t.Errorf("%d sessions, want %d at least", n, least)
 	}
 	dir := shellFolder(t)
-	got := console.ReplaceAllStringFunc(readme, func(block string) string {
+	got := console.ReplaceAllStringFunc(text, func(block string) string {
 		if !haveTools(block) {
 			return block
 		}
@@ -34,11 +42,11 @@ func TestREADME(t *testing.T) {
 		return "```console\n" + b.String() + "```"
 	})
 	if *update {
-		if err := os.WriteFile("README.md", []byte(got), 0o600); err != nil {
+		if err := os.WriteFile(page, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	} else if diff := cmp.Diff(readme, got); diff != "" {
-		t.Errorf("sessions (-README +got):\n%s", diff)
+	} else if diff := cmp.Diff(text, got); diff != "" {
+		t.Errorf("sessions (-%s +got):\n%s", page, diff)
 	}
 }
 

@@ -17,11 +17,11 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "decode"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "decode": "decode"}
 
 // flagsOf are the flags with which a command is run, one run after the other,
 // so that each of its keys gets a value.
@@ -30,6 +30,10 @@ var flagsOf = map[string][][]string{
 	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
 	"check": {nil}, "usage": {nil, {"--without", "@0"}},
+	"decode": {
+		{"--kind", "l2-table"}, {"--kind", "l1-table", "--snapshot", "@0"}, {"--kind", "snapshot-table"}, {"--kind", "bitmap-table", "--bitmap", "@0"},
+		{"--at", "#7", "--kind", "refcount-block"},
+	},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -262,6 +266,7 @@ func TestSchemaBites(t *testing.T) {
 		"host":       {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"check":      {"corrupt.qcow2", "README.md"},
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
+		"decode":     {"tables.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

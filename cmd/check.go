@@ -183,7 +183,8 @@ leaked may be in use: the rows and a remark say so.
 The JSON has the keys of 'qemu-img check --output=json'. It lists all problems
 unless --limit is given on the command line; a limit in the config file applies
 to tables and plain lines only.
-'qinspect host --at OFFSET' lists everything that refers to a cluster.
+'qinspect host --at OFFSET' lists everything that refers to a cluster, and
+'qinspect decode --at ENTRY' shows an entry with its neighbours.
 
 Exit status: 0 consistent, 1 no verdict (nothing could be checked, or the file
 changed), 2 errors, 3 leaks only.`,
@@ -228,6 +229,9 @@ func runCheck(rep *report, list *problemList) error {
 		rep.failures.verdict(exitLeaks)
 	}
 	v.advise(rep)
+	if list.entry > 0 {
+		rep.note(decodeHint(rep, fmt.Errorf("the first entry that is wrong lies at %#x", list.entry), list.entry))
+	}
 	rep.facts(&render.Section{}, checkFacts(v, list.omitted)...)
 	return nil
 }
@@ -250,13 +254,17 @@ type problemList struct {
 	shown    uint64
 	omitted  uint64
 	warnings uint64
-	err      error // writing a row
+	entry    uint64 // file offset of the first table entry that is wrong, for people; 0: none
+	err      error  // writing a row
 }
 
 // add takes a finding. It returns false when it cannot be written.
 func (l *problemList) add(f *qcow2.Finding) bool {
 	if f.Severity == qcow2.SeverityWarning {
 		l.warnings++
+	}
+	if l.words && l.entry == 0 && f.Severity == qcow2.SeverityError && f.HasEntry && f.HasReference {
+		l.entry = f.Entry
 	}
 	if l.shown == l.limit {
 		l.omitted++

@@ -99,6 +99,30 @@ func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]co
 	return snapshotWords(img), directive
 }
 
+// completeBitmaps completes the names of the bitmaps of the image on the command line
+// that can be typed as they are.
+func (a *app) completeBitmaps(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	if len(args) == 0 {
+		return nil, directive
+	}
+	img, file, err := a.open(args[0])
+	if err != nil {
+		return nil, directive
+	}
+	defer file.Close()
+	var words []cobra.Completion
+	for b, err := range img.Bitmaps() {
+		if err != nil || len(words) == completedSnapshots {
+			break
+		}
+		if isPlainWord(b.Name) {
+			words = append(words, b.Name)
+		}
+	}
+	return words, directive
+}
+
 // completedSnapshots is how many snapshots of an image are offered.
 const completedSnapshots = 1000
 

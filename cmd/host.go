@@ -232,14 +232,19 @@ func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions
 	row := hostRow{cells: make([]render.Value, hostColumns), ids: snapshotIDs(rep.img), bitmaps: bitmapNames(rep.img)}
 	var most uint64 // the most references to a cluster
 	var damaged damagedPlaces
+	var table bool // the cluster of --at holds one
 	err := each(rep, rep.img.Host(rep.ctx, opts), func(r *qcow2.HostRange) error {
 		if r.Problems != 0 {
 			damaged.add(r.Offset>>lines.g.ClusterBits, lines.g.ClustersIn(r.Length))
 		}
 		most = max(most, r.References)
+		table = table || opts.Length == 1 && isTable(r.Kind)
 		return rep.Row(row.of(r))
 	})
 	rep.damagedClusters(damaged.n)
+	if table {
+		rep.note(decodeHint(rep, fmt.Errorf("%#x lies in a table", opts.Offset), opts.Offset))
+	}
 	if opts.Limit > 0 && most > uint64(opts.Limit) {
 		rep.note(&hintError{fmt.Errorf("more references to a cluster than %d are left out", opts.Limit), "--limit 0 lists all"})
 	}

@@ -48,7 +48,7 @@ With several images the exit status is the worst of them; from best to worst:
 	root.SetFlagErrorFunc(flagError)
 
 	a.addFlags(root)
-	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand())
+	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand(), a.newDecodeCommand())
 	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand())
 	addGroup(root, "Judge an image:", a.newCheckCommand())
 	addGroup(root, "Account for space:", a.newUsageCommand())

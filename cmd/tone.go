@@ -46,3 +46,14 @@ func mappingTones() []render.Tone {
 		qcow2.MappingCompressed:    render.ToneCompressed,
 	}
 }
+
+// entryTones returns the tones of the kinds of table entries.
+func entryTones() []render.Tone {
+	tones := append([]render.Tone{qcow2.EntryNone: render.ToneAbsent}, mappingTones()...)
+	for len(tones) < len(qcow2.EntryKindNames()) {
+		tones = append(tones, 0)
+	}
+	tones[qcow2.EntryL2Table], tones[qcow2.EntryRefcountBlock], tones[qcow2.EntryStored] = render.ToneMetadata, render.ToneMetadata, render.ToneMetadata
+	tones[qcow2.EntryClean] = render.ToneAbsent
+	return tones
+}

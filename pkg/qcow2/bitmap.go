@@ -289,7 +289,7 @@ func (img *Image) bitmapTableSize(b *Bitmap) (entries uint64, ok bool) {
 // file offset.
 func (img *Image) bitmapEntryError(at uint64, e bitmapEntry) error {
 	switch offset := e.offset(); {
-	case e.reserved():
+	case e.reservedBits() != 0:
 		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry %#x has reserved bits", uint64(e))
 	case offset%img.geometry.ClusterSize != 0:
 		return errorf(SectionBitmapTable, at, ErrCorrupt, "the entry points to %#x, not a multiple of the cluster size %#x", offset, img.geometry.ClusterSize)

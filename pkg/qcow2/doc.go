@@ -24,7 +24,9 @@
 //     of a snapshot, [Image.Mapper] that of one range after the other;
 //   - [Image.Host] yields what the host clusters hold, and what refers to them;
 //   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
-//     went.
+//     went;
+//   - [Image.Decode] yields the entries of one table as they are in the file,
+//     [Image.FindTable] finds the table.
 //
 // A guest address is one of the disk that a virtual machine sees, a host address
 // one of the image file. The active image is the disk as the machine uses it now;

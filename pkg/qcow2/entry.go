@@ -84,9 +84,14 @@ func (e bitmapEntry) offset() uint64 { return uint64(e) & offsetMask }
 // ones".
 func (e bitmapEntry) stored() bool { return e > bitmapOnes }
 
-// reserved reports whether reserved bits are set.
-func (e bitmapEntry) reserved() bool {
-	return uint64(e)&^(offsetMask|uint64(bitmapOnes)) != 0 || e.offset() != 0 && e&bitmapOnes != 0
+// reservedBits returns the bits that are set but must be 0. Bit 0 is one where there
+// is an offset.
+func (e bitmapEntry) reservedBits() uint64 {
+	allowed := uint64(offsetMask)
+	if e.offset() == 0 {
+		allowed = uint64(bitmapOnes)
+	}
+	return uint64(e) &^ allowed
 }
 
 // A refcountEntry is an entry of the refcount table (specification, section

@@ -37,6 +37,17 @@ var (
 	ErrSeveralSnapshots = errors.New("several snapshots match")
 )
 
+// Why [Image.FindTable] or [Image.FindBitmap] finds nothing when nothing is wrong
+// with the image.
+var (
+	// ErrNoTable: there is no such table.
+	ErrNoTable = errors.New("no such table")
+	// ErrNoBitmap: no bitmap has the name or position.
+	ErrNoBitmap = errors.New("no bitmap")
+	// ErrSeveralBitmaps: more than one bitmap has the name.
+	ErrSeveralBitmaps = errors.New("several bitmaps match")
+)
+
 // A Section names the part of an image that an [Error] is about, in the words
 // of the specification.
 type Section string

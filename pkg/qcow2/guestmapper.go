@@ -11,15 +11,14 @@ import (
 // each other cost no more than one. It must not be used by several goroutines at
 // once.
 type Mapper struct {
-	img     *Image
+	entryJudge
 	walk    *tableWalk
 	options GuestOptions
 	diskEnd uint64 // bytes: the last cluster of the disk is cut here
 	// diskClusters is the number of clusters of the disk, and so the first cluster
 	// past its end.
 	diskClusters uint64
-	vmState      uint64           // the first cluster of VM state
-	metadata     [4]interval.Span // what the header points to
+	vmState      uint64 // the first cluster of VM state
 
 	wanted interval.Span // guest bytes
 	yield  func(*Mapping, error) bool
@@ -47,24 +46,9 @@ func (img *Image) Mapper(ctx context.Context, o GuestOptions) (*Mapper, error) {
 	walk := newTableWalk(ctx, img, l1, end)
 	walk.pointer = pointer
 	return &Mapper{
-		img: img, walk: walk, options: o,
+		entryJudge: entryJudge{img, img.headerMetadata(l1)}, walk: walk, options: o,
 		diskEnd: end, diskClusters: ceilDiv(end, img.geometry.ClusterSize), vmState: vmState >> img.geometry.ClusterBits,
-		metadata: img.headerMetadata(l1),
 	}, nil
-}
-
-// headerMetadata returns where the header, what it points to, and the L1 table of
-// the mapping lie.
-func (img *Image) headerMetadata(l1 entryTable) [4]interval.Span {
-	h, size := &img.header, img.geometry.ClusterSize
-	all := [4]interval.Span{{To: size}, {From: l1.offset, To: l1.entryOffset(l1.entries)}}
-	if n := uint64(h.RefcountTableClusters) * size; n <= img.limits.RefcountTableBytes {
-		all[2] = interval.Span{From: h.RefcountTableOffset, To: h.RefcountTableOffset + n}
-	}
-	if h.NbSnapshots > 0 {
-		all[3] = interval.Span{From: h.SnapshotsOffset, To: h.SnapshotsOffset + size}
-	}
-	return all
 }
 
 // Map calls yield, as [Image.Guest] does, with the mapping of the clusters that
@@ -283,46 +267,4 @@ func (m *Mapper) flush() bool {
 	ok := m.yield(&m.cur, nil)
 	m.cur.Length = 0
 	return ok
-}
-
-// problems returns what is wrong with the first entry of a run, whose mapping
-// is p.
-func (m *Mapper) problems(r *l2Run, p *Mapping) Problems {
-	bad := m.img.entryProblems(r, p)
-	switch {
-	case p.Kind == MappingCompressed:
-		if m.inMetadata(p.HostOffset, CompressedEnd(p.HostOffset, p.Sectors)) {
-			bad |= OverlapsMetadata
-		}
-	case p.HasHost && !m.img.hasDataFile():
-		table := r.at &^ (m.img.geometry.ClusterSize - 1)
-		if m.inMetadata(p.HostOffset, p.HostOffset+1) || p.HostOffset == table {
-			bad |= OverlapsMetadata
-		}
-	}
-	return bad
-}
-
-// healthy reports whether a run has no problems, if its first cluster, p, has none:
-// it begins inside the file to the last cluster, and reaches into no metadata.
-func (m *Mapper) healthy(r *l2Run, p *Mapping) bool {
-	if !p.HasHost || m.img.hasDataFile() {
-		return true // in a data file, host offsets are guest offsets
-	}
-	size := m.img.geometry.ClusterSize
-	end := p.HostOffset + r.n*size
-	inTable := p.HostOffset < r.at && r.at < end
-	return end-size < m.img.src.size && !m.inMetadata(p.HostOffset, end) && !inTable
-}
-
-// inMetadata reports whether any of the host bytes [first, end) are metadata that
-// the header points to.
-func (m *Mapper) inMetadata(first, end uint64) bool {
-	for i := range m.metadata { // of the array, not of a copy
-		s := &m.metadata[i]
-		if first < s.To && s.From < min(end, s.To) {
-			return true
-		}
-	}
-	return false
 }

@@ -55,11 +55,7 @@ func (img *Image) entryProblems(r *l2Run, p *Mapping) Problems {
 	if p.Kind == MappingCompressed {
 		return img.compressedProblems(r, p)
 	}
-	reserved := r.entry & l2Reserved
-	if img.header.Version == 2 {
-		reserved |= r.entry & l2Zero
-	}
-	if reserved != 0 {
+	if img.reservedBits(r.entry) != 0 {
 		bad |= ReservedBits
 	}
 	allocated, zero := uint32(p.SubclusterBitmap), uint32(p.SubclusterBitmap>>32)
@@ -83,9 +79,22 @@ func (img *Image) entryProblems(r *l2Run, p *Mapping) Problems {
 	return bad
 }
 
+// reservedBits returns the reserved bits that are set in the first word of an L2
+// entry.
+func (img *Image) reservedBits(e L2Entry) L2Entry {
+	switch {
+	case e.Compressed():
+		offset, _ := img.geometry.Compressed(e)
+		return L2Entry(offset & compressedReserved)
+	case img.header.Version == 2:
+		return e & (l2Reserved | l2Zero)
+	}
+	return e & l2Reserved
+}
+
 func (img *Image) compressedProblems(r *l2Run, p *Mapping) Problems {
 	var bad Problems
-	if p.HostOffset&compressedReserved != 0 || r.bitmap != 0 {
+	if img.reservedBits(r.entry) != 0 || r.bitmap != 0 {
 		bad |= ReservedBits
 	}
 	if r.entry.Copied() {

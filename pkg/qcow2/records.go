@@ -45,6 +45,27 @@ const (
 	luksSlotKeyField        = 40
 )
 
+// A recordField is where a field lies in a record: bytes from its start, or from
+// that of its extra data.
+type recordField struct {
+	name         string // as in the specification
+	offset, size uint64
+}
+
+// The fixed part of each record, field by field, and the known extra data of a
+// snapshot.
+var (
+	snapshotFields = [...]recordField{
+		{"l1_table_offset", snapshotL1OffsetField, 8}, {"l1_size", snapshotL1SizeField, 4}, {"id_str_size", 12, 2}, {"name_size", 14, 2},
+		{"date_sec", 16, 4}, {"date_nsec", 20, 4}, {"vm_clock_nsec", 24, 8}, {"vm_state_size", 32, 4}, {"extra_data_size", snapshotExtraSizeField, 4},
+	}
+	snapshotExtraFields = [...]recordField{{"vm_state_size_large", 0, 8}, {"disk_size", 8, 8}, {"icount", 16, 8}}
+	bitmapFields        = [...]recordField{
+		{"bitmap_table_offset", bitmapTableOffsetField, 8}, {"bitmap_table_size", bitmapTableSizeField, 4}, {"flags", bitmapFlagsField, 4}, {"type", bitmapTypeField, 1},
+		{"granularity_bits", bitmapGranularityField, 1}, {"name_size", bitmapNameSizeField, 2}, {"extra_data_size", bitmapExtraSizeField, 4},
+	}
+)
+
 func be16(p []byte) uint16 { return binary.BigEndian.Uint16(p) }
 func be32(p []byte) uint32 { return binary.BigEndian.Uint32(p) }
 func be64(p []byte) uint64 { return binary.BigEndian.Uint64(p) }

@@ -12,6 +12,7 @@ type refcounts struct {
 	table  entryTable
 	reader entryReader // of the table
 	block  window
+	piece  window // of a block, for near
 	known  bool   // the table was read to its end
 	broken uint64 // the offset of the last block that cannot be read as a whole, + 1
 	failed uint64 // the offset of what the last error was about, + 1
@@ -26,7 +27,7 @@ type refcounts struct {
 // that it hides are unknown.
 func newRefcounts(img *Image) *refcounts {
 	table, err := img.refcountTable()
-	return &refcounts{img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, known: err == nil}
+	return &refcounts{img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, piece: window{src: &img.src}, known: err == nil}
 }
 
 // blocks calls yield for every entry of the refcount table that is not 0, with its
@@ -56,6 +57,18 @@ func (r *refcounts) blocks(ctx context.Context, yield func(i, offset uint64, err
 // entriesFrom returns entries of the refcount table, from the i-th on.
 func (r *refcounts) entriesFrom(i uint64) ([]byte, error) {
 	return r.reader.read(r.table.entryOffset(i), r.table.entryOffset(r.table.entries))
+}
+
+// entryAt returns the i-th entry of the refcount table. It reads the piece of the
+// table that the entry is in, so that going back and forth is cheap.
+func (r *refcounts) entryAt(i uint64) (refcountEntry, error) {
+	at, end := r.table.entryOffset(i), r.table.entryOffset(r.table.entries)
+	from := max(at&^(pieceBytes-1), r.table.offset)
+	p, err := r.reader.window.bytes(SectionRefcountTable, from, min(pieceBytes, end-from), 0)
+	if err != nil {
+		return 0, err
+	}
+	return refcountEntry(be64(p[at-from:])), nil
 }
 
 // isBlock reports whether a refcount block can be read at an offset.
@@ -149,6 +162,25 @@ func (r *refcounts) one(cluster uint64) (refcount, error) {
 	return refcount{refcountAt(p, cluster%(width*8>>order), order), true}, nil
 }
 
+// near is run for clusters in any order: it reads only the piece of a block that
+// has the refcount. Errors are left to others; the refcount is then not known.
+func (r *refcounts) near(cluster, limit uint64) (refcount, uint64) {
+	at, known, err := r.locate(cluster)
+	if at == 0 {
+		return refcount{known: known && err == nil}, 1
+	}
+	order := uint(r.img.header.RefcountOrder)
+	size := min(pieceBytes, r.img.geometry.ClusterSize)
+	from := at &^ (size - 1)
+	p, err := r.piece.bytes(SectionRefcountBlock, from, size, 0)
+	first, n := cluster&(size*8>>order-1), uint64(len(p))*8>>order
+	if err != nil || first >= n {
+		return refcount{}, 1
+	}
+	value, n := refcountRun(p, first, min(limit, n-first), order)
+	return refcount{value, true}, n
+}
+
 // locate returns the file offset of the refcount of a cluster, or of the byte that
 // holds it. If there is none, at is 0, and the refcount is 0 if known is true.
 func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
@@ -156,11 +188,11 @@ func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	if cluster/per >= r.table.entries {
 		return 0, r.known, nil
 	}
-	p, err := r.entriesFrom(cluster / per)
+	entry, err := r.entryAt(cluster / per)
 	if err != nil {
 		return 0, false, err
 	}
-	block := refcountEntry(be64(p)).block()
+	block := entry.block()
 	at = block + cluster%per<<r.img.header.RefcountOrder/8
 	switch {
 	case block == 0:

@@ -73,15 +73,16 @@ func (t entryTable) indexOf(offset uint64) uint64 { return (offset - t.offset) /
 // pieceBytes is how much of a table a bad sector can hide, in bytes.
 const pieceBytes = 4096
 
-// An entryReader reads parts of entryTables.
+// An entryReader reads parts of tables.
 type entryReader struct {
 	sec    Section
+	unit   uint64 // bytes of an entry: entrySize, unless it is set to another
 	window window
 	holes  holeFinder
 }
 
 func newEntryReader(src *source, sec Section) entryReader {
-	return entryReader{sec: sec, window: window{src: src}, holes: holeFinder{src: src}}
+	return entryReader{sec: sec, unit: entrySize, window: window{src: src}, holes: holeFinder{src: src}}
 }
 
 // read returns entries from one file offset on and before another: as many as one
@@ -89,7 +90,7 @@ func newEntryReader(src *source, sec Section) entryReader {
 func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
 	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, windowBytes))
-	return p[:len(p)&^(entrySize-1)], err
+	return p[:uint64(len(p))/r.unit*r.unit], err
 }
 
 // A piece is a number of neighbouring entries of a table. In a hole of the file
@@ -105,9 +106,10 @@ type piece struct {
 // one cannot be read it has an error, and the next follows. It returns false if
 // yield did or the context is done.
 func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*piece) bool) bool {
-	to = entryTable{from, (to - from) / entrySize}.span(r.window.src.size).To
+	there := r.window.src.size - min(from, r.window.src.size)
+	to = from + min(to-from, there)/r.unit*r.unit
 	var p piece
-	for at := from; at < to; at += p.n * entrySize {
+	for at := from; at < to; at += p.n * r.unit {
 		if err := ctx.Err(); err != nil {
 			yield(&piece{offset: at, err: err})
 			return false
@@ -122,12 +124,12 @@ func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*p
 
 // piece returns the piece that begins at one file offset and ends before another.
 func (r *entryReader) piece(at, to uint64) piece {
-	if n := r.holes.length(at, to) / entrySize; n > 0 {
+	if n := r.holes.length(at, to) / r.unit; n > 0 {
 		return piece{offset: at, n: n}
 	}
 	p, err := r.read(at, to)
 	if err != nil {
-		return piece{offset: at, n: min(pieceBytes, to-at) / entrySize, err: err}
+		return piece{offset: at, n: min(pieceBytes, to-at) / r.unit, err: err}
 	}
-	return piece{offset: at, n: uint64(len(p)) / entrySize, bytes: p}
+	return piece{offset: at, n: uint64(len(p)) / r.unit, bytes: p}
 }

@@ -13,7 +13,8 @@ cd -- "$dest"
 rm -f -- v2.qcow2 v3.qcow2 v2-snapshots.qcow2 snapshots.qcow2 evil-names.qcow2 \
   luks.qcow2 aes.qcow2 bitmaps.qcow2 extended-l2.qcow2 zstd.qcow2 \
   data-file.qcow2 data-file.raw backing.qcow2 base.qcow2 refcount1.qcow2 \
-  refcount64.qcow2 dirty.qcow2 corrupt.qcow2 unknown-feature.qcow2 empty.qcow2
+  refcount64.qcow2 dirty.qcow2 corrupt.qcow2 unknown-feature.qcow2 empty.qcow2 \
+  tables.qcow2
 
 # poke FILE OFFSET BYTES: overwrite bytes in place; BYTES is a printf format.
 poke() {
@@ -134,3 +135,11 @@ poke unknown-feature.qcow2 72 '\x40'
 
 # empty.qcow2: the smallest cluster size and nothing written.
 qemu-img create -q -f qcow2 -o cluster_size=512 empty.qcow2 1M
+
+# tables.qcow2: every kind of table, with L2 entries of every kind before and after a snapshot, and a bitmap.
+qemu-img create -q -f qcow2 -o cluster_size=4k tables.qcow2 4M
+qemu-io -f qcow2 -c 'write -q 0 64k' -c 'write -q -z 64k 8k' -c 'write -q -c 128k 4k' -c 'write -q -c 132k 4k' tables.qcow2
+qemu-img snapshot -c one tables.qcow2
+qemu-io -f qcow2 -c 'write -q 4k 4k' -c 'write -q -z 8k 4k' tables.qcow2
+qemu-img bitmap --add -f qcow2 tables.qcow2 b1
+qemu-io -f qcow2 -c 'write -q 3M 4k' tables.qcow2
