@@ -17,11 +17,15 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "diff"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "diff": "diff"}
+
+// closing are the keys of the last line that such a command writes, besides those of
+// all documents.
+var closing = map[string][]string{"diff": {"from", "from-hex", "from-size", "to", "to-hex", "to-size", "totals"}}
 
 // flagsOf are the flags with which a command is run, one run after the other,
 // so that each of its keys gets a value.
@@ -30,6 +34,7 @@ var flagsOf = map[string][][]string{
 	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
 	"check": {nil}, "usage": {nil, {"--without", "@0"}},
+	"diff": {{"--from", "active", "--all"}, {"--from", "@0"}, {"--from", "active", "--to", "@0"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -225,6 +230,11 @@ func wantLines(command string, doc any) []any {
 	for _, key := range []string{"schema", "filename", "filename-hex", "changed", "open-elsewhere", "errors"} {
 		end[key] = document[key]
 	}
+	for _, key := range closing[command] {
+		if value, ok := document[key]; ok {
+			end[key] = value
+		}
+	}
 	return append(lines, end)
 }
 
@@ -262,6 +272,7 @@ func TestSchemaBites(t *testing.T) {
 		"host":       {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"check":      {"corrupt.qcow2", "README.md"},
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
+		"diff":       {"snapshots.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

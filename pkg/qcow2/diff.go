@@ -78,6 +78,9 @@ type DiffTotals struct {
 	// nothing to count.
 	Written, Dropped               uint64
 	VMStateWritten, VMStateDropped uint64
+	// Incomplete is whether a table or an entry is damaged on either side: what is
+	// counted of host clusters is then too high or too low.
+	Incomplete bool
 }
 
 // Diff compares the mappings of two snapshots, or of one and the active image. It

@@ -35,13 +35,8 @@ func (img *Image) newDiffer(ctx context.Context, o DiffOptions, yield func(*Diff
 		backing:    h.BackingFileOffset != 0 && h.BackingFileSize != 0,
 		hosts:      newHostUse(img),
 	}
-	var err error
-	if d.from, err = d.newSide(ctx, o.From, usedByFrom, usedByFromVMState); err != nil {
-		return nil, err
-	}
-	if d.to, err = d.newSide(ctx, o.To, usedByTo, usedByToVMState); err != nil {
-		return nil, err
-	}
+	d.from = d.newSide(ctx, o.From, usedByFrom, usedByFromVMState)
+	d.to = d.newSide(ctx, o.To, usedByTo, usedByToVMState)
 	return d, nil
 }
 
@@ -52,7 +47,8 @@ func (d *differ) compare() bool {
 	end = min(end, ceilDiv(d.wanted.To, d.perL1Entry))
 	for i := d.wanted.From / d.perL1Entry; i < end; {
 		if err := d.ctx.Err(); err != nil {
-			return d.yield(nil, err) && false
+			d.fail(err)
+			return false
 		}
 		n, ok := d.compareEntries(i, end)
 		if !ok {
@@ -68,7 +64,7 @@ func (d *differ) compare() bool {
 func (d *differ) compareEntries(i, end uint64) (n uint64, ok bool) {
 	from, fromNews := d.from.l1(i, end)
 	to, toNews := d.to.l1(i, end)
-	if fromNews && !d.yield(nil, from.err) || toNews && !d.yield(nil, to.err) {
+	if fromNews && !d.fail(from.err) || toNews && !d.fail(to.err) {
 		return 0, false
 	}
 	n = d.beforeEnd(i, min(from.n, to.n, end-i))
@@ -88,6 +84,12 @@ func (d *differ) compareEntries(i, end uint64) (n uint64, ok bool) {
 	return n, d.compareMappings(d.guestOffset(i), d.guestOffset(i+n), from.err == nil, to.err == nil)
 }
 
+// fail yields an error.
+func (d *differ) fail(err error) bool {
+	d.totals.Incomplete = true
+	return d.yield(nil, err)
+}
+
 // guestOffset returns the guest offset that an L1 entry maps first, in bytes. It
 // saturates.
 func (d *differ) guestOffset(i uint64) uint64 {
@@ -101,7 +103,7 @@ func (d *differ) guestOffset(i uint64) uint64 {
 // the disks, or not: up to where a disk ends, the entry in which it does, or those
 // after it.
 func (d *differ) beforeEnd(i, n uint64) uint64 {
-	for _, size := range [...]uint64{d.from.size(), d.to.size()} {
+	for _, size := range [...]uint64{d.from.disk, d.to.disk} {
 		for _, border := range [...]uint64{size / d.perL1Entry, ceilDiv(size, d.perL1Entry)} {
 			if border > i {
 				n = min(n, border-i)
@@ -114,7 +116,7 @@ func (d *differ) beforeEnd(i, n uint64) uint64 {
 // bothOrNone reports whether what n L1 entries from the i-th on map is on both disks
 // or on none: equal tables then mean that nothing differs.
 func (d *differ) bothOrNone(i, n uint64) bool {
-	small, large := min(d.from.size(), d.to.size()), max(d.from.size(), d.to.size())
+	small, large := min(d.from.disk, d.to.disk), max(d.from.disk, d.to.disk)
 	return small == large || i+n <= small/d.perL1Entry || i >= ceilDiv(large, d.perL1Entry)
 }
 
@@ -144,9 +146,9 @@ func (p *piece) entry(k uint64) L1Entry {
 // another. A side whose L1 entries cannot be read is unknown there.
 func (d *differ) compareMappings(first, end uint64, fromReadable, toReadable bool) bool {
 	first, end = max(first, d.wanted.From), min(end, d.wanted.To)
-	disk := max(d.from.size(), d.to.size())
+	disk := max(d.from.disk, d.to.disk)
 	for at := first; at < end; {
-		if !d.from.cover(at, end, fromReadable) || !d.to.cover(at, end, toReadable) {
+		if !d.cover(d.from, at, end, fromReadable) || !d.cover(d.to, at, end, toReadable) {
 			return false
 		}
 		stop := min(d.from.covered, d.to.covered)

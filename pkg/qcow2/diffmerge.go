@@ -46,7 +46,7 @@ func (d *differ) add(at, n uint64, from, to *Mapping) bool {
 
 // change returns what may have happened to the byte at a guest address.
 func (d *differ) change(at uint64, from, to *Mapping) Change {
-	grown, cut := at >= d.from.size(), at >= d.to.size()
+	grown, cut := at >= d.from.disk, at >= d.to.disk
 	switch {
 	case from == nil && !grown, to == nil && !cut, from != nil && from.Problems != 0, to != nil && to.Problems != 0:
 		return ChangeUnknown

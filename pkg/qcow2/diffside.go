@@ -8,11 +8,14 @@ import (
 // A diffSide is one of the two mappings that a diff compares. It holds the mappings
 // of the next addresses, as many as maxDiffMappings.
 type diffSide struct {
-	mapper *Mapper
-	need   uint64 // L1 entries: those of the disk, and of VM state behind it
+	mapper *Mapper // nil if the L1 table cannot be read at all
+	disk   uint64  // where the disk ends, in bytes
+	need   uint64  // L1 entries: those of the disk, and of VM state behind it
 	// user and vmStateUser mark the host clusters of the disk and of VM state.
 	user, vmStateUser uint8
-	broken            piece // the last L1 entries that could not be read, and are known to be
+	err               error  // why L1 entries cannot be read
+	errEnd            uint64 // the first L1 entry to which err does not apply
+	told              bool   // err was yielded
 
 	mappings []Mapping
 	next     int    // the first of them that is not merged yet
@@ -26,20 +29,21 @@ type diffSide struct {
 // maxDiffMappings is how many mappings of each side are held.
 const maxDiffMappings = 8192
 
-func (d *differ) newSide(ctx context.Context, s *Snapshot, user, vmStateUser uint8) (*diffSide, error) {
-	m, err := d.img.Mapper(ctx, GuestOptions{Snapshot: s, VMState: true})
-	if err != nil {
-		return nil, err
+func (d *differ) newSide(ctx context.Context, s *Snapshot, user, vmStateUser uint8) *diffSide {
+	g := &d.img.geometry
+	side := &diffSide{disk: g.VirtualSize, need: g.L1Entries, user: user, vmStateUser: vmStateUser}
+	if s != nil {
+		side.disk, side.need = s.DiskSize&^511, g.l1Entries(s.DiskSize)
+	}
+	if side.mapper, side.err = d.img.Mapper(ctx, GuestOptions{Snapshot: s, VMState: true}); side.err != nil {
+		side.errEnd = side.need
+		return side
 	}
 	// VM state ends where addresses do.
-	entries := min(m.walk.l1.entries, maxGuestOffset/d.img.geometry.perL1Entry())
-	side := &diffSide{mapper: m, need: max(m.walk.need, entries), user: user, vmStateUser: vmStateUser}
+	side.need = max(side.need, min(side.mapper.walk.l1.entries, maxGuestOffset/d.perL1Entry))
 	side.take = func(p *Mapping, err error) bool { return d.take(side, p, err) }
-	return side, nil
+	return side
 }
-
-// size returns where the disk ends, in bytes.
-func (s *diffSide) size() uint64 { return s.mapper.diskEnd }
 
 // l1 returns L1 entries from one index on and before another, as tableWalk.piece
 // does. Past the last that is needed they are 0. isNews is whether an error is
@@ -48,28 +52,27 @@ func (s *diffSide) l1(from, to uint64) (p piece, isNews bool) {
 	if from >= s.need {
 		return piece{n: to - from}, false
 	}
-	walk := s.mapper.walk
-	if end := walk.l1.indexOf(s.broken.offset) + s.broken.n; s.broken.err != nil && from < end {
-		p = s.broken
-		p.n = end - from
-		return p, false
+	if s.err == nil || from >= s.errEnd {
+		if p = s.mapper.walk.piece(from, s.need); p.err == nil {
+			return p, false
+		}
+		s.err, s.errEnd, s.told = p.err, from+p.n, false
 	}
-	if p = walk.piece(from, s.need); p.err != nil {
-		s.broken = p
-	}
-	return p, p.err != nil
+	isNews, s.told = !s.told, true
+	return piece{n: s.errEnd - from, err: s.err}, isNews
 }
 
-// cover holds the mappings from a guest address on and before another, unless it
+// cover makes a side hold the mappings from a guest address on and before another, unless it
 // does already. Where the L1 table cannot be read there are none. It returns false
 // if yield did or the context is done.
-func (s *diffSide) cover(at, to uint64, readable bool) bool {
+func (d *differ) cover(s *diffSide, at, to uint64, readable bool) bool {
 	if at < s.covered {
 		return true
 	}
+	readable = readable && s.mapper != nil // it is nil also past the end of a disk whose L1 table is lost
 	s.repeated = 0
-	if walk := s.mapper.walk; at == s.covered && at%walk.img.geometry.perL1Entry() != 0 {
-		s.repeated = walk.l1.entryOffset(at / walk.img.geometry.perL1Entry())
+	if per := d.perL1Entry; readable && at == s.covered && at%per != 0 {
+		s.repeated = s.mapper.walk.l1.entryOffset(at / per)
 	}
 	s.mappings, s.next, s.covered, s.ok = s.mappings[:0], 0, to, true
 	if readable {
@@ -84,9 +87,10 @@ func (d *differ) take(s *diffSide, m *Mapping, err error) bool {
 		if e, ok := errors.AsType[*Error](err); ok && e.Section == SectionL1Table && e.Offset == s.repeated {
 			return true
 		}
-		s.ok = d.yield(nil, err) && d.ctx.Err() == nil
+		s.ok = d.fail(err) && d.ctx.Err() == nil
 		return s.ok
 	}
+	d.totals.Incomplete = d.totals.Incomplete || m.Problems != 0
 	if s.marks {
 		user := s.user
 		if m.Start>>d.img.geometry.ClusterBits >= s.mapper.vmState {
@@ -112,10 +116,10 @@ func (p *Mapping) end() uint64 {
 // at returns the mapping that holds a guest address, nil if there is none, and
 // where that ends: before to, in bytes.
 func (s *diffSide) at(at, to uint64) (m *Mapping, end uint64) {
-	if at >= s.size() {
+	if at >= s.disk {
 		return nil, to
 	}
-	to = min(to, s.size())
+	to = min(to, s.disk)
 	for s.next < len(s.mappings) && s.mappings[s.next].end() <= at {
 		s.next++
 	}
