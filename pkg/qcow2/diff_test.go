@@ -260,6 +260,11 @@ func TestDiffDamage(t *testing.T) {
 	if totals.Unknown != perTable<<9 || totals.Changed != n*perTable<<9 {
 		t.Errorf("without the L1 table of a smaller disk: %+v", totals)
 	}
+	// It is said also where it would be of no use.
+	got, totals2 := differences(t, open(t, base()), qcow2.DiffOptions{From: &qcow2.Snapshot{L1TableOffset: 1, L1Size: 1}, Offset: n * perTable << 9})
+	if len(got) != 1 || !totals2.Incomplete || totals2.Changed != 0 {
+		t.Errorf("without the L1 table of a disk of no size: %q, %+v", got, totals2)
+	}
 }
 
 // TestDiffSharedDamage: damage in a table that both sides share is not looked at,

@@ -43,8 +43,12 @@ func (img *Image) newDiffer(ctx context.Context, o DiffOptions, yield func(*Diff
 // compare compares all that is wanted. It returns false if yield did or the context
 // is done.
 func (d *differ) compare() bool {
-	end := max(d.from.need, d.to.need)
-	end = min(end, ceilDiv(d.wanted.To, d.perL1Entry))
+	for _, side := range [...]*diffSide{d.from, d.to} {
+		if side.mapper == nil && !d.fail(side.err) {
+			return false
+		}
+	}
+	end := min(max(d.from.need, d.to.need), ceilDiv(d.wanted.To, d.perL1Entry))
 	for i := d.wanted.From / d.perL1Entry; i < end; {
 		if err := d.ctx.Err(); err != nil {
 			d.fail(err)

@@ -31,12 +31,13 @@ const maxDiffMappings = 8192
 
 func (d *differ) newSide(ctx context.Context, s *Snapshot, user, vmStateUser uint8) *diffSide {
 	g := &d.img.geometry
-	side := &diffSide{disk: g.VirtualSize, need: g.L1Entries, user: user, vmStateUser: vmStateUser}
+	side := &diffSide{disk: g.VirtualSize, user: user, vmStateUser: vmStateUser}
 	if s != nil {
-		side.disk, side.need = s.DiskSize&^511, g.l1Entries(s.DiskSize)
+		side.disk = s.DiskSize &^ 511
 	}
+	side.need = g.l1Entries(side.disk)
 	if side.mapper, side.err = d.img.Mapper(ctx, GuestOptions{Snapshot: s, VMState: true}); side.err != nil {
-		side.errEnd = side.need
+		side.errEnd, side.told = side.need, true
 		return side
 	}
 	// VM state ends where addresses do.
@@ -62,9 +63,9 @@ func (s *diffSide) l1(from, to uint64) (p piece, isNews bool) {
 	return piece{n: s.errEnd - from, err: s.err}, isNews
 }
 
-// cover makes a side hold the mappings from a guest address on and before another, unless it
-// does already. Where the L1 table cannot be read there are none. It returns false
-// if yield did or the context is done.
+// cover makes a side hold the mappings from one guest address on and before
+// another, unless it does already. Where the L1 table cannot be read there are none.
+// It returns false if yield did or the context is done.
 func (d *differ) cover(s *diffSide, at, to uint64, readable bool) bool {
 	if at < s.covered {
 		return true
