@@ -16,6 +16,15 @@ import (
 var everyCommand = [][]string{
 	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
 	{"decode", "--kind", "l2-table", "--all"}, {"decode", "--at", "#2", "--per-entry"},
+	{"diff", "--from", "active", "--all"}, {"diff", "--from", "@0", "--all"},
+}
+
+// label names one of everyCommand.
+func label(args []string) string {
+	if args[0] == "diff" {
+		return strings.Join(args[:3], " ")
+	}
+	return args[0]
 }
 
 // A ran is what a command did.
@@ -75,7 +84,7 @@ func holdJSON(t *testing.T, name, image string, args []string) {
 func holdCommand(t *testing.T, name, image string, args []string) {
 	t.Helper()
 	for _, format := range []string{"table", "plain"} {
-		holdText(t, name+": "+args[0], runOn(t, image, append(slices.Clone(args), "-o", format)...))
+		holdText(t, name+": "+label(args), runOn(t, image, append(slices.Clone(args), "-o", format)...))
 	}
 	holdJSON(t, name, image, args)
 }

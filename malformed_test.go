@@ -79,12 +79,12 @@ func TestMalformed(t *testing.T) {
 		commands := map[string][]string{} // that print a text
 		for _, args := range everyCommand {
 			r := runOn(t, image, append(slices.Clone(args), "-o", "plain")...)
-			holdText(t, name+": "+args[0], r)
+			holdText(t, name+": "+label(args), r)
 			text := printed(args[0], r)
 			if commands[text] == nil {
 				texts = append(texts, text)
 			}
-			commands[text] = append(commands[text], args[0])
+			commands[text] = append(commands[text], label(args))
 		}
 		for _, text := range texts {
 			fmt.Fprintf(&got, "  %s: %s", strings.Join(commands[text], ", "), text)

@@ -74,6 +74,46 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
+// TestDiffRecipes runs the command lines of docs/diff.md: they print the ranges that
+// differ between snapshot 1 and now.
+func TestDiffRecipes(t *testing.T) {
+	if !haveTools("jq ") {
+		t.Skip("no jq")
+	}
+	dir := shellFolder(t)
+	if err := os.Rename(filepath.Join(dir, fixtures, "snapshots.qcow2"), filepath.Join(dir, "disk.qcow2")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		`{"byte_offset":0,"size_bytes":1024}
+{"byte_offset":4096,"size_bytes":4096}
+{"byte_offset":8192,"size_bytes":4096}
+{"byte_offset":1048576,"size_bytes":1024}
+{"byte_offset":1049600,"size_bytes":523264}
+{"byte_offset":1572864,"size_bytes":2048}
+{"byte_offset":1574912,"size_bytes":522240}
+`,
+		"read\t0\t1024\nread\t4096\t4096\nread\t8192\t4096\nread\t1048576\t1024\nzero\t1049600\t523264\nread\t1572864\t2048\nzero\t1574912\t522240\n",
+		"[0,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31]",
+	}
+	var got []string
+	for _, block := range console.FindAllString(readText(t, filepath.Join("docs", "diff.md")), -1) {
+		for _, command := range commands(block) {
+			out, err := shell(t, dir, command)
+			if err != nil {
+				t.Errorf("$ %s: %v", command, err)
+			}
+			if strings.HasPrefix(out, "[") {
+				out = strings.Join(strings.Fields(out), "")
+			}
+			got = append(got, out)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what the recipes print (-want +got):\n%s", diff)
+	}
+}
+
 // TestREADMEExample holds the README's Go code against that of an example,
 // which is compiled and run.
 func TestREADMEExample(t *testing.T) {

@@ -17,11 +17,15 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "decode"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "decode", "diff"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host", "decode": "decode"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "decode": "decode", "diff": "diff"}
+
+// closing are the keys of the last line that such a command writes, besides those of
+// all documents.
+var closing = map[string][]string{"diff": {"from", "from-hex", "from-size", "to", "to-hex", "to-size", "totals"}}
 
 // flagsOf are the flags with which a command is run, one run after the other,
 // so that each of its keys gets a value.
@@ -34,6 +38,7 @@ var flagsOf = map[string][][]string{
 		{"--kind", "l2-table"}, {"--kind", "l1-table", "--snapshot", "@0"}, {"--kind", "snapshot-table"}, {"--kind", "bitmap-table", "--bitmap", "@0"},
 		{"--at", "#7", "--kind", "refcount-block"},
 	},
+	"diff": {{"--from", "active", "--all"}, {"--from", "@0"}, {"--from", "active", "--to", "@0"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -229,6 +234,11 @@ func wantLines(command string, doc any) []any {
 	for _, key := range []string{"schema", "filename", "filename-hex", "changed", "open-elsewhere", "errors"} {
 		end[key] = document[key]
 	}
+	for _, key := range closing[command] {
+		if value, ok := document[key]; ok {
+			end[key] = value
+		}
+	}
 	return append(lines, end)
 }
 
@@ -267,6 +277,7 @@ func TestSchemaBites(t *testing.T) {
 		"check":      {"corrupt.qcow2", "README.md"},
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"decode":     {"tables.qcow2", "README.md"},
+		"diff":       {"snapshots.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

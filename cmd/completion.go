@@ -123,6 +123,14 @@ func (a *app) completeBitmaps(_ *cobra.Command, args []string, _ string) ([]cobr
 	return words, directive
 }
 
+// completeMappings completes the snapshots of the image on the command line, and the
+// active image. A snapshot that is called so is left out: its id selects it.
+func (a *app) completeMappings(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	words, directive := a.completeSnapshots(cmd, args, word)
+	words = slices.DeleteFunc(words, func(c cobra.Completion) bool { return strings.HasPrefix(c, activeImage+"\t") })
+	return append(words, cobra.CompletionWithDesc(activeImage, "the disk as it is now")), directive
+}
+
 // completedSnapshots is how many snapshots of an image are offered.
 const completedSnapshots = 1000
 

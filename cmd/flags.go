@@ -154,6 +154,22 @@ func (s *snapshotFlag) find(img *qcow2.Image) (*qcow2.Snapshot, error) {
 	return &found, nil
 }
 
+// A mappingFlag is a snapshotFlag that also takes the active image, as does one that
+// was not given.
+type mappingFlag struct{ snapshotFlag }
+
+// activeImage is the active image in a mappingFlag. A snapshot of that name goes by
+// its id or position.
+const activeImage = "active"
+
+// find returns the selected snapshot of an image, nil for the active image.
+func (m *mappingFlag) find(img *qcow2.Image) (*qcow2.Snapshot, error) {
+	if m.name == activeImage {
+		return nil, nil
+	}
+	return m.snapshotFlag.find(img)
+}
+
 // hostKinds is a flag that takes kinds of host clusters, separated by commas.
 // Without any it stands for all.
 type hostKinds []qcow2.HostKind

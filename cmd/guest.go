@@ -321,8 +321,14 @@ func guestFacts(img *qcow2.Image, g qcow2.Geometry, s *qcow2.Snapshot) []fact {
 		{render.Column{Key: "virtual-size", Kind: render.KindSize}, render.Size(size)},
 		{render.Column{Key: "vm-state-offset", Kind: render.KindOffset}, render.Offset(vmStateOffset(g, s))},
 		{render.Column{Key: "snapshot", Kind: render.KindImageText}, id},
-		{render.Column{Key: "data-file", Kind: render.KindImageText}, imageText(img.DataFile())},
+		dataFileFact(img),
 	}
+}
+
+// dataFileFact is the name of the file that host offsets are about, null if it is
+// the image itself.
+func dataFileFact(img *qcow2.Image) fact {
+	return fact{render.Column{Key: "data-file", Kind: render.KindImageText}, imageText(img.DataFile())}
 }
 
 // vmStateOffset returns where the VM state of a snapshot begins, or of the active

@@ -17,7 +17,7 @@ type guestLines struct {
 
 func (l *guestLines) append(dst []byte, row []render.Value) []byte {
 	start, length := row[guestStart].Num(), row[guestLength].Num()
-	one := length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
+	one := l.isOne(start, length)
 	dst = append(l.appendPlace(dst, start, length, one), ": "...)
 	dst = l.appendMapping(dst, row, one)
 	if row[guestVMState].Num() != 0 && !l.inDump {
@@ -27,6 +27,11 @@ func (l *guestLines) append(dst []byte, row []render.Value) []byte {
 		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
 	}
 	return dst
+}
+
+// isOne reports whether a range is one cluster, which the end of the disk can cut.
+func (l *guestLines) isOne(start, length uint64) bool {
+	return length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
 }
 
 // appendMapping appends what a mapping points to.

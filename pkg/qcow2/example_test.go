@@ -181,3 +181,33 @@ func ExampleError() {
 	// snapshot table, at 0x1006c, above a limit: true
 	// snapshot table, at 0x10070, above a limit: false
 }
+
+func ExampleImage_Diff() {
+	img, err := qcow2.OpenFile("../../testdata/images/snapshots.qcow2")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer img.Close()
+
+	from, err := img.FindSnapshot("before-write")
+	if err != nil {
+		log.Fatal(err)
+	}
+	to, err := img.FindSnapshot("after-write")
+	if err != nil {
+		log.Fatal(err)
+	}
+	differences, totals := img.Diff(context.Background(), qcow2.DiffOptions{From: &from, To: &to})
+	for d, err := range differences {
+		if err != nil {
+			log.Print(err) // the range is unknown, the next are not
+			continue
+		}
+		fmt.Printf("%#x: %d bytes %v, were %v, are %v\n", d.Start, d.Length, d.Change, d.From.Kind, d.To.Kind)
+	}
+	fmt.Printf("%d bytes may differ; the second has %d bytes of its own\n", totals.Changed, totals.Written)
+	// Output:
+	// 0x1000: 4096 bytes written, were data, are data
+	// 0x2000: 4096 bytes written, were unallocated, are data
+	// 8192 bytes may differ; the second has 8192 bytes of its own
+}

@@ -78,8 +78,11 @@ func newGeometry(h *Header, fileSize uint64) (Geometry, error) {
 
 // l1Entries returns how many L1 entries a disk of size bytes needs.
 func (g Geometry) l1Entries(size uint64) uint64 {
-	return ceilDiv(size, g.ClusterSize*g.L2Entries)
+	return ceilDiv(size, g.perL1Entry())
 }
+
+// perL1Entry returns how many guest bytes an L1 entry maps.
+func (g *Geometry) perL1Entry() uint64 { return g.ClusterSize * g.L2Entries }
 
 // ClustersIn returns how many clusters a number of bytes takes, the partial last
 // one included. It does not overflow.
@@ -95,7 +98,7 @@ func (g Geometry) ClustersIn(bytes uint64) uint64 {
 // size bytes, such as that of a snapshot, in bytes. It saturates: no room is left
 // after the largest disks.
 func (g Geometry) VMStateOffsetOf(size uint64) uint64 {
-	hi, lo := bits.Mul64(g.l1Entries(size), g.ClusterSize*g.L2Entries)
+	hi, lo := bits.Mul64(g.l1Entries(size), g.perL1Entry())
 	if hi != 0 {
 		return ^uint64(0)
 	}

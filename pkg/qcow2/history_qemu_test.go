@@ -21,8 +21,9 @@ import (
 var historySeed = flag.Uint64("history-seed", 0, "seed of TestQEMUHistories; 0: the time of day")
 
 // TestQEMUHistories lets QEMU's tools live with 20 images: write, discard, take
-// snapshots and go back to them, resize. Guest, Host, Check and Usage are held
-// against the models, and Check against qemu-img check.
+// snapshots and go back to them, resize. Guest, Diff, Host, Check and Usage are held
+// against the models, Check against qemu-img check, and Diff against what qemu-img
+// reads.
 func TestQEMUHistories(t *testing.T) {
 	needQEMU(t)
 	seed := *historySeed
@@ -176,6 +177,7 @@ func (h *history) compare() {
 	for range 4 {
 		sameAsModel(t, img, p, randomOptions(h.rnd, img))
 	}
+	h.compareDiffs(img, p)
 	found, result := check(t, img)
 	var qemu map[string]uint64
 	out, _ := exec.CommandContext(t.Context(), "qemu-img", "check", "--output=json", h.file).Output() // its status is in the document

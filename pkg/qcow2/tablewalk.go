@@ -58,24 +58,37 @@ func (w *tableWalk) inHole(table uint64) bool {
 // be read it has an error, and the next follows. It returns false if yield did or
 // the context is done.
 func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
+	var p piece
+	for i := from; i < to; i += p.n {
+		if err := w.ctx.Err(); err != nil {
+			yield(&piece{offset: w.l1.entryOffset(i), err: err})
+			return false
+		}
+		p = w.piece(i, to)
+		if !yield(&p) {
+			return false
+		}
+	}
+	return true
+}
+
+// piece returns the first of the L1 entries [from, to): as many as one read brings,
+// or as have one reason why they cannot be read.
+func (w *tableWalk) piece(from, to uint64) piece {
 	size := w.img.src.size
 	there := w.l1.indexOf(w.l1.span(size).To)
-	if from < there && !w.l1Reader.pieces(w.ctx, w.l1.entryOffset(from), w.l1.entryOffset(min(to, there)), yield) {
-		return false
+	if from < there {
+		return w.l1Reader.piece(w.l1.entryOffset(from), w.l1.entryOffset(min(to, there)))
 	}
-	if to <= there {
-		return true
-	}
-	i := max(from, there)
-	at := w.l1.entryOffset(i)
-	err := errorf(SectionL1Table, at, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, i, w.l1.entries)
+	at := w.l1.entryOffset(from)
+	err := errorf(SectionL1Table, at, ErrTruncated, "the file ends at %#x, before entry %d of %d", size, from, w.l1.entries)
 	switch {
 	case w.l1.offset >= size:
 		err = errorf(SectionL1Table, w.pointer, ErrTruncated, "the table lies at %#x, but the file ends at %#x", w.l1.offset, size)
-	case i >= w.l1.entries:
+	case from >= w.l1.entries:
 		err = errorf(SectionL1Table, w.l1.offset, ErrCorrupt, "it has %d entries, but the disk needs %d", w.l1.entries, w.need)
 	}
-	return yield(&piece{offset: at, n: to - i, err: err})
+	return piece{offset: at, n: to - from, err: err}
 }
 
 // walk calls yield for every run of the guest clusters [from, to), in order,
