@@ -12,7 +12,7 @@ type template struct {
 	numbers [][]uint64 // of each column of the section that has several
 	text    []byte
 	holes   []hole
-	rest    piece // what follows the last hole
+	rest    []byte // what follows the last hole
 	writes  numbers
 	widest  int // the most bytes of a row
 }
@@ -24,7 +24,11 @@ type hole struct {
 	clusterBits uint // for a KindAddr
 	width       int  // of the number, with spaces in front
 	at          int  // in the text
-	before      piece
+	// The text before the number in two parts: to copy some bytes of unknown number
+	// takes longer than a number, so that the short one is copied as eight bytes.
+	long  []byte
+	short uint64
+	size  int // of the short one
 }
 
 // fewRows is the size of a batch for which a template takes longer than the rows do.
@@ -77,10 +81,15 @@ func (t *template) seal() {
 	t.widest = len(t.text) + len(room{})
 	for i := range t.holes {
 		h := &t.holes[i]
-		h.before, at = newPiece(t.text[at:h.at]), h.at
+		var short [8]byte
+		if h.long = t.text[at:h.at]; len(h.long) <= len(short) {
+			h.size, h.long = copy(short[:], h.long), nil
+		}
+		h.short = binary.LittleEndian.Uint64(short[:])
+		at = h.at
 		t.widest += len(room{}) + h.width
 	}
-	t.rest = newPiece(t.text[at:])
+	t.rest = t.text[at:]
 	t.writes.digits = fourDigits()
 }
 
@@ -109,72 +118,53 @@ func (t *template) write(w *writer, b *Batch, i int) error {
 
 // append appends rows, for which dst has room.
 func (t *template) append(dst []byte, from, to int) []byte {
-	at, dst := len(dst), dst[:cap(dst)]
+	at, dst, holes, writes := len(dst), dst[:cap(dst)], t.holes, t.writes
 	for i := from; i < to; i++ {
-		for k := range t.holes {
-			h := &t.holes[k]
-			at += h.before.put(dst[at:])
-			at += t.put((*room)(dst[at:]), h, h.numbers[i])
+		for k := range holes {
+			h := &holes[k]
+			at += copy(dst[at:], h.long)
+			p := (*room)(dst[at:])
+			binary.LittleEndian.PutUint64(p[:], h.short)
+			at += writes.put(p, h, h.numbers[i])
 		}
-		at += t.rest.put(dst[at:])
+		at += copy(dst[at:], t.rest)
 	}
 	return dst[:at]
 }
 
-// put writes a number and returns how many bytes it takes.
-func (t *template) put(p *room, h *hole, n uint64) int {
+// put writes a number behind the text in front of it, and returns how many bytes both
+// take.
+func (w numbers) put(p *room, h *hole, n uint64) int {
 	switch {
 	case h.width > 0:
-		return t.putCell(p, h, n)
+		return w.putCell(p, h, n)
 	case h.kind == KindUint:
-		return t.writes.putUint(p, 0, n)
+		return w.putUint(p, h.size, n)
 	case h.kind == KindHex:
-		return t.writes.putHex(p, 0, n)
+		return w.putHex(p, h.size, n)
 	}
-	return t.writes.putAddr(p, 0, n, h.clusterBits)
+	return w.putAddr(p, h.size, n, h.clusterBits)
 }
 
 // putCell is put for a cell of a table, whose number stands on the right. A wider
 // number pushes the frame.
-func (t *template) putCell(p *room, h *hole, n uint64) int {
-	size := 0
+func (w numbers) putCell(p *room, h *hole, n uint64) int {
+	at, end := h.size, 0
 	switch h.kind {
 	case KindUint:
-		size = t.writes.putUint(p, 0, n)
-	case KindOffset, KindHex:
-		size = t.writes.putHex(p, 0, n)
+		end = w.putUint(p, at, n)
+	case KindHex, KindOffset:
+		end = w.putHex(p, at, n)
 	case KindAddr:
-		size = t.writes.putAddr(p, 0, n, h.clusterBits)
+		end = w.putAddr(p, at, n, h.clusterBits)
 	case KindSize:
-		size = len(appendSize(p[:0], n))
+		end = at + len(appendSize(p[at:at], n))
 	}
-	pad := h.width - size
+	pad := h.width - (end - at)
 	if pad <= 0 {
-		return size
+		return end
 	}
-	copy(p[pad:], p[:size])
-	copy(p[:pad], spaces)
-	return h.width
-}
-
-// A piece is text between numbers.
-type piece struct {
-	text []byte
-	word uint64 // its first bytes: to copy some of unknown number takes longer than a number
-}
-
-func newPiece(text []byte) piece {
-	var word [8]byte
-	copy(word[:], text)
-	return piece{text, binary.LittleEndian.Uint64(word[:])}
-}
-
-// put writes the piece and returns how many bytes it takes.
-func (c *piece) put(dst []byte) int {
-	if len(c.text) <= 8 {
-		binary.LittleEndian.PutUint64(dst, c.word)
-	} else {
-		copy(dst, c.text)
-	}
-	return len(c.text)
+	copy(p[at+pad:], p[at:end])
+	copy(p[at:at+pad], spaces)
+	return end + pad
 }
