@@ -7,13 +7,15 @@ import (
 	"sync"
 )
 
-// A room is where a number of a batch is written. It is wider than any number, so
-// that digits are written eight at a time without a look at what is left: what is
-// written behind a number is overwritten.
+// A room is where a row of a batch is written. What is written eight bytes at a time
+// overwrites what follows, so that it is a little larger than rows are.
 type room [roomBytes + 8]byte
 
 // roomBytes is a power of two, with which the compiler knows that an offset is inside.
-const roomBytes = 128
+const roomBytes = 2048
+
+// widestNumber is the most bytes that a number takes: an address with its cluster.
+const widestNumber = len("0xffffffffffffffff (#18446744073709551615)")
 
 // fourDigits returns the text of the numbers from 0 to 9999, four digits each. To look
 // digits up takes half of the time that [decimal8] takes, but a first use of 20 µs.

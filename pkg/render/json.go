@@ -131,9 +131,8 @@ func (r *jsonRenderer) Batch(b *Batch) error {
 	if !r.object.record(t, b.Row) {
 		return b.each(r.Row)
 	}
-	r.rows += b.Len()
 	t.text = append(t.text, r.rowEnd()...)
-	return t.write(r.w, b, 0)
+	return t.write(r.w, b, r.Row)
 }
 
 // Incomplete changes nothing: the errors of a document are a part of it.

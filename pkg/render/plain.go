@@ -61,7 +61,7 @@ func (r *plainRenderer) Batch(b *Batch) error {
 	if s.Write == nil || !s.Show.has(InPlain) || !r.template.begin(b) || !r.record(b.Row) {
 		return b.each(r.Row)
 	}
-	return r.template.write(r.w, b, 0)
+	return r.template.write(r.w, b, r.Row)
 }
 
 // record makes the line of a row the text of the template. It returns false if other

@@ -106,7 +106,7 @@ func (r *tableRenderer) Batch(b *Batch) error {
 	if r.long == nil || !r.template.begin(b) || !r.long.record(&r.template, b.Row) {
 		return b.each(r.Row)
 	}
-	return r.template.write(r.w, b, 0)
+	return r.template.write(r.w, b, r.Row)
 }
 
 // isNested reports whether a value is a document.

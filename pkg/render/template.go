@@ -12,7 +12,7 @@ type template struct {
 	numbers [][]uint64 // of each column of the section that has several
 	text    []byte
 	holes   []hole
-	rest    []byte // what follows the last hole
+	rest    piece // what follows the last hole
 	writes  numbers
 	widest  int // the most bytes of a row
 }
@@ -24,11 +24,7 @@ type hole struct {
 	clusterBits uint // for a KindAddr
 	width       int  // of the number, with spaces in front
 	at          int  // in the text
-	// The text before the number in two parts: to copy some bytes of unknown number
-	// takes longer than a number, so that the short one is copied as eight bytes.
-	long  []byte
-	short uint64
-	size  int // of the short one
+	before      piece
 }
 
 // fewRows is the size of a batch for which a template takes longer than the rows do.
@@ -75,39 +71,28 @@ func (t *template) add(column int, kind Kind, clusterBits uint, width int) {
 	t.holes = append(t.holes, hole{numbers: t.numbers[column], kind: kind, clusterBits: clusterBits, width: width, at: len(t.text)})
 }
 
-// seal ends the text.
-func (t *template) seal() {
+// seal ends the text. It returns false if a row can be larger than a room.
+func (t *template) seal() bool {
 	at := 0
-	t.widest = len(t.text) + len(room{})
+	t.widest = len(t.text)
 	for i := range t.holes {
 		h := &t.holes[i]
-		var short [8]byte
-		if h.long = t.text[at:h.at]; len(h.long) <= len(short) {
-			h.size, h.long = copy(short[:], h.long), nil
-		}
-		h.short = binary.LittleEndian.Uint64(short[:])
-		at = h.at
-		t.widest += len(room{}) + h.width
+		h.before, at = newPiece(t.text[at:h.at]), h.at
+		t.widest += max(widestNumber, h.width)
 	}
-	t.rest = t.text[at:]
+	t.rest = newPiece(t.text[at:])
 	t.writes.digits = fourDigits()
+	return t.widest <= roomBytes
 }
 
-// write writes the rows of a batch from the i-th on.
-func (t *template) write(w *writer, b *Batch, i int) error {
-	t.seal()
-	for i < b.Len() {
-		dst := w.take()
-		n := min((cap(dst)-len(dst))/t.widest, b.Len()-i)
-		if n == 0 && len(dst) == 0 { // an enormous row
-			dst, n = slices.Grow(dst, t.widest), 1
-		}
-		if n == 0 {
-			if err := w.flush(); err != nil {
-				return err
-			}
-			continue
-		}
+// write writes the rows of a batch, with row where the template cannot.
+func (t *template) write(w *writer, b *Batch, row func([]Value) error) error {
+	if !t.seal() {
+		return b.each(row)
+	}
+	for i := 0; i < b.Len(); {
+		dst := w.take() // the writer leaves more than a room
+		n := min((cap(dst)-len(dst)-len(room{}))/t.widest+1, b.Len()-i)
 		if err := w.put(t.append(dst, i, i+n)); err != nil {
 			return err
 		}
@@ -120,36 +105,57 @@ func (t *template) write(w *writer, b *Batch, i int) error {
 func (t *template) append(dst []byte, from, to int) []byte {
 	at, dst, holes, writes := len(dst), dst[:cap(dst)], t.holes, t.writes
 	for i := from; i < to; i++ {
+		row, end := (*room)(dst[at:]), 0
 		for k := range holes {
 			h := &holes[k]
-			at += copy(dst[at:], h.long)
-			p := (*room)(dst[at:])
-			binary.LittleEndian.PutUint64(p[:], h.short)
-			at += writes.put(p, h, h.numbers[i])
+			end = h.before.put(row, end)
+			end = writes.put(row, end, h, h.numbers[i])
 		}
-		at += copy(dst[at:], t.rest)
+		at += t.rest.put(row, end)
 	}
 	return dst[:at]
 }
 
-// put writes a number behind the text in front of it, and returns how many bytes both
-// take.
-func (w numbers) put(p *room, h *hole, n uint64) int {
+// A piece is text between numbers. To copy some bytes of unknown number takes longer
+// than a number, so that eight are copied in place of fewer.
+type piece struct {
+	text []byte
+	word uint64 // if there are no more than eight bytes
+}
+
+func newPiece(text []byte) piece {
+	var word [8]byte
+	copy(word[:], text)
+	return piece{text, binary.LittleEndian.Uint64(word[:])}
+}
+
+// put writes the piece and returns the offset behind it.
+func (c *piece) put(p *room, at int) int {
+	if len(c.text) <= 8 {
+		binary.LittleEndian.PutUint64(p[at&(roomBytes-1):], c.word)
+	} else {
+		copy(p[at&(roomBytes-1):], c.text)
+	}
+	return at + len(c.text)
+}
+
+// put writes a number and returns the offset behind it.
+func (w numbers) put(p *room, at int, h *hole, n uint64) int {
 	switch {
 	case h.width > 0:
-		return w.putCell(p, h, n)
+		return w.putCell(p, at, h, n)
 	case h.kind == KindUint:
-		return w.putUint(p, h.size, n)
+		return w.putUint(p, at, n)
 	case h.kind == KindHex:
-		return w.putHex(p, h.size, n)
+		return w.putHex(p, at, n)
 	}
-	return w.putAddr(p, h.size, n, h.clusterBits)
+	return w.putAddr(p, at, n, h.clusterBits)
 }
 
 // putCell is put for a cell of a table, whose number stands on the right. A wider
 // number pushes the frame.
-func (w numbers) putCell(p *room, h *hole, n uint64) int {
-	at, end := h.size, 0
+func (w numbers) putCell(p *room, at int, h *hole, n uint64) int {
+	end := at
 	switch h.kind {
 	case KindUint:
 		end = w.putUint(p, at, n)
