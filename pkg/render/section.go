@@ -81,7 +81,8 @@ type Section struct {
 	// row is "key: value" lines.
 	Line func(dst []byte, row []Value) []byte
 	// Write, if not nil, takes the place of Line in a section whose rows come in
-	// batches.
+	// batches. It must depend on nothing but the row, and learn its numbers from the
+	// Line alone.
 	Write func(*Line)
 	// Show restricts the section to an audience. The section of [Rows] is shown
 	// where its column is.

@@ -27,7 +27,8 @@ type hole struct {
 	before      piece
 }
 
-// fewRows is the size of a batch for which a template takes longer than the rows do.
+// fewRows is the least size of a batch for which a template takes less time than the
+// rows by themselves.
 const fewRows = 12
 
 // begin prepares the template for a batch. It returns false if its rows must be
