@@ -45,15 +45,15 @@ func decodeOwnersSection() *render.Section {
 
 // ownerRows yields the rows of what refers to the table.
 func (d *decodeTarget) ownerRows(yield func([]render.Value) bool) {
-	row := hostRow{ids: snapshotIDs(d.rep.img), bitmaps: bitmapNames(d.rep.img)}
+	names := hostRows{ids: snapshotIDs(d.rep.img), bitmaps: bitmapNames(d.rep.img)}
 	c := make([]render.Value, decodeOwnerColumns)
 	for i := range d.owners {
 		r := &d.owners[i]
-		ref := newReferenceCells(r.Kind, &r.Reference, row.ids)
+		ref := newReferenceCells(r.Kind, &r.Reference, names.ids)
 		c[decodeOwnerKind] = render.Enum(uint64(r.Kind))
 		c[decodeOwner], c[decodeOwnerSnapshot], c[decodeOwnerSnapshotIndex] = ref.owner, ref.snapshot, ref.snapshotIndex
 		c[decodeOwnerGuest], c[decodeOwnerIndex], c[decodeOwnerL1Index] = ref.guest, ref.index, ref.l1Index
-		c[decodeOwnerBitmap], c[decodeOwnerBitmapIndex] = row.bitmap(r)
+		c[decodeOwnerBitmap], c[decodeOwnerBitmapIndex] = names.bitmap(r)
 		c[decodeOwnerEntry], c[decodeOwnerProblems] = ref.entry, render.Flags(uint64(r.Problems))
 		if !yield(c) {
 			return

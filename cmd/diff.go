@@ -170,7 +170,7 @@ func runDiff(rep *report, o diffOptions) error {
 		return err
 	}
 	rep.facts(&render.Section{Show: render.InJSON}, dataFileFact(rep.img))
-	rep.Section(diffSection(rep.img, diffLines{guestLines{g: g}}, opts))
+	rep.Section(diffSection(rep.img, diffLines{g}, opts))
 	size := max(diskSize(rep.img, qcow2.GuestOptions{Snapshot: opts.From}), diskSize(rep.img, qcow2.GuestOptions{Snapshot: opts.To}))
 	if opts.Offset >= size && o.window.offset.given() {
 		rep.note(fmt.Errorf("the disk ends at %#x, before that address", size))

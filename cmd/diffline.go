@@ -7,7 +7,7 @@ import (
 
 // diffLines makes plain lines of differences: "0x1000-0x1fff (#8-#15): written, data
 // 0x3000-0x3fff (#24-#31) [was data 0x1a00-0x29ff (#13-#20)]".
-type diffLines struct{ guestLines }
+type diffLines struct{ g qcow2.Geometry }
 
 func (l *diffLines) append(dst []byte, row []render.Value) []byte {
 	start, length := row[diffStart].Num(), row[diffLength].Num()
@@ -22,6 +22,19 @@ func (l *diffLines) append(dst []byte, row []render.Value) []byte {
 		dst = append(dst, ']')
 	}
 	return dst
+}
+
+// isOne reports whether a range is one cluster, which the end of the disk can cut.
+func (l *diffLines) isOne(start, length uint64) bool {
+	return length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
+}
+
+// appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
+func (l *diffLines) appendPlace(dst []byte, first, length uint64, one bool) []byte {
+	if one {
+		return render.AppendAddr(dst, first, l.g.ClusterBits)
+	}
+	return render.AppendAddrRange(dst, first, first+length-1, l.g.ClusterBits)
 }
 
 // appendSide appends what one side maps: its kind, and where that lies. Of compressed

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -51,7 +52,7 @@ func guestSection(title string, img *qcow2.Image, lines guestLines, o qcow2.Gues
 		Layout:      render.LayoutStream,
 		Empty:       emptyGuest(img),
 		ClusterBits: g.ClusterBits,
-		Line:        lines.append,
+		Write:       lines.write,
 		Columns: []render.Column{
 			guestStart:      {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
@@ -80,9 +81,11 @@ func emptyGuest(img *qcow2.Image) string {
 	return "nothing is mapped"
 }
 
-// A guestRow makes rows of mappings.
-type guestRow struct {
-	cells     []render.Value
+// guestRows pushes rows of mappings.
+type guestRows struct {
+	rowBatch
+	starts, lengths, hosts, sectors []uint64
+
 	encrypted bool   // guest data is encrypted: it has no offset for a reader
 	backing   bool   // there is a backing file: unallocated is not zero
 	vmState   uint64 // where VM state begins, in bytes
@@ -90,37 +93,53 @@ type guestRow struct {
 	last qcow2.Mapping // what the cells show; before the first, nothing
 }
 
-func newGuestRow(img *qcow2.Image, vmState uint64) *guestRow {
-	h := img.Header()
-	return &guestRow{
-		cells:     make([]render.Value, guestColumns),
+func newGuestRows(rep *report, vmState uint64) *guestRows {
+	h := rep.img.Header()
+	r := &guestRows{
 		encrypted: h.CryptMethod != qcow2.CryptNone,
 		backing:   h.BackingFileOffset != 0 && h.BackingFileSize != 0,
 		vmState:   vmState,
 	}
+	r.rowBatch = newRowBatch(rep, guestColumns)
+	r.starts, r.lengths = r.column(guestStart), r.column(guestLength)
+	r.hosts, r.sectors = r.column(guestHost, guestOffset), r.column(guestSectors)
+	return r
 }
 
-// of returns the row of a mapping. Most differ from the one before in their
-// offsets alone.
-func (r *guestRow) of(m *qcow2.Mapping) []render.Value {
-	if m.Kind == qcow2.MappingData && r.last.Kind == m.Kind && m.HasHost && r.last.HasHost &&
-		!m.HasSubclusterBitmap && !r.last.HasSubclusterBitmap && m.Problems|r.last.Problems == 0 && m.Start >= r.vmState == (r.last.Start >= r.vmState) {
-		r.cells[guestStart].SetNum(m.Start)
-		r.cells[guestLength].SetNum(m.Length)
-		r.cells[guestOffset].SetNum(m.HostOffset)
-		r.cells[guestHost].SetNum(m.HostOffset)
-		return r.cells
+// add adds the rows of a mapping. Most differ from the one before in numbers alone.
+func (r *guestRows) add(m *qcow2.Mapping) error {
+	if !r.continues(m) {
+		if err := r.flush(); err != nil {
+			return err
+		}
+		r.last = *m
+		r.fill(m)
 	}
-	r.last = *m
-	return r.fill(m)
+	start, host := m.Start, m.HostOffset
+	for range m.More + 1 {
+		i := r.n
+		r.starts[i], r.lengths[i], r.hosts[i], r.sectors[i] = start, m.Length, host, m.Sectors
+		start, host = start+m.Length, host+m.Length
+		if err := r.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// continues reports whether a mapping differs from the one before in numbers alone.
+func (r *guestRows) continues(m *qcow2.Mapping) bool {
+	l := &r.last
+	return r.n > 0 && m.Kind == l.Kind && m.HasHost == l.HasHost && m.Problems == l.Problems &&
+		m.HasSubclusterBitmap == l.HasSubclusterBitmap && m.SubclusterBitmap == l.SubclusterBitmap && m.Start >= r.vmState == (l.Start >= r.vmState)
 }
 
 // fill sets all cells of the row.
-func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
+func (r *guestRows) fill(m *qcow2.Mapping) {
 	present := m.Kind != qcow2.MappingUnallocated
 	compressed := m.Kind == qcow2.MappingCompressed
 	zero := m.Kind == qcow2.MappingZero || m.Kind == qcow2.MappingZeroAllocated || !present
-	c := r.cells
+	c := r.batch.Row
 	c[guestStart] = render.Addr(m.Start)
 	c[guestLength] = render.Size(m.Length)
 	c[guestDepth] = render.Uint(0)
@@ -136,7 +155,6 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	c[guestAllocated] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap&math.MaxUint32))
 	c[guestZeros] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap>>32))
 	c[guestProblems] = render.Flags(uint64(m.Problems))
-	return c
 }
 
 // addressReach is the largest guest and host addresses that a listing can have, in
@@ -263,8 +281,10 @@ func noteBackingFile(rep *report) {
 // listGuest pushes the rows of the guest section.
 func listGuest(rep *report, title string, lines guestLines, opts qcow2.GuestOptions) error {
 	g := lines.g
+	lines.whole = g.L2EntrySize == 8 || opts.PerCluster
 	rep.Section(guestSection(title, rep.img, lines, opts))
-	row := newGuestRow(rep.img, vmStateOffset(g, opts.Snapshot))
+	rows := newGuestRows(rep, vmStateOffset(g, opts.Snapshot))
+	opts.Batches = true
 	var damaged damagedPlaces
 	total := guestTotal(rep.img, opts)
 	err := each(rep, rep.img.Guest(rep.ctx, opts), func(m *qcow2.Mapping) error {
@@ -273,10 +293,10 @@ func listGuest(rep *report, title string, lines guestLines, opts qcow2.GuestOpti
 			first := m.Start >> g.ClusterBits
 			damaged.add(first, (m.Start+(m.Length-1))>>g.ClusterBits-first+1)
 		}
-		return rep.Row(row.of(m))
+		return rows.add(m)
 	})
 	rep.damagedEntries(damaged.n)
-	return err
+	return cmp.Or(err, rows.flush())
 }
 
 // guestTotal returns the number of guest bytes that a listing goes through, without

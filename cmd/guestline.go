@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"fmt"
-
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -13,61 +11,78 @@ import (
 type guestLines struct {
 	g      qcow2.Geometry
 	inDump bool // as the script has them
+	whole  bool // mappings begin with a cluster
 }
 
-func (l *guestLines) append(dst []byte, row []render.Value) []byte {
-	start, length := row[guestStart].Num(), row[guestLength].Num()
-	one := l.isOne(start, length)
-	dst = append(l.appendPlace(dst, start, length, one), ": "...)
-	dst = l.appendMapping(dst, row, one)
-	if row[guestVMState].Num() != 0 && !l.inDump {
-		dst = append(dst, " [vm-state]"...)
+func (s *guestLines) write(l *render.Line) {
+	one := s.isCluster(l)
+	s.writePlace(l, guestStart, one)
+	l.Text(": ")
+	s.writeMapping(l, one)
+	if l.Num(guestVMState) != 0 && !s.inDump {
+		l.Text(" [vm-state]")
 	}
-	if problems := row[guestProblems].Num(); problems != 0 {
-		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
+	if problems := l.Num(guestProblems); problems != 0 {
+		l.Text(" [")
+		l.Names(qcow2.ProblemNames(), problems)
+		l.Text("]")
 	}
-	return dst
 }
 
-// isOne reports whether a range is one cluster, which the end of the disk can cut.
-func (l *guestLines) isOne(start, length uint64) bool {
-	return length <= l.g.ClusterSize && start&(l.g.ClusterSize-1) == 0 && (length == l.g.ClusterSize || l.g.L2EntrySize == 8)
+// isCluster reports whether a mapping is one cluster, which is cut where the disk
+// ends.
+func (s *guestLines) isCluster(l *render.Line) bool {
+	length, size := l.Num(guestLength), s.g.ClusterSize
+	if length > size || length < size && s.g.L2EntrySize != 8 {
+		return false
+	}
+	return s.whole || l.Num(guestStart)&(size-1) == 0
 }
 
-// appendMapping appends what a mapping points to.
-func (l *guestLines) appendMapping(dst []byte, row []render.Value, one bool) []byte {
-	length, host := row[guestLength].Num(), row[guestHost].Num()
-	switch qcow2.MappingKind(row[guestKind].Num()) {
+// writeMapping writes what a mapping points to.
+func (s *guestLines) writeMapping(l *render.Line, one bool) {
+	switch qcow2.MappingKind(l.Num(guestKind)) {
 	case qcow2.MappingUnallocated:
-		return append(dst, "Unallocated"...)
+		l.Text("Unallocated")
 	case qcow2.MappingZero:
-		return append(dst, "All zeros"...)
+		l.Text("All zeros")
 	case qcow2.MappingCompressed:
-		return l.appendCompressed(dst, host, row[guestSectors].Num())
+		s.writeCompressed(l)
 	case qcow2.MappingZeroAllocated:
-		return append(l.appendPlace(dst, host, length, one), " (all zeros)"...)
+		s.writePlace(l, guestHost, one)
+		l.Text(" (all zeros)")
+	default:
+		s.writePlace(l, guestHost, one)
 	}
-	return l.appendPlace(dst, host, length, one)
 }
 
-// appendPlace appends where a cluster lies, "0x50000 (#5)", or a run of bytes.
-func (l *guestLines) appendPlace(dst []byte, first, length uint64, one bool) []byte {
+// writePlace writes where a cluster lies, "0x50000 (#5)", or a run of bytes.
+func (s *guestLines) writePlace(l *render.Line, column int, one bool) {
 	if one {
-		return render.AppendAddr(dst, first, l.g.ClusterBits)
+		l.Addr(column)
+		return
 	}
-	return render.AppendAddrRange(dst, first, first+length-1, l.g.ClusterBits)
+	first := l.Num(column)
+	l.AddrRange(first, first+l.Num(guestLength)-1)
 }
 
-// appendCompressed appends where compressed data lie: their first byte, and
-// the clusters that they touch. The script says "1 sectors".
-func (l *guestLines) appendCompressed(dst []byte, offset, sectors uint64) []byte {
-	first, last := offset>>l.g.ClusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>l.g.ClusterBits
-	dst = render.AppendAddr(dst, offset, l.g.ClusterBits)
+// writeCompressed writes where compressed data lie: their first byte, and the
+// clusters that they touch. The script says "1 sectors".
+func (s *guestLines) writeCompressed(l *render.Line) {
+	offset, sectors := l.Num(guestHost), l.Num(guestSectors)
+	first, last := offset>>s.g.ClusterBits, (qcow2.CompressedEnd(offset, sectors)-1)>>s.g.ClusterBits
+	l.Hex(offset)
+	l.Text(" (#")
+	l.Uint(first)
 	if first != last {
-		dst = fmt.Appendf(dst[:len(dst)-1], " - #%d)", last)
+		l.Text(" - #")
+		l.Uint(last)
 	}
-	if sectors == 1 && !l.inDump {
-		return append(dst, " (compressed, 1 sector)"...)
+	l.Text(") (compressed, ")
+	l.Uint(sectors)
+	if sectors == 1 && !s.inDump {
+		l.Text(" sector)")
+	} else {
+		l.Text(" sectors)")
 	}
-	return fmt.Appendf(dst, " (compressed, %d sectors)", sectors)
 }

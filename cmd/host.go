@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -48,7 +49,7 @@ func hostSection(title string, img *qcow2.Image, lines hostLines) *render.Sectio
 		Layout:      render.LayoutStream,
 		Empty:       "no such clusters",
 		ClusterBits: g.ClusterBits,
-		Line:        lines.append,
+		Write:       lines.write,
 		Columns: []render.Column{
 			hostOffset:        {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: host},
 			hostLength:        {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 4},
@@ -69,40 +70,68 @@ func hostSection(title string, img *qcow2.Image, lines hostLines) *render.Sectio
 	}
 }
 
-// A hostRow makes rows of host ranges.
-type hostRow struct {
-	cells   []render.Value
-	ids     []string // of the snapshots
-	bitmaps []string // their names
+// hostRows pushes rows of host ranges.
+type hostRows struct {
+	rowBatch
+	offsets, lengths, refcounts, references []uint64
+	guests, indexes, l1Indexes, entries     []uint64
+
+	cluster, entry uint64   // bytes of a cluster, and of an L2 entry
+	ids            []string // of the snapshots
+	bitmaps        []string // their names
 
 	last qcow2.HostRange // what the cells show; before the first, nothing
 }
 
-// of returns the row of a range. Most differ from the one before in their
-// offsets and indexes alone.
-func (r *hostRow) of(h *qcow2.HostRange) []render.Value {
-	l := &r.last
-	if h.Kind == qcow2.HostData && l.Kind == h.Kind && l.Reference.Owner == h.Reference.Owner && l.References == h.References &&
-		l.Refcount == h.Refcount && l.HasRefcount == h.HasRefcount && l.Problems|h.Problems == 0 {
-		r.cells[hostOffset].SetNum(h.Offset)
-		r.cells[hostLength].SetNum(h.Length)
-		r.cells[hostGuest].SetNum(h.Reference.GuestOffset)
-		r.cells[hostIndex].SetNum(h.Reference.Index)
-		r.cells[hostL1Index].SetNum(h.Reference.L1Index)
-		r.cells[hostEntry].SetNum(h.Reference.Entry)
-		return r.cells
+func newHostRows(rep *report, g qcow2.Geometry) *hostRows {
+	r := &hostRows{
+		rowBatch: newRowBatch(rep, hostColumns),
+		cluster:  g.ClusterSize, entry: g.L2EntrySize,
+		ids: snapshotIDs(rep.img), bitmaps: bitmapNames(rep.img),
 	}
-	*l = *h
-	return r.fill(h)
+	r.offsets, r.lengths = r.column(hostOffset), r.column(hostLength)
+	r.refcounts, r.references = r.column(hostRefcount), r.column(hostReferences)
+	r.guests, r.indexes = r.column(hostGuest), r.column(hostIndex)
+	r.l1Indexes, r.entries = r.column(hostL1Index), r.column(hostEntry)
+	return r
+}
+
+// add adds the rows of a range. Most differ from the one before in numbers alone.
+func (r *hostRows) add(h *qcow2.HostRange) error {
+	if !r.continues(h) {
+		if err := r.flush(); err != nil {
+			return err
+		}
+		r.last = *h
+		r.fill(h)
+	}
+	offset, guest, index, entry := h.Offset, h.Reference.GuestOffset, h.Reference.Index, h.Reference.Entry
+	for range h.More + 1 {
+		i := r.n
+		r.offsets[i], r.lengths[i], r.refcounts[i], r.references[i] = offset, h.Length, h.Refcount, h.References
+		r.guests[i], r.indexes[i], r.l1Indexes[i], r.entries[i] = guest, index, h.Reference.L1Index, entry
+		offset, guest, index, entry = offset+r.cluster, guest+r.cluster, index+1, entry+r.entry
+		if err := r.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// continues reports whether a range differs from the one before in numbers alone.
+func (r *hostRows) continues(h *qcow2.HostRange) bool {
+	l := &r.last
+	return r.n > 0 && h.Kind == l.Kind && h.HasReference == l.HasReference && h.Reference.Owner == l.Reference.Owner &&
+		h.Reference.Bitmap == l.Reference.Bitmap && h.HasRefcount == l.HasRefcount && h.Problems == l.Problems
 }
 
 // fill sets all cells of the row.
-func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
+func (r *hostRows) fill(h *qcow2.HostRange) {
 	var ref referenceCells
 	if h.HasReference {
 		ref = newReferenceCells(h.Kind, &h.Reference, r.ids)
 	}
-	c := r.cells
+	c := r.batch.Row
 	c[hostOffset] = render.Addr(h.Offset)
 	c[hostLength] = render.Size(h.Length)
 	c[hostKind] = render.Enum(uint64(h.Kind))
@@ -117,12 +146,11 @@ func (r *hostRow) fill(h *qcow2.HostRange) []render.Value {
 	c[hostRefcount] = valueIf(h.HasRefcount, render.Uint(h.Refcount))
 	c[hostReferences] = render.Uint(h.References)
 	c[hostProblems] = render.Flags(uint64(h.Problems))
-	return c
 }
 
 // bitmap returns the name and the position of the bitmap to which bitmap data, or a
 // bitmap table, belong.
-func (r *hostRow) bitmap(h *qcow2.HostRange) (name, index render.Value) {
+func (r *hostRows) bitmap(h *qcow2.HostRange) (name, index render.Value) {
 	if h.Kind != qcow2.HostBitmapTable && h.Kind != qcow2.HostBitmapData {
 		return render.Null, render.Null
 	}
@@ -229,7 +257,8 @@ func runHost(rep *report, o hostOptions) error {
 func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions) error {
 	opts.Progress = rep.progress.report
 	rep.Section(hostSection(title, rep.img, lines))
-	row := hostRow{cells: make([]render.Value, hostColumns), ids: snapshotIDs(rep.img), bitmaps: bitmapNames(rep.img)}
+	opts.Batches = true
+	rows := newHostRows(rep, lines.g)
 	var most uint64 // the most references to a cluster
 	var damaged damagedPlaces
 	var table bool // the cluster of --at holds one
@@ -239,8 +268,9 @@ func listHost(rep *report, title string, lines hostLines, opts qcow2.HostOptions
 		}
 		most = max(most, r.References)
 		table = table || opts.Length == 1 && isTable(r.Kind)
-		return rep.Row(row.of(r))
+		return rows.add(r)
 	})
+	err = cmp.Or(err, rows.flush())
 	rep.damagedClusters(damaged.n)
 	if table {
 		rep.note(decodeHint(rep, fmt.Errorf("%#x lies in a table", opts.Offset), opts.Offset))

@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"strconv"
-
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -42,90 +40,104 @@ var hostWords = [...]struct {
 	qcow2.HostUnknown:          {"Unknown", false},
 }
 
-// append appends the line of a row.
-func (l *hostLines) append(dst []byte, row []render.Value) []byte {
-	offset, length := row[hostOffset].Num(), row[hostLength].Num()
-	clusters := l.g.ClustersIn(length)
+func (h *hostLines) write(l *render.Line) {
+	clusters := h.g.ClustersIn(l.Num(hostLength))
 	if clusters == 1 {
-		dst = render.AppendAddr(dst, offset, l.g.ClusterBits)
+		l.Addr(hostOffset)
 	} else {
-		dst = render.AppendAddrRange(dst, offset, offset+length-1, l.g.ClusterBits)
+		offset := l.Num(hostOffset)
+		l.AddrRange(offset, offset+l.Num(hostLength)-1)
 	}
-	kind := qcow2.HostKind(row[hostKind].Num())
-	if l.inDump && kind == qcow2.HostVMState {
+	kind := qcow2.HostKind(l.Num(hostKind))
+	if h.inDump && kind == qcow2.HostVMState {
 		kind = qcow2.HostData
 	}
+	h.writeKind(l, kind, clusters)
+	if kind == qcow2.HostL1Table || kind == qcow2.HostL2Table || h.owners && !l.IsNull(hostOwner) || !h.inDump && !l.IsNull(hostSnapshotIndex) {
+		writeOwner(l)
+	}
+	if !h.inDump && !l.IsNull(hostBitmap) {
+		l.Text(" [bitmap ")
+		l.Escaped(hostBitmap)
+		l.Text("]")
+	}
+	h.writeGuest(l, kind, clusters)
+	if h.owners && !l.IsNull(hostEntry) {
+		writeEntry(l)
+	}
+	if problems := l.Num(hostProblems); problems != 0 {
+		l.Text(" [")
+		l.Names(qcow2.ProblemNames(), problems)
+		l.Text("]")
+	}
+}
+
+// writeKind writes what clusters hold.
+func (h *hostLines) writeKind(l *render.Line, kind qcow2.HostKind, clusters uint64) {
 	w := &hostWords[kind]
-	dst = append(append(dst, ": "...), w.words...)
-	if w.number {
-		index := row[hostIndex].Num()
-		dst = strconv.AppendUint(dst, index, 10)
-		if clusters > 1 {
-			dst = strconv.AppendUint(append(dst, '-'), index+clusters-1, 10)
-		}
+	l.Text(": ")
+	l.Text(w.words)
+	if !w.number {
+		return
 	}
-	if kind == qcow2.HostL1Table || kind == qcow2.HostL2Table || l.owners && !row[hostOwner].IsNull() || !l.inDump && !row[hostSnapshotIndex].IsNull() {
-		dst = l.appendOwner(dst, row)
+	index := l.Num(hostIndex)
+	l.Uint(index)
+	if clusters > 1 {
+		l.Text("-")
+		l.Uint(index + clusters - 1)
 	}
-	if !l.inDump && !row[hostBitmap].IsNull() {
-		dst = append(append(append(dst, " [bitmap "...), render.Escape(row[hostBitmap].Str())...), ']')
-	}
-	dst = l.appendGuest(dst, row, kind, clusters)
-	if l.owners && !row[hostEntry].IsNull() {
-		dst = l.appendEntry(dst, row)
-	}
-	if problems := row[hostProblems].Num(); problems != 0 {
-		dst = append(render.AppendNames(append(dst, " ["...), qcow2.ProblemNames(), problems), ']')
-	}
-	return dst
 }
 
-// appendOwner appends " [active]" or " [snapshot ID]".
-func (l *hostLines) appendOwner(dst []byte, row []render.Value) []byte {
-	if row[hostSnapshotIndex].IsNull() {
-		return append(dst, " [active]"...)
+// writeOwner writes " [active]" or " [snapshot ID]".
+func writeOwner(l *render.Line) {
+	if l.IsNull(hostSnapshotIndex) {
+		l.Text(" [active]")
+		return
 	}
-	dst = append(dst, " [snapshot "...)
-	return append(append(dst, render.Escape(row[hostSnapshot].Str())...), ']')
+	l.Text(" [snapshot ")
+	l.Escaped(hostSnapshot)
+	l.Text("]")
 }
 
-// appendGuest appends the guest addresses of data if the script writes them: not
-// for compressed clusters, and in dump only for the mapping that is shown.
-func (l *hostLines) appendGuest(dst []byte, row []render.Value, kind qcow2.HostKind, clusters uint64) []byte {
-	if row[hostGuest].IsNull() || !l.owners && (kind == qcow2.HostCompressed || l.inDump && !l.isSelected(row)) {
-		return dst
+// writeGuest writes the guest addresses of data if the script writes them: not for
+// compressed clusters, and in dump only for the mapping that is shown.
+func (h *hostLines) writeGuest(l *render.Line, kind qcow2.HostKind, clusters uint64) {
+	if l.IsNull(hostGuest) || !h.owners && (kind == qcow2.HostCompressed || h.inDump && !h.isSelected(l)) {
+		return
 	}
-	guest := row[hostGuest].Num()
-	dst = append(dst, " [guest "...)
+	l.Text(" [guest ")
 	if clusters == 1 {
-		dst = render.AppendAddr(dst, guest, l.g.ClusterBits)
+		l.Addr(hostGuest)
 	} else {
-		dst = render.AppendAddrRange(dst, guest, guest+clusters<<l.g.ClusterBits-1, l.g.ClusterBits)
+		guest := l.Num(hostGuest)
+		l.AddrRange(guest, guest+clusters<<h.g.ClusterBits-1)
 	}
-	return append(dst, ']')
+	l.Text("]")
 }
 
 // isSelected reports whether a row belongs to the mapping whose guest addresses
 // are shown.
-func (l *hostLines) isSelected(row []render.Value) bool {
-	index := &row[hostSnapshotIndex]
-	if l.selected == nil || index.IsNull() {
-		return l.selected == nil && index.IsNull()
+func (h *hostLines) isSelected(l *render.Line) bool {
+	if h.selected == nil || l.IsNull(hostSnapshotIndex) {
+		return h.selected == nil && l.IsNull(hostSnapshotIndex)
 	}
-	return index.Num() == uint64(l.selected.Index)
+	return l.Num(hostSnapshotIndex) == uint64(h.selected.Index)
 }
 
-// appendEntry appends where a reference comes from: " [L1 0, L2 5, entry 0x40028]".
-func (l *hostLines) appendEntry(dst []byte, row []render.Value) []byte {
-	dst = append(dst, " ["...)
-	if !row[hostL1Index].IsNull() {
-		dst = strconv.AppendUint(append(dst, "L1 "...), row[hostL1Index].Num(), 10)
-		dst = append(dst, ", "...)
+// writeEntry writes where a reference comes from: " [L1 0, L2 5, entry 0x40028]".
+func writeEntry(l *render.Line) {
+	l.Text(" [")
+	if !l.IsNull(hostL1Index) {
+		l.Text("L1 ")
+		l.Uint(l.Num(hostL1Index))
+		l.Text(", ")
 	}
-	if !row[hostGuest].IsNull() {
-		dst = strconv.AppendUint(append(dst, "L2 "...), row[hostIndex].Num(), 10)
-		dst = append(dst, ", "...)
+	if !l.IsNull(hostGuest) {
+		l.Text("L2 ")
+		l.Uint(l.Num(hostIndex))
+		l.Text(", ")
 	}
-	dst = append(dst, "entry 0x"...)
-	return append(strconv.AppendUint(dst, row[hostEntry].Num(), 16), ']')
+	l.Text("entry ")
+	l.Hex(l.Num(hostEntry))
+	l.Text("]")
 }

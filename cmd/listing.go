@@ -63,3 +63,50 @@ func (rep *report) damagedClusters(n uint64) {
 		rep.damaged(errors.New(counted(n, "cluster with damaged references", "clusters with damaged references")))
 	}
 }
+
+// A rowBatch collects rows of a section that differ in numbers alone.
+type rowBatch struct {
+	rep   *report
+	batch render.Batch
+	room  [][]uint64 // of the numbers of each column, for rowsPerBatch rows
+	n     int        // rows
+}
+
+// rowsPerBatch is how many rows are pushed at once.
+const rowsPerBatch = 256
+
+// newRowBatch returns an empty batch of a section with a number of columns.
+func newRowBatch(rep *report, columns int) rowBatch {
+	return rowBatch{rep: rep, batch: render.Batch{Row: make([]render.Value, columns)}}
+}
+
+// column returns the numbers of the rows in columns that all have the same.
+func (b *rowBatch) column(columns ...int) []uint64 {
+	numbers := make([]uint64, rowsPerBatch)
+	for _, c := range columns {
+		b.batch.Columns = append(b.batch.Columns, c)
+		b.batch.Numbers = append(b.batch.Numbers, nil)
+		b.room = append(b.room, numbers)
+	}
+	return numbers
+}
+
+// next adds the row whose numbers are set.
+func (b *rowBatch) next() error {
+	if b.n++; b.n < rowsPerBatch {
+		return nil
+	}
+	return b.flush()
+}
+
+// flush pushes the rows. The next can differ in more than numbers.
+func (b *rowBatch) flush() error {
+	if b.n == 0 {
+		return nil
+	}
+	for i := range b.room {
+		b.batch.Numbers[i] = b.room[i][:b.n]
+	}
+	b.n = 0
+	return b.rep.Batch(&b.batch)
+}

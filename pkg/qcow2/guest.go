@@ -46,6 +46,10 @@ type Mapping struct {
 	SubclusterBitmap    uint64
 	HasSubclusterBitmap bool
 	Problems            Problems
+	// More is the number of mappings that follow this one and are not yielded, because
+	// they differ in their offsets alone: each begins where the one before ends, on the
+	// disk and, if HasHost, in the file. It is 0 unless [GuestOptions.Batches] is set.
+	More uint64
 }
 
 // GuestOptions selects what [Image.Guest] yields.
@@ -60,6 +64,9 @@ type GuestOptions struct {
 	// PerCluster yields every cluster by itself: without Mapped, even a small file
 	// can have any number of them.
 	PerCluster bool
+	// Batches lets PerCluster yield clusters that differ in their offsets alone as one
+	// Mapping, which has More.
+	Batches bool
 	// VMState also yields what is mapped past the end of the disk. VM state begins
 	// at [Geometry.VMStateOffsetOf] the size of the disk.
 	VMState bool

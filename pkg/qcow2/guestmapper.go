@@ -155,14 +155,17 @@ func (m *Mapper) mapHealthy(p *Mapping, n uint64) bool {
 	if m.skips(p) {
 		return true
 	}
-	for m.out = *p; n > 0; n-- {
-		m.out.Length = size
+	for m.out = *p; n > 0; n -= m.out.More + 1 {
+		m.out.Length, m.out.More = size, 0
+		if m.options.Batches && n > 1 {
+			m.out.More = n - 2 // the last may be cut
+		}
 		m.cut(&m.out)
 		if !m.yield(&m.out, nil) {
 			return false
 		}
-		m.out.Start += size
-		m.out.HostOffset += step
+		m.out.Start += size * (m.out.More + 1)
+		m.out.HostOffset += step * (m.out.More + 1)
 	}
 	return true
 }

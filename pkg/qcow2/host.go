@@ -49,6 +49,10 @@ type HostRange struct {
 	// those of this reference, and OverlapsMetadata if others make the cluster
 	// overlap.
 	Problems Problems
+	// More is the number of clusters that follow this one and are not yielded, because
+	// they differ in their offsets alone: guest offset, index and entry continue without
+	// a gap. It is 0 unless [HostOptions.Batches] is set.
+	More uint64
 }
 
 // HostOptions selects what [Image.Host] yields.
@@ -58,6 +62,9 @@ type HostOptions struct {
 	Offset, Length uint64
 	// PerCluster yields every cluster by itself.
 	PerCluster bool
+	// Batches lets PerCluster yield clusters of guest data, or without a reference,
+	// that differ in their offsets alone as one HostRange, which has More.
+	Batches bool
 	// Wanted, if not nil, reports whether clusters (with Owners: references) of a
 	// kind are wanted. Others take no time of their own, except structures with
 	// Owners: a sparse file can have any number of free clusters.

@@ -144,15 +144,19 @@ func (l *hostListing) emit(r *HostRange, c, k uint64) bool {
 		return l.add(r)
 	}
 	for {
-		r.Length = min(size, l.index.img.src.size-r.Offset)
+		r.Length, r.More = min(size, l.index.img.src.size-r.Offset), 0
+		if k > 1 && l.options.Batches && (!r.HasReference || !r.Kind.Metadata()) {
+			r.More = k - 2 // the last may be cut
+		}
+		n := r.More + 1
 		if !l.yield(r, nil) {
 			return false
 		}
-		if k--; k == 0 {
+		if k -= n; k == 0 {
 			return true
 		}
-		r.Offset += size
-		l.advance(r, 1)
+		r.Offset += n * size
+		l.advance(r, n)
 	}
 }
 

@@ -35,6 +35,8 @@ type jsonRenderer struct {
 	begun   bool   // the document is being written
 	head    []byte // the document so far, until then
 	line    []byte // what each line of a stream begins with
+
+	template template
 }
 
 func (r *jsonRenderer) Begin(d Document) {
@@ -88,23 +90,49 @@ func (r *jsonRenderer) Section(s *Section) {
 
 func (r *jsonRenderer) Row(row []Value) error {
 	r.section.check(row)
-	r.rows++
 	switch {
 	case r.hidden:
 		return nil
-	case r.inLines:
-		dst := append(r.w.take(), r.line...)
-		dst = r.object.appendMembers(append(dst, ','), row)
-		return r.w.put(append(dst, "}\n"...))
 	case r.section.Layout == LayoutSingle:
 		r.put(r.object.appendTopMembers(r.appendComma(r.take()), row, r.style))
 		return r.w.err
 	}
-	dst := r.w.take()
-	if r.rows > 1 {
+	dst := r.object.appendMembers(r.appendRowStart(r.w.take()), row)
+	r.rows++
+	return r.w.put(append(dst, r.rowEnd()...))
+}
+
+// appendRowStart appends what stands before the members of a row of a list.
+func (r *jsonRenderer) appendRowStart(dst []byte) []byte {
+	if r.inLines {
+		return append(append(dst, r.line...), ',')
+	}
+	if r.rows > 0 {
 		dst = append(dst, ',')
 	}
-	return r.w.put(r.object.appendObject(append(dst, r.style.row...), row))
+	return append(append(dst, r.style.row...), '{')
+}
+
+// rowEnd returns what stands behind the members of a row of a list.
+func (r *jsonRenderer) rowEnd() string {
+	if r.inLines {
+		return "}\n"
+	}
+	return "}"
+}
+
+func (r *jsonRenderer) Batch(b *Batch) error {
+	r.section.check(b.Row)
+	if r.hidden || r.section.Layout == LayoutSingle || r.rows == 0 || !r.template.begin(b) {
+		return b.each(r.Row)
+	}
+	t := &r.template
+	t.text = r.appendRowStart(t.text)
+	if !r.object.record(t, b.Row) {
+		return b.each(r.Row)
+	}
+	t.text = append(t.text, r.rowEnd()...)
+	return t.write(r.w, b, r.Row)
 }
 
 // Incomplete changes nothing: the errors of a document are a part of it.

@@ -17,6 +17,7 @@ type jsonObject struct {
 	out      *jsonRenderer // where rows go
 	rows     int
 	template jsonTemplate
+	holes    *template // of a batch that is being recorded
 }
 
 // A jsonMember is one column, or several that form an object of their own.
@@ -103,6 +104,44 @@ func (o *jsonObject) appendMembers(dst []byte, row []Value) []byte {
 	return append(dst, t.text[at:]...)
 }
 
+// record makes the members of the rows of a batch the text of a template, whose rows
+// have the row's cells where they do not differ. It returns false if they differ in
+// other things than numbers.
+func (o *jsonObject) record(t *template, row []Value) bool {
+	for i, numbers := range t.numbers {
+		if numbers != nil && !isJSONNumber(row[i].kind) {
+			return false
+		}
+	}
+	o.holes = t
+	t.text = o.append(t.text, o.members, row, ",", ":")
+	o.holes = nil
+	return true
+}
+
+// isJSONNumber reports whether values of the kind are digits in JSON.
+func isJSONNumber(k Kind) bool {
+	switch k {
+	case KindUint, KindSize, KindOffset, KindAddr, KindDuration, KindHex:
+		return true
+	}
+	return false
+}
+
+// isHole reports whether the rows that are being recorded differ in a column.
+func (o *jsonObject) isHole(column int) bool { return o.holes != nil && o.holes.differs(column) }
+
+// addJSON adds a hole for a number behind dst, which is the text, and returns the text.
+func (t *template) addJSON(dst []byte, column int, kind Kind) []byte {
+	if t.text = dst; kind != KindHex {
+		t.add(column, KindUint, 0, 0)
+		return t.text
+	}
+	t.text = append(t.text, '"')
+	t.add(column, KindHex, 0, 0)
+	return append(t.text, '"')
+}
+
 // fits reports whether a row has the cells that the template has.
 func (t *jsonTemplate) fits(row []Value) bool {
 	for i := range t.cells {
@@ -180,6 +219,8 @@ func (o *jsonObject) append(dst []byte, members []jsonMember, row []Value, sep, 
 // next separator.
 func (o *jsonObject) appendMember(dst []byte, m *jsonMember, row []Value, sep, colon string) []byte {
 	switch {
+	case m.members == nil && o.isHole(m.column):
+		return o.holes.addJSON(dst, m.column, row[m.column].kind)
 	case m.members == nil:
 		dst = o.appendValue(dst, &o.section.Columns[m.column], &row[m.column])
 	case allNull(m.members, row):

@@ -15,6 +15,9 @@ type plainRenderer struct {
 	section *Section
 	row     int
 	prefix  []byte // what the keys of the row begin with
+
+	lines    Line
+	template template
 }
 
 func (r *plainRenderer) Begin(d Document) {
@@ -31,6 +34,9 @@ func (r *plainRenderer) Row(row []Value) error {
 	if !s.Show.has(InPlain) {
 		return nil
 	}
+	if s.Write != nil {
+		return r.write(row)
+	}
 	if s.Line != nil {
 		return r.line(s.Line(r.w.take(), row))
 	}
@@ -40,6 +46,32 @@ func (r *plainRenderer) Row(row []Value) error {
 	}
 	r.row++
 	return r.keys(r.prefix, s, row)
+}
+
+// write writes a row with the section's Write.
+func (r *plainRenderer) write(row []Value) error {
+	r.lines = Line{dst: r.w.take(), row: row, clusterBits: r.section.ClusterBits}
+	r.section.Write(&r.lines)
+	return r.line(r.lines.dst)
+}
+
+func (r *plainRenderer) Batch(b *Batch) error {
+	s := r.section
+	s.check(b.Row)
+	if s.Write == nil || !s.Show.has(InPlain) || !r.template.begin(b) || !r.record(b.Row) {
+		return b.each(r.Row)
+	}
+	return r.template.write(r.w, b, r.Row)
+}
+
+// record makes the line of a row the text of the template. It returns false if other
+// rows of the batch have other lines.
+func (r *plainRenderer) record(row []Value) bool {
+	t, l := &r.template, &r.lines
+	*l = Line{dst: t.text, row: row, clusterBits: r.section.ClusterBits, template: t}
+	r.section.Write(l)
+	t.text = append(l.dst, '\n')
+	return !l.decided
 }
 
 func (r *plainRenderer) Incomplete() {}

@@ -47,6 +47,9 @@ type Sections interface {
 	// Row adds a row to the section, with a value for each column. The slice
 	// can be used again afterwards. The error is a write error.
 	Row([]Value) error
+	// Batch adds rows that differ in numbers alone, as Row would one after the
+	// other, in less time. The batch can be used again afterwards.
+	Batch(*Batch) error
 	// Incomplete says that not all rows of the section could be read. A section
 	// without rows is then not called empty.
 	Incomplete()

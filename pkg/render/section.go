@@ -80,6 +80,10 @@ type Section struct {
 	// Line appends a row of plain output to dst, without a newline. If it is nil, a
 	// row is "key: value" lines.
 	Line func(dst []byte, row []Value) []byte
+	// Write, if not nil, takes the place of Line in a section whose rows come in
+	// batches. It must depend on nothing but the row, and learn its numbers from the
+	// Line alone.
+	Write func(*Line)
 	// Show restricts the section to an audience. The section of [Rows] is shown
 	// where its column is.
 	Show Audience

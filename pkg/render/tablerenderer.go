@@ -28,6 +28,7 @@ type tableRenderer struct {
 	text       int        // bytes of text in them
 	below      []*payload // sections and documents to draw under the table
 	long       *longTable
+	template   template
 }
 
 func (r *tableRenderer) Begin(d Document) {
@@ -98,6 +99,14 @@ func (r *tableRenderer) Row(row []Value) error {
 		return r.w.err
 	}
 	return nil
+}
+
+func (r *tableRenderer) Batch(b *Batch) error {
+	r.section.check(b.Row)
+	if r.long == nil || !r.template.begin(b) || !r.long.record(&r.template, b.Row) {
+		return b.each(r.Row)
+	}
+	return r.template.write(r.w, b, r.Row)
 }
 
 // isNested reports whether a value is a document.
@@ -281,6 +290,45 @@ type drawnCell struct {
 }
 
 func (t *longTable) row(w *writer, row []Value) error {
+	t.update(row)
+	return w.put(append(w.take(), t.line...))
+}
+
+// record makes the line of a row the text of a template. It returns false if the
+// rows of the batch differ in other things than numbers, or in their tones.
+func (t *longTable) record(p *template, row []Value) bool {
+	t.update(row)
+	at := 0
+	for i, c := range t.columns {
+		if !p.differs(c.index) {
+			continue
+		}
+		if !isTableNumber(row[c.index].kind) || t.tones && c.column.Tones != nil {
+			return false
+		}
+		begin := t.cells[i].at
+		if i > 0 {
+			begin += len(t.frame.between)
+		}
+		p.text = append(p.text, t.line[at:begin]...)
+		p.add(c.index, row[c.index].kind, t.section.ClusterBits, t.frame.widths[i])
+		at = t.cells[i].at + t.cells[i].size
+	}
+	p.text = append(p.text, t.line[at:]...)
+	return true
+}
+
+// isTableNumber reports whether a hole can show values of the kind.
+func isTableNumber(k Kind) bool {
+	switch k {
+	case KindUint, KindSize, KindOffset, KindAddr, KindHex:
+		return true
+	}
+	return false
+}
+
+// update makes the line that of a row.
+func (t *longTable) update(row []Value) {
 	if t.line == nil {
 		t.begin()
 	}
@@ -291,7 +339,6 @@ func (t *longTable) row(w *writer, row []Value) error {
 			t.draw(i, v)
 		}
 	}
-	return w.put(append(w.take(), t.line...))
 }
 
 // begin makes a line without cells.
