@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/bits"
 )
 
@@ -11,7 +12,7 @@ type refcounts struct {
 	img    *Image
 	table  entryTable
 	reader entryReader // of the table
-	block  window
+	block  clusterReader
 	known  bool   // the table was read to its end
 	broken uint64 // the offset of the last block that cannot be read as a whole, + 1
 	failed uint64 // the offset of what the last error was about, + 1
@@ -26,7 +27,10 @@ type refcounts struct {
 // that it hides are unknown.
 func newRefcounts(img *Image) *refcounts {
 	table, err := img.refcountTable()
-	return &refcounts{img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, known: err == nil}
+	return &refcounts{
+		img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), known: err == nil,
+		block: clusterReader{window: window{src: &img.src}, sec: SectionRefcountBlock, size: img.geometry.ClusterSize},
+	}
 }
 
 // blocks calls yield for every entry of the refcount table that is not 0, with its
@@ -122,7 +126,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	case !r.img.isBlock(block):
 		return refcount{}, min(limit, per-j), nil
 	default:
-		n, err := r.load(i, block, j)
+		n, err := r.load(i, p, j)
 		if cluster-r.first < r.there {
 			return r.run(cluster, limit)
 		}
@@ -171,14 +175,15 @@ func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	return at, true, nil
 }
 
-// load reads the i-th block, as far as the file has it; where not all of it can be
-// read, the piece that has its j-th refcount. It returns how many refcounts that
-// would be.
-func (r *refcounts) load(i, block, j uint64) (n uint64, err error) {
+// load reads the block of the first of the given entries, the i-th of the table, as
+// far as the file has it; where not all of it can be read, the piece that has its
+// j-th refcount. It returns how many refcounts that would be.
+func (r *refcounts) load(i uint64, entries []byte, j uint64) (n uint64, err error) {
+	block := refcountEntry(be64(entries)).block()
 	size, order := r.img.geometry.ClusterSize, r.img.header.RefcountOrder
 	r.at, r.first = block, i*r.img.geometry.RefcountBlockEntries
 	if r.broken != block+1 {
-		if r.cur, err = r.block.bytes(SectionRefcountBlock, block, size, size); err != nil {
+		if r.cur, err = r.block.cluster(block, r.blocksAfter(i, entries)); err != nil {
 			r.broken = block + 1
 		}
 	}
@@ -192,6 +197,20 @@ func (r *refcounts) load(i, block, j uint64) (n uint64, err error) {
 		err = errorf(SectionRefcountBlock, block, ErrTruncated, "the file ends at %#x, inside the block", r.img.src.size)
 	}
 	return size * 8 >> order, err
+}
+
+// blocksAfter yields the blocks of the entries after the first of the given ones,
+// the i-th of the table, that have refcounts of clusters of the file.
+func (r *refcounts) blocksAfter(i uint64, entries []byte) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		end := ceilDiv(r.img.geometry.HostClusters, r.img.geometry.RefcountBlockEntries)
+		left := min(uint64(len(entries)/entrySize), end-min(i, end))
+		for k := uint64(1); k < left; k++ {
+			if block := refcountEntry(be64(entries[k*entrySize:])).block(); block != 0 && r.img.isBlock(block) && !yield(block) {
+				return
+			}
+		}
+	}
 }
 
 // once returns the error about the block or the piece at an offset the first time.

@@ -50,11 +50,12 @@ func (w *referenceWalk) isChosen(cluster uint64) bool {
 // L1 entry that points there.
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
+	read := func(at, cluster uint64) bool { return w.isFirst(at, cluster) && wanted(cluster) }
 	return w.eachL1Entry(w.reported, func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool {
 		at := t.l1.entryOffset(i)
 		w.tick.table(g, at)
 		cluster, ok := w.img.tableCluster(L1Entry(be64(entries)))
-		if !ok || !w.isFirst(at, cluster) || !wanted(cluster) {
+		if !ok || !read(at, cluster) {
 			return true
 		}
 		table := cluster << w.img.geometry.ClusterBits
@@ -62,7 +63,7 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 			return w.alive()
 		}
 		w.data.owner, w.data.weight = &w.l1.tables[g.First], w.tables.references(cluster)
-		p, err := t.l2Table(entries)
+		p, err := t.l2Table(i, entries, read)
 		if err == nil {
 			return w.addTable(table, p, i*per, per) && w.alive()
 		}
