@@ -20,6 +20,10 @@ func (c *checker) compare() {
 					return
 				}
 			}
+			if n := c.agreeing(&v); n > 0 {
+				v.Advance(n)
+				continue
+			}
 			refcount, k, err := r.run(v.Cluster, v.N)
 			if err != nil && !c.reportOnce(err) {
 				return
@@ -34,9 +38,28 @@ func (c *checker) compare() {
 	c.flush()
 }
 
+// agreeing returns how many clusters of a view, from the first on, are known to have
+// as many references as their refcount, without reading it: it is 0 or 1.
+func (c *checker) agreeing(v *sparse.View[byte]) uint64 {
+	for len(c.others) > 0 && c.others[0].To <= v.Cluster {
+		c.others = c.others[1:]
+	}
+	n := v.N
+	if len(c.others) > 0 {
+		n = min(n, max(c.others[0].From, v.Cluster)-v.Cluster)
+	}
+	switch {
+	case v.Words != nil:
+		return uint64(countAgreeing(v.Words[:n]))
+	case count(v.Word).agrees():
+		return n
+	}
+	return 0
+}
+
 // countedClusters are the counts of all clusters, once all references are known.
 type countedClusters struct {
-	counts   *sparse.Map[count]
+	counts   *sparse.Map[byte]
 	more     *sparse.Map[uint64] // of those that are full
 	overlaps *sparse.Map[bool]
 }
@@ -51,15 +74,17 @@ func (k *countedClusters) references(cluster uint64, w count) uint64 {
 }
 
 // compareView compares clusters that have the same refcount.
-func (c *checker) compareView(counted *countedClusters, v *sparse.View[count], refcount refcount) bool {
+func (c *checker) compareView(counted *countedClusters, v *sparse.View[byte], refcount refcount) bool {
 	if v.Words == nil {
-		return c.compareAlike(counted, v.Cluster, v.N, v.Word, refcount)
+		return c.compareAlike(counted, v.Cluster, v.N, count(v.Word), refcount)
 	}
-	for i, w := range v.Words {
-		if uint64(w&^countOne) == refcount.value && refcount.known && w&^countOne < countFull { // neither metadata nor full
-			continue
+	for i := 0; i < len(v.Words); i++ {
+		if refcount.known && refcount.value < uint64(countFull) { // those that hold no metadata
+			if i += countMatching(v.Words[i:], ^countOne, count(refcount.value)); i == len(v.Words) {
+				break
+			}
 		}
-		if !c.compareRun(counted, v.Cluster+uint64(i), 1, w, refcount) {
+		if !c.compareRun(counted, v.Cluster+uint64(i), 1, count(v.Words[i]), refcount) {
 			return false
 		}
 	}

@@ -101,12 +101,12 @@ func (r *clusterReader) readAhead(off uint64, next iter.Seq[uint64]) {
 		all.Go(func() { x.slow, x.err = r.src.readTimed(r.sec, x.off, x.p) })
 	}
 	all.Wait()
-	slow := true // a single slow read among fast ones says nothing
+	slow := true // they were, if the fastest was
 	for _, x := range r.reads {
 		x.part.failed = x.part.failed || x.err != nil
 		slow = slow && x.slow
 	}
-	r.src.slow.Store(slow)
+	r.src.note(slow)
 }
 
 // plan sets the parts: as many clusters as the reads can bring, joined where they

@@ -235,15 +235,13 @@ func refcountRun(p []byte, i, limit uint64, order uint) (value, n uint64) {
 		pattern |= pattern << width
 	}
 	per := uint64(64) >> order // refcounts in eight bytes
-	for n = 1; n < limit; {
-		if at := i + n; at%per == 0 && limit-n >= per && be64(p[at/per*8:]) == pattern {
-			n += per
-			continue
+	for n = 1; n < limit; n++ {
+		if at := i + n; at%per == 0 {
+			n += per * uint64(runLength(p[at/per*8:][:(limit-n)/per*8], pattern, 0))
 		}
-		if refcountAt(p, i+n, order) != value {
+		if n == limit || refcountAt(p, i+n, order) != value {
 			break
 		}
-		n++
 	}
 	return value, n
 }

@@ -19,11 +19,21 @@ type source struct {
 
 	single   bool          // one read at a time; see [WithoutReadAhead]
 	slowRead time.Duration // a read of aheadBytes is slow if it takes longer
-	slow     atomic.Bool   // the last read was
+	slow     atomic.Int32  // how many reads in a row were
 }
 
-// readsAhead reports whether it is time to read before it is asked for.
-func (s *source) readsAhead() bool { return !s.single && s.slow.Load() }
+// readsAhead reports whether it is time to read before it is asked for. A single
+// slow read says nothing: something else may have had the processor.
+func (s *source) readsAhead() bool { return !s.single && s.slow.Load() > 1 }
+
+// note notes whether a read was slow.
+func (s *source) note(slow bool) {
+	if slow {
+		s.slow.Add(1)
+	} else {
+		s.slow.Store(0)
+	}
+}
 
 // read returns the n bytes at off; what names them in the error. It allocates
 // nothing if the file does not reach that far.
@@ -42,7 +52,7 @@ func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 // that has become shorter since it was opened is an error, not a panic.
 func (s *source) readFull(sec Section, off uint64, p []byte) error {
 	slow, err := s.readTimed(sec, off, p)
-	s.slow.Store(slow)
+	s.note(slow)
 	return err
 }
 
