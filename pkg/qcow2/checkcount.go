@@ -170,7 +170,8 @@ func (c *checker) add(r *reference) bool {
 		counts := c.counts.Run(first, n)
 		for i := 0; i < len(counts); i++ {
 			if !r.kind.Metadata() {
-				if i += addReferences(counts[i:], r.weight); i == len(counts) {
+				i += addReferences(counts[i:], r.weight)
+				if i += c.addMany(first+uint64(i), counts[i:], r.weight); i == len(counts) {
 					break
 				}
 			}
@@ -180,6 +181,25 @@ func (c *checker) add(r *reference) bool {
 	}
 	c.last = max(c.last, r.first+r.n)
 	return true
+}
+
+// addMany adds as many references to each count, from the first on, as long as it
+// has no room for them and its cluster holds no metadata. It returns to how many it
+// did.
+func (c *checker) addMany(first uint64, counts []byte, references uint64) int {
+	n := 0
+	for n < len(counts) && count(counts[n])&countMetadata == 0 && !count(counts[n]).hasRoom(references) {
+		n++
+	}
+	for i := 0; i < n; {
+		more := c.more.Run(first+uint64(i), uint64(n-i))
+		for k := range more {
+			more[k] += references - uint64(countFull-count(counts[i+k])&countFull)
+			counts[i+k] |= byte(countFull)
+		}
+		i += len(more)
+	}
+	return n
 }
 
 // addData implements referenceSink.

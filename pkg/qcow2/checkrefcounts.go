@@ -73,14 +73,31 @@ func (k *countedClusters) references(cluster uint64, w count) uint64 {
 	return n
 }
 
+// matching returns how many clusters hold no metadata and have the given number of
+// references, from the first on, whose counts are given.
+func (k *countedClusters) matching(first uint64, counts []byte, references uint64) int {
+	if references < uint64(countFull) {
+		return countMatching(counts, ^countOne, count(references))
+	}
+	n := countMatching(counts, ^countOne, countFull)
+	for i := 0; i < n; {
+		v := k.more.View(first+uint64(i), first+uint64(n))
+		if v.First() != references-uint64(countFull) {
+			return i
+		}
+		i += int(v.Alike())
+	}
+	return n
+}
+
 // compareView compares clusters that have the same refcount.
 func (c *checker) compareView(counted *countedClusters, v *sparse.View[byte], refcount refcount) bool {
 	if v.Words == nil {
 		return c.compareAlike(counted, v.Cluster, v.N, count(v.Word), refcount)
 	}
 	for i := 0; i < len(v.Words); i++ {
-		if refcount.known && refcount.value < uint64(countFull) { // those that hold no metadata
-			if i += countMatching(v.Words[i:], ^countOne, count(refcount.value)); i == len(v.Words) {
+		if refcount.known {
+			if i += counted.matching(v.Cluster+uint64(i), v.Words[i:], refcount.value); i == len(v.Words) {
 				break
 			}
 		}

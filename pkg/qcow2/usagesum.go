@@ -77,23 +77,13 @@ func (s *usageSum) addView(v *sparse.View[usageWord]) bool {
 			return false
 		}
 		for alike := v.Head(n); alike.N > 0; {
-			k := wordRun(&alike)
+			k := alike.Alike()
 			s.add(alike.Cluster, k, alike.First(), refcount)
 			alike.Advance(k)
 		}
 		v.Advance(n)
 	}
 	return true
-}
-
-// wordRun returns how many clusters of a view have the word of its first.
-func wordRun(v *sparse.View[usageWord]) uint64 {
-	for i, w := range v.Words {
-		if w != v.Words[0] {
-			return uint64(i)
-		}
-	}
-	return v.N
 }
 
 // add adds n clusters that have the same word and the same refcount.
