@@ -159,10 +159,11 @@ func (c *checker) checkBeyond() {
 }
 
 // reportBeyond reports that clusters of a refcount block have a refcount: one
-// finding, from the first that has to the last.
+// finding, from the first that has to the last. How many references there are to
+// them is not known, as clusters past the end of the file are not counted.
 func (c *checker) reportBeyond(r *refcounts, from, end uint64) bool {
 	shift := c.img.geometry.ClusterBits
-	f := Finding{Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF, HasOffset: true, HasRefcount: true, HasReferences: true}
+	f := Finding{Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF, HasOffset: true, HasRefcount: true}
 	for cluster := from; cluster < end; {
 		refcount, n, _ := r.run(cluster, end-cluster) // what cannot be read is said of clusters of the file
 		if refcount.value > 0 {

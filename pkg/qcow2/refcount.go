@@ -76,8 +76,8 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d points to a refcount block at %#x, not a multiple of the cluster size %#x",
 			i, block, r.img.geometry.ClusterSize)
 	case block >= r.img.src.size && r.img.isBlock(block&offsetMask) && block&offsetMask != 0:
-		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d is %#x: a refcount block in the file, at %#x, but for %s",
-			i, uint64(e), block&offsetMask, strayBits(block&^offsetMask))
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d is %#x, an offset past the end of the file; with %s clear it would be %#x, inside the file",
+			i, uint64(e), namedBits(block&^offsetMask), block&offsetMask)
 	case block >= r.img.src.size:
 		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d points to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
 	case e&refcountReserved != 0:
@@ -86,12 +86,12 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 	return nil
 }
 
-// strayBits names bits of an entry that no offset in a file has.
-func strayBits(word uint64) string {
+// namedBits names the bits of a word that are set.
+func namedBits(word uint64) string {
 	if word&(word-1) == 0 {
-		return fmt.Sprintf("bit %d, which has no place there", bits.TrailingZeros64(word))
+		return fmt.Sprintf("bit %d", bits.TrailingZeros64(word))
 	}
-	return fmt.Sprintf("the bits of %#x, which have no place there", word)
+	return fmt.Sprintf("the bits of %#x", word)
 }
 
 // A refcount is the refcount of a cluster, if it is known.
