@@ -208,25 +208,49 @@ func (c *checker) addData(d *dataBatch) bool {
 	if active {
 		c.countData(d)
 	}
-	shift := c.img.geometry.ClusterBits
-	for _, e := range d.entries {
-		cluster := e.entry.HostOffset() >> shift
-		word := c.counts.At(cluster)
-		w := count(*word)
-		if active && (w&countOne != 0) != e.entry.Copied() {
-			f := entryFault{at: e.place.offset(), host: e.entry.HostOffset(), hasHost: true, holds: HostData}
-			if !c.checkCopied(&f, e.entry.Copied()) {
+	for rest := d.entries; len(rest) > 0; rest = rest[1:] {
+		if rest = rest[c.addUsual(rest, d.weight, active):]; len(rest) == 0 {
+			break
+		}
+		e := rest[0].entry
+		cluster := e.HostOffset() >> c.img.geometry.ClusterBits
+		if active && c.isOne(cluster) != e.Copied() {
+			f := entryFault{at: rest[0].place.offset(), host: e.HostOffset(), hasHost: true, holds: HostData}
+			if !c.checkCopied(&f, e.Copied()) {
 				return false
 			}
 		}
-		if w.hasRoom(d.weight) {
-			*word += byte(d.weight)
-		} else {
-			*word = byte(c.addSlowly(cluster, w, HostData, d.weight))
-		}
+		word := c.counts.At(cluster)
+		*word = byte(c.addSlowly(cluster, count(*word), HostData, d.weight))
 		c.last = max(c.last, cluster+1)
 	}
 	return true
+}
+
+// addUsual adds the references of data entries, from the first on, as long as the
+// counts have room and, in the active image, the COPIED flags are right. It returns
+// how many it added. It waits for memory: the shorter the loop, the more loads are
+// under way.
+func (c *checker) addUsual(entries []dataEntry, references uint64, active bool) int {
+	counts, last, toCluster := c.counts, c.last, c.img.geometry.ClusterBits&63
+	judged := L2Entry(0)
+	if active {
+		judged = copiedBit
+	}
+	n := 0
+	for _, e := range entries {
+		cluster := e.entry.HostOffset() >> toCluster
+		word := counts.At(cluster)
+		w := count(*word)
+		if !w.hasRoom(references) || (e.entry^L2Entry(w)<<57)&judged != 0 { // countOne, moved to the COPIED flag
+			break
+		}
+		*word = byte(w) + byte(references)
+		last = max(last, cluster+1)
+		n++
+	}
+	c.last = last
+	return n
 }
 
 // addSlowly returns the count of a cluster with weight references more.
