@@ -15,9 +15,11 @@ func eight(counts []byte) uint64 { return binary.LittleEndian.Uint64(counts) }
 // bits of mask.
 func countMatching(counts []byte, mask, want count) int {
 	i, masks, wants := 0, eightOf(mask), eightOf(want)
-	for ; i+8 <= len(counts) && eight(counts[i:])&masks == wants; i += 8 {
+	for i+8 <= len(counts) && eight(counts[i:])&masks == wants {
+		i += 8
 	}
-	for ; i < len(counts) && count(counts[i])&mask == want; i++ {
+	for i < len(counts) && count(counts[i])&mask == want {
+		i++
 	}
 	return i
 }
@@ -32,7 +34,8 @@ func countAgreeing(counts []byte) int {
 			break
 		}
 	}
-	for ; i < len(counts) && count(counts[i]).agrees(); i++ {
+	for i < len(counts) && count(counts[i]).agrees() {
+		i++
 	}
 	return i
 }
