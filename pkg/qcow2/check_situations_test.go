@@ -124,7 +124,7 @@ func TestCheckSituations(t *testing.T) {
 				"error refcount-unknown 0x20000 +0x20000 references 1 data of -1 from 0x18bd0: 256× data of active [58], L1 3, guest 0x1f400",
 				"leak leak 0x41800 +0x200 refcount 1 references 0: 1×",
 			},
-			words: "entry 1 is 0x8000000000041800: a refcount block in the file, at 0x41800, but for bit 63, which has no place there",
+			words: "entry 1 is 0x8000000000041800, an offset past the end of the file; with bit 63 clear it would be 0x41800, inside the file",
 		},
 		"a copy that stopped": {
 			image: qcow2test.Image{ClusterBits: 12, Size: 4 << 20, Clusters: dataRun(500, 20)},
@@ -315,7 +315,7 @@ func TestCheckBeyondJoins(t *testing.T) {
 	fill(b.Bytes[block+8:block+c4096], 0x55)
 	got, details, result := situation(t, b, "")
 	first, last := uint64(64), uint64(c4096*8-2)
-	want := []string{fmt.Sprintf("warning refcount-beyond-end-of-file %#x +%#x refcount 1 references 0: %d×", first<<12, (last-first+1)<<12, (last-first)/2+1)}
+	want := []string{fmt.Sprintf("warning refcount-beyond-end-of-file %#x +%#x refcount 1: %d×", first<<12, (last-first+1)<<12, (last-first)/2+1)}
 	if diff := cmp.Diff(want, got); diff != "" || result.Corruptions != 0 {
 		t.Errorf("%+v (-want +got):\n%s", result, diff)
 	}

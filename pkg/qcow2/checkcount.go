@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 
+	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
@@ -15,10 +16,11 @@ type checker struct {
 	walk    *referenceWalk
 	stopped bool // Finding returned false
 
-	counts *sparse.Builder[count]
+	counts *sparse.Builder[byte]   // a count for each cluster
 	more   *sparse.Builder[uint64] // of those that are full
 	// overlaps are clusters with metadata and something else.
 	overlaps *sparse.Builder[bool]
+	others   []interval.Span   // the clusters of refcount blocks that hold more than 0 and 1, or cannot be read
 	mapped   map[uint64]uint64 // where the last L1 entry is that is not 0, by the start of its segment
 	seen     map[errorKey]bool // errors that a second look can come across
 	last     uint64            // the last cluster with a refcount or a reference, + 1
@@ -50,9 +52,11 @@ const (
 	countFull     count = countOne - 1
 )
 
-// hasRoom reports whether one reference more is a matter of adding 1: the cluster
-// holds no metadata, which the reference would overlap, and bits 0…5 have room.
-func (w count) hasRoom() bool { return w&(countMetadata|countFull) < countFull-1 }
+// hasRoom reports whether more references are a matter of adding them: the cluster
+// holds no metadata, which they would overlap, and bits 0…5 have room.
+func (w count) hasRoom(references uint64) bool {
+	return uint64(w&(countMetadata|countFull))+references < uint64(countFull)
+}
 
 // An errorKey tells errors apart.
 type errorKey struct {
@@ -64,7 +68,7 @@ func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
 	n := img.geometry.HostClusters
 	return &checker{
 		ctx: ctx, img: img, options: o, result: CheckResult{TotalClusters: img.geometry.Clusters},
-		counts: sparse.NewBuilder[count](n), more: sparse.NewScattered[uint64](n),
+		counts: sparse.NewBuilder[byte](n), more: sparse.NewScattered[uint64](n),
 		lookup: newRefcounts(img), overlaps: sparse.NewScattered[bool](n), mapped: map[uint64]uint64{}, seen: map[errorKey]bool{},
 	}
 }
@@ -94,21 +98,27 @@ func (c *checker) check() {
 	}
 }
 
-// findOnes notes which clusters have a refcount of 1, which is what COPIED
-// flags are about. It takes each refcount block once: a table can point to one
-// block any number of times, for clusters that are not there.
+// findOnes notes which clusters have a refcount of 1, which is what COPIED flags are
+// about, and of which others compare has to read the refcounts. It takes each
+// refcount block once: a table can point to one block any number of times, for
+// clusters that are not there.
 func (c *checker) findOnes() {
 	r := newRefcounts(c.img)
 	seen := map[uint64]uint64{} // the first cluster of a block, by the offset of the block
 	for cluster := uint64(0); cluster < c.img.geometry.HostClusters && c.ctx.Err() == nil; {
 		refcount, n, _ := r.run(cluster, c.img.geometry.HostClusters-cluster) // compare reports the error
+		again := false
 		if refcount.value == 1 {
 			if _, ok := seen[r.at]; !ok {
 				seen[r.at] = r.first
 			}
-			if seen[r.at] == r.first {
-				c.markOnes(cluster, n)
-			}
+			again = seen[r.at] != r.first
+		}
+		switch {
+		case again || refcount.value > 1 || !refcount.known:
+			c.addOthers(cluster, n)
+		case refcount.value == 1:
+			c.markOnes(cluster, n)
 		}
 		if refcount.value > 0 {
 			c.last = max(c.last, cluster+n)
@@ -117,23 +127,33 @@ func (c *checker) findOnes() {
 	}
 }
 
+// addOthers notes that compare has to read the refcounts of clusters, and with them
+// those of the whole refcount block.
+func (c *checker) addOthers(first, n uint64) {
+	per := c.img.geometry.RefcountBlockEntries
+	from, to := first-first%per, ceilDiv(first+n, per)*per
+	if k := len(c.others); k > 0 && c.others[k-1].To >= from {
+		c.others[k-1].To = to
+		return
+	}
+	c.others = append(c.others, interval.Span{From: from, To: to})
+}
+
 // markOnes notes that n clusters from the first on have a refcount of 1.
 func (c *checker) markOnes(first, n uint64) {
 	for n > 0 {
-		words := c.counts.Run(first, n)
-		for i := range words {
-			words[i] |= countOne
-		}
-		first, n = first+uint64(len(words)), n-uint64(len(words))
+		counts := c.counts.Run(first, n)
+		markOnes(counts)
+		first, n = first+uint64(len(counts)), n-uint64(len(counts))
 	}
 }
 
 // isOne reports whether the refcount of a cluster is 1.
-func (c *checker) isOne(cluster uint64) bool { return c.counts.Word(cluster)&countOne != 0 }
+func (c *checker) isOne(cluster uint64) bool { return count(c.counts.Word(cluster))&countOne != 0 }
 
 // addStructures implements referenceSink.
 func (c *checker) addStructures(r *reference) bool {
-	c.counts.Fill(r.first, r.n, countMetadata|count(min(r.weight, uint64(countFull))))
+	c.counts.Fill(r.first, r.n, byte(countMetadata|count(min(r.weight, uint64(countFull)))))
 	if r.weight > uint64(countFull) {
 		c.more.Fill(r.first, r.n, r.weight-uint64(countFull))
 	}
@@ -146,20 +166,40 @@ func (c *checker) addStructures(r *reference) bool {
 
 // add implements referenceSink: it counts.
 func (c *checker) add(r *reference) bool {
-	slow := r.weight > 1 || r.kind.Metadata()
 	for first, n := r.first, r.n; n > 0; {
-		words := c.counts.Run(first, n)
-		for i, w := range words {
-			if slow || !w.hasRoom() {
-				words[i] = c.addSlowly(first+uint64(i), w, r.kind, r.weight)
-			} else {
-				words[i] = w + 1
+		counts := c.counts.Run(first, n)
+		for i := 0; i < len(counts); i++ {
+			if !r.kind.Metadata() {
+				i += addReferences(counts[i:], r.weight)
+				if i += c.addMany(first+uint64(i), counts[i:], r.weight); i == len(counts) {
+					break
+				}
 			}
+			counts[i] = byte(c.addSlowly(first+uint64(i), count(counts[i]), r.kind, r.weight))
 		}
-		first, n = first+uint64(len(words)), n-uint64(len(words))
+		first, n = first+uint64(len(counts)), n-uint64(len(counts))
 	}
 	c.last = max(c.last, r.first+r.n)
 	return true
+}
+
+// addMany adds as many references to each count, from the first on, as long as it
+// has no room for them and its cluster holds no metadata. It returns to how many it
+// did.
+func (c *checker) addMany(first uint64, counts []byte, references uint64) int {
+	n := 0
+	for n < len(counts) && count(counts[n])&countMetadata == 0 && !count(counts[n]).hasRoom(references) {
+		n++
+	}
+	for i := 0; i < n; {
+		more := c.more.Run(first+uint64(i), uint64(n-i))
+		for k := range more {
+			more[k] += references - uint64(countFull-count(counts[i+k])&countFull)
+			counts[i+k] |= byte(countFull)
+		}
+		i += len(more)
+	}
+	return n
 }
 
 // addData implements referenceSink.
@@ -168,25 +208,49 @@ func (c *checker) addData(d *dataBatch) bool {
 	if active {
 		c.countData(d)
 	}
-	shift := c.img.geometry.ClusterBits
-	for _, e := range d.entries {
-		cluster := e.entry.HostOffset() >> shift
-		word := c.counts.At(cluster)
-		w := *word
-		if active && (w&countOne != 0) != e.entry.Copied() {
-			f := entryFault{at: e.place.offset(), host: e.entry.HostOffset(), hasHost: true, holds: HostData}
-			if !c.checkCopied(&f, e.entry.Copied()) {
+	for rest := d.entries; len(rest) > 0; rest = rest[1:] {
+		if rest = rest[c.addUsual(rest, d.weight, active):]; len(rest) == 0 {
+			break
+		}
+		e := rest[0].entry
+		cluster := e.HostOffset() >> c.img.geometry.ClusterBits
+		if active && c.isOne(cluster) != e.Copied() {
+			f := entryFault{at: rest[0].place.offset(), host: e.HostOffset(), hasHost: true, holds: HostData}
+			if !c.checkCopied(&f, e.Copied()) {
 				return false
 			}
 		}
-		if d.weight > 1 || !w.hasRoom() {
-			*word = c.addSlowly(cluster, w, HostData, d.weight)
-		} else {
-			*word = w + 1
-		}
+		word := c.counts.At(cluster)
+		*word = byte(c.addSlowly(cluster, count(*word), HostData, d.weight))
 		c.last = max(c.last, cluster+1)
 	}
 	return true
+}
+
+// addUsual adds the references of data entries, from the first on, as long as the
+// counts have room and, in the active image, the COPIED flags are right. It returns
+// how many it added. It waits for memory: the shorter the loop, the more loads are
+// under way.
+func (c *checker) addUsual(entries []dataEntry, references uint64, active bool) int {
+	counts, last, toCluster := c.counts, c.last, c.img.geometry.ClusterBits&63
+	judged := L2Entry(0)
+	if active {
+		judged = copiedBit
+	}
+	n := 0
+	for _, e := range entries {
+		cluster := e.entry.HostOffset() >> toCluster
+		word := counts.At(cluster)
+		w := count(*word)
+		if !w.hasRoom(references) || (e.entry^L2Entry(w)<<57)&judged != 0 { // countOne, moved to the COPIED flag
+			break
+		}
+		*word = byte(w) + byte(references)
+		last = max(last, cluster+1)
+		n++
+	}
+	c.last = last
+	return n
 }
 
 // addSlowly returns the count of a cluster with weight references more.

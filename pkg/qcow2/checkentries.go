@@ -81,18 +81,15 @@ func (c *checker) checkCopiedRun(r *l2Run, holds HostKind) bool {
 		want = countOne
 	}
 	for i := uint64(0); i < r.n; {
-		words := c.counts.Run(host>>shift+i, r.n-i)
-		for k, w := range words {
+		counts := c.counts.Run(host>>shift+i, r.n-i)
+		for k := countMatching(counts, countOne, want); k < len(counts); k += 1 + countMatching(counts[k+1:], countOne, want) {
 			at := i + uint64(k)
-			if w&countOne == want {
-				continue
-			}
 			f := entryFault{at: r.at + at*c.img.geometry.L2EntrySize, host: host + at<<shift, hasHost: true, holds: holds}
 			if !c.checkCopied(&f, copied) {
 				return false
 			}
 		}
-		i += uint64(len(words))
+		i += uint64(len(counts))
 	}
 	return true
 }
@@ -163,9 +160,7 @@ func (c *checker) checkCopied(f *entryFault, copied bool) bool {
 
 // countEntries counts the entries of a run of the active image.
 func (c *checker) countEntries(r *l2Run) {
-	if table := r.at >> c.img.geometry.ClusterBits; table != c.table {
-		c.table, c.fragment = table, 0
-	}
+	c.enterTable(r.at)
 	if r.entry.Compressed() {
 		c.result.AllocatedClusters++
 		c.result.CompressedClusters++
@@ -185,9 +180,24 @@ func (c *checker) countEntries(r *l2Run) {
 
 // countData counts data clusters of the active image.
 func (c *checker) countData(d *dataBatch) {
-	r := l2Run{n: 1}
+	c.enterTable(d.entries[0].place.offset())
+	size, next, fragmented := c.img.geometry.ClusterSize, c.fragment, uint64(0)
 	for _, e := range d.entries {
-		r.entry, r.at = e.entry, e.place.offset()
-		c.countEntries(&r)
+		host := e.entry.HostOffset()
+		if host != next && next != 0 {
+			fragmented++
+		}
+		next = host + size
+	}
+	c.fragment = next
+	c.result.AllocatedClusters += uint64(len(d.entries))
+	c.result.FragmentedClusters += fragmented
+}
+
+// enterTable begins to count the entries of an L2 table, unless it is the one in
+// hand: the first of a table is no fragment.
+func (c *checker) enterTable(at uint64) {
+	if table := at >> c.img.geometry.ClusterBits; table != c.table {
+		c.table, c.fragment = table, 0
 	}
 }

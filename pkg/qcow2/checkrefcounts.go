@@ -20,6 +20,10 @@ func (c *checker) compare() {
 					return
 				}
 			}
+			if n := c.agreeing(&v); n > 0 {
+				v.Advance(n)
+				continue
+			}
 			refcount, k, err := r.run(v.Cluster, v.N)
 			if err != nil && !c.reportOnce(err) {
 				return
@@ -34,9 +38,28 @@ func (c *checker) compare() {
 	c.flush()
 }
 
+// agreeing returns how many clusters of a view, from the first on, are known to have
+// as many references as their refcount, without reading it: it is 0 or 1.
+func (c *checker) agreeing(v *sparse.View[byte]) uint64 {
+	for len(c.others) > 0 && c.others[0].To <= v.Cluster {
+		c.others = c.others[1:]
+	}
+	n := v.N
+	if len(c.others) > 0 {
+		n = min(n, max(c.others[0].From, v.Cluster)-v.Cluster)
+	}
+	switch {
+	case v.Words != nil:
+		return uint64(countAgreeing(v.Words[:n]))
+	case count(v.Word).agrees():
+		return n
+	}
+	return 0
+}
+
 // countedClusters are the counts of all clusters, once all references are known.
 type countedClusters struct {
-	counts   *sparse.Map[count]
+	counts   *sparse.Map[byte]
 	more     *sparse.Map[uint64] // of those that are full
 	overlaps *sparse.Map[bool]
 }
@@ -50,16 +73,35 @@ func (k *countedClusters) references(cluster uint64, w count) uint64 {
 	return n
 }
 
-// compareView compares clusters that have the same refcount.
-func (c *checker) compareView(counted *countedClusters, v *sparse.View[count], refcount refcount) bool {
-	if v.Words == nil {
-		return c.compareAlike(counted, v.Cluster, v.N, v.Word, refcount)
+// matching returns how many clusters hold no metadata and have the given number of
+// references, from the first on, whose counts are given.
+func (k *countedClusters) matching(first uint64, counts []byte, references uint64) int {
+	if references < uint64(countFull) {
+		return countMatching(counts, ^countOne, count(references))
 	}
-	for i, w := range v.Words {
-		if uint64(w&^countOne) == refcount.value && refcount.known && w&^countOne < countFull { // neither metadata nor full
-			continue
+	n := countMatching(counts, ^countOne, countFull)
+	for i := 0; i < n; {
+		v := k.more.View(first+uint64(i), first+uint64(n))
+		if v.First() != references-uint64(countFull) {
+			return i
 		}
-		if !c.compareRun(counted, v.Cluster+uint64(i), 1, w, refcount) {
+		i += int(v.Alike())
+	}
+	return n
+}
+
+// compareView compares clusters that have the same refcount.
+func (c *checker) compareView(counted *countedClusters, v *sparse.View[byte], refcount refcount) bool {
+	if v.Words == nil {
+		return c.compareAlike(counted, v.Cluster, v.N, count(v.Word), refcount)
+	}
+	for i := 0; i < len(v.Words); i++ {
+		if refcount.known {
+			if i += counted.matching(v.Cluster+uint64(i), v.Words[i:], refcount.value); i == len(v.Words) {
+				break
+			}
+		}
+		if !c.compareRun(counted, v.Cluster+uint64(i), 1, count(v.Words[i]), refcount) {
 			return false
 		}
 	}
@@ -117,10 +159,11 @@ func (c *checker) checkBeyond() {
 }
 
 // reportBeyond reports that clusters of a refcount block have a refcount: one
-// finding, from the first that has to the last.
+// finding, from the first that has to the last. How many references there are to
+// them is not known, as clusters past the end of the file are not counted.
 func (c *checker) reportBeyond(r *refcounts, from, end uint64) bool {
 	shift := c.img.geometry.ClusterBits
-	f := Finding{Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF, HasOffset: true, HasRefcount: true, HasReferences: true}
+	f := Finding{Severity: SeverityWarning, Kind: FindingRefcountBeyondEOF, HasOffset: true, HasRefcount: true}
 	for cluster := from; cluster < end; {
 		refcount, n, _ := r.run(cluster, end-cluster) // what cannot be read is said of clusters of the file
 		if refcount.value > 0 {

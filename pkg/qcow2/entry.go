@@ -106,12 +106,15 @@ const refcountReserved refcountEntry = 1<<9 - 1
 func (e refcountEntry) block() uint64 { return uint64(e &^ refcountReserved) }
 
 // runLength returns how many words at the start of p are word, word+step,
-// word+2*step and so on.
+// word+2*step and so on. Four of them at a time are compared at once, after the
+// first, as many runs end there.
 func runLength(p []byte, word, step uint64) int {
 	n := 0
-	for ; len(p) >= 8 && be64(p) == word; p = p[8:] {
-		word += step
-		n++
+	for len(p) >= 8 && be64(p) == word {
+		p, word, n = p[8:], word+step, n+1
+		for len(p) >= 32 && (be64(p)^word)|(be64(p[8:])^(word+step))|(be64(p[16:])^(word+2*step))|(be64(p[24:])^(word+3*step)) == 0 {
+			p, word, n = p[32:], word+4*step, n+4
+		}
 	}
 	return n
 }

@@ -34,7 +34,7 @@ func (r *countingReader) ReadAt(p []byte, off int64) (int, error) {
 func openCounted(t *testing.T, b *qcow2test.Built) (*qcow2.Image, *countingReader) {
 	t.Helper()
 	r := &countingReader{ReaderAt: b.Reader()}
-	img, err := qcow2.Open(r, int64(len(b.Bytes)))
+	img, err := qcow2.Open(r, int64(len(b.Bytes)), qcow2.WithoutReadAhead())
 	if err != nil {
 		t.Fatal(err)
 	}

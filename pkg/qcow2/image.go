@@ -1,6 +1,9 @@
 package qcow2
 
-import "io"
+import (
+	"io"
+	"sync/atomic"
+)
 
 // An Image is an open qcow2 image. Its header, geometry and first cluster have been
 // read; everything else is read when it is needed. An Image is safe for concurrent
@@ -29,14 +32,23 @@ func WithHoles(dataRange func(offset uint64) (start, end uint64, err error)) Opt
 	return func(img *Image) { img.src.dataRange = dataRange }
 }
 
+// WithoutReadAhead makes an image read one part of the file after the other, for an
+// io.ReaderAt that is slow and cannot serve several calls at a time.
+func WithoutReadAhead() Option { return func(img *Image) { img.src.single = true } }
+
 // Open reads the header of the image in r, a file of size bytes.
+//
+// As [io.ReaderAt] allows, up to 16 calls of r.ReadAt come at the same time, from as
+// many goroutines: where a read takes long, as over a network, methods of the image
+// read what they will need next. They wait for all reads before they return, or
+// yield. See [WithoutReadAhead].
 //
 // It returns an image whenever there is a header to show, however broken: ask
 // [Image.HeaderErrors] what is wrong. The error is an [*Error] of kind
 // [ErrNotQcow2] (a [ForeignFormat] where the format is known), [ErrUnsupported]
 // (an unknown version), [ErrTruncated] (fewer than 72 bytes), or what r returned.
 func Open(r io.ReaderAt, size int64, opts ...Option) (*Image, error) {
-	img := &Image{src: source{r: r, size: uint64(max(size, 0))}, limits: DefaultLimits()}
+	img := &Image{src: source{r: r, size: uint64(max(size, 0)), slowRead: slowRead, slow: new(atomic.Int32)}, limits: DefaultLimits()}
 	for _, opt := range opts {
 		opt(img)
 	}

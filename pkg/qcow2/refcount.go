@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math/bits"
 )
 
@@ -11,7 +12,7 @@ type refcounts struct {
 	img    *Image
 	table  entryTable
 	reader entryReader // of the table
-	block  window
+	block  clusterReader
 	piece  window // of a block, for near
 	known  bool   // the table was read to its end
 	broken uint64 // the offset of the last block that cannot be read as a whole, + 1
@@ -27,7 +28,11 @@ type refcounts struct {
 // that it hides are unknown.
 func newRefcounts(img *Image) *refcounts {
 	table, err := img.refcountTable()
-	return &refcounts{img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), block: window{src: &img.src}, piece: window{src: &img.src}, known: err == nil}
+	return &refcounts{
+		img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), known: err == nil,
+		block: clusterReader{window: window{src: &img.src}, sec: SectionRefcountBlock, size: img.geometry.ClusterSize},
+		piece: window{src: &img.src},
+	}
 }
 
 // blocks calls yield for every entry of the refcount table that is not 0, with its
@@ -85,8 +90,8 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d points to a refcount block at %#x, not a multiple of the cluster size %#x",
 			i, block, r.img.geometry.ClusterSize)
 	case block >= r.img.src.size && r.img.isBlock(block&offsetMask) && block&offsetMask != 0:
-		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d is %#x: a refcount block in the file, at %#x, but for %s",
-			i, uint64(e), block&offsetMask, strayBits(block&^offsetMask))
+		return errorf(SectionRefcountTable, at, ErrCorrupt, "entry %d is %#x, an offset past the end of the file; with %s clear it would be %#x, inside the file",
+			i, uint64(e), namedBits(block&^offsetMask), block&offsetMask)
 	case block >= r.img.src.size:
 		return errorf(SectionRefcountTable, at, ErrTruncated, "entry %d points to a refcount block at %#x, but the file ends at %#x", i, block, r.img.src.size)
 	case e&refcountReserved != 0:
@@ -95,12 +100,12 @@ func (r *refcounts) entryError(i uint64, e refcountEntry) error {
 	return nil
 }
 
-// strayBits names bits of an entry that no offset in a file has.
-func strayBits(word uint64) string {
+// namedBits names the bits of a word that are set.
+func namedBits(word uint64) string {
 	if word&(word-1) == 0 {
-		return fmt.Sprintf("bit %d, which has no place there", bits.TrailingZeros64(word))
+		return fmt.Sprintf("bit %d", bits.TrailingZeros64(word))
 	}
-	return fmt.Sprintf("the bits of %#x, which have no place there", word)
+	return fmt.Sprintf("the bits of %#x", word)
 }
 
 // A refcount is the refcount of a cluster, if it is known.
@@ -135,7 +140,7 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	case !r.img.isBlock(block):
 		return refcount{}, min(limit, per-j), nil
 	default:
-		n, err := r.load(i, block, j)
+		n, err := r.load(i, p, j)
 		if cluster-r.first < r.there {
 			return r.run(cluster, limit)
 		}
@@ -203,14 +208,15 @@ func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	return at, true, nil
 }
 
-// load reads the i-th block, as far as the file has it; where not all of it can be
-// read, the piece that has its j-th refcount. It returns how many refcounts that
-// would be.
-func (r *refcounts) load(i, block, j uint64) (n uint64, err error) {
+// load reads the block of the first of the given entries, the i-th of the table, as
+// far as the file has it; where not all of it can be read, the piece that has its
+// j-th refcount. It returns how many refcounts that would be.
+func (r *refcounts) load(i uint64, entries []byte, j uint64) (n uint64, err error) {
+	block := refcountEntry(be64(entries)).block()
 	size, order := r.img.geometry.ClusterSize, r.img.header.RefcountOrder
 	r.at, r.first = block, i*r.img.geometry.RefcountBlockEntries
 	if r.broken != block+1 {
-		if r.cur, err = r.block.bytes(SectionRefcountBlock, block, size, size); err != nil {
+		if r.cur, err = r.block.cluster(block, r.blocksAfter(i, entries)); err != nil {
 			r.broken = block + 1
 		}
 	}
@@ -224,6 +230,20 @@ func (r *refcounts) load(i, block, j uint64) (n uint64, err error) {
 		err = errorf(SectionRefcountBlock, block, ErrTruncated, "the file ends at %#x, inside the block", r.img.src.size)
 	}
 	return size * 8 >> order, err
+}
+
+// blocksAfter yields the blocks of the entries after the first of the given ones,
+// the i-th of the table, that have refcounts of clusters of the file.
+func (r *refcounts) blocksAfter(i uint64, entries []byte) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		end := ceilDiv(r.img.geometry.HostClusters, r.img.geometry.RefcountBlockEntries)
+		left := min(uint64(len(entries)/entrySize), end-min(i, end))
+		for k := uint64(1); k < left; k++ {
+			if block := refcountEntry(be64(entries[k*entrySize:])).block(); block != 0 && r.img.isBlock(block) && !yield(block) {
+				return
+			}
+		}
+	}
 }
 
 // once returns the error about the block or the piece at an offset the first time.
@@ -248,15 +268,13 @@ func refcountRun(p []byte, i, limit uint64, order uint) (value, n uint64) {
 		pattern |= pattern << width
 	}
 	per := uint64(64) >> order // refcounts in eight bytes
-	for n = 1; n < limit; {
-		if at := i + n; at%per == 0 && limit-n >= per && be64(p[at/per*8:]) == pattern {
-			n += per
-			continue
+	for n = 1; n < limit; n++ {
+		if at := i + n; at%per == 0 {
+			n += per * uint64(runLength(p[at/per*8:][:(limit-n)/per*8], pattern, 0))
 		}
-		if refcountAt(p, i+n, order) != value {
+		if n == limit || refcountAt(p, i+n, order) != value {
 			break
 		}
-		n++
 	}
 	return value, n
 }

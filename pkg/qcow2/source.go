@@ -3,6 +3,8 @@ package qcow2
 import (
 	"errors"
 	"io"
+	"sync/atomic"
+	"time"
 )
 
 // A source is the image file. All bytes that this package sees come through it, so
@@ -14,6 +16,23 @@ type source struct {
 	// dataRange, if not nil, finds the first data at or after an offset; see
 	// [WithHoles].
 	dataRange func(offset uint64) (start, end uint64, err error)
+
+	single   bool          // one read at a time; see [WithoutReadAhead]
+	slowRead time.Duration // a read of aheadBytes is slow if it takes longer
+	slow     *atomic.Int32 // how many reads in a row were
+}
+
+// readsAhead reports whether it is time to read before it is asked for. A single
+// slow read says nothing: something else may have had the processor.
+func (s *source) readsAhead() bool { return !s.single && s.slow.Load() > 1 }
+
+// note notes whether a read was slow.
+func (s *source) note(slow bool) {
+	if slow {
+		s.slow.Add(1)
+	} else {
+		s.slow.Store(0)
+	}
 }
 
 // read returns the n bytes at off; what names them in the error. It allocates
@@ -32,6 +51,20 @@ func (s *source) read(sec Section, off, n uint64, what string) ([]byte, error) {
 // readFull reads len(p) bytes at off, a range that lies inside the file. A file
 // that has become shorter since it was opened is an error, not a panic.
 func (s *source) readFull(sec Section, off uint64, p []byte) error {
+	slow, err := s.readTimed(sec, off, p)
+	s.note(slow)
+	return err
+}
+
+// readTimed is readFull that also reports whether the read was slow.
+func (s *source) readTimed(sec Section, off uint64, p []byte) (slow bool, err error) {
+	start := time.Now()
+	err = s.readAt(sec, off, p)
+	return time.Since(start) > s.slowRead*time.Duration(ceilDiv(uint64(len(p)), aheadBytes)), err
+}
+
+// readAt is readFull without a clock.
+func (s *source) readAt(sec Section, off uint64, p []byte) error {
 	n, err := s.r.ReadAt(p, int64(off)) // off ≤ s.size, which came from an int64
 	switch {
 	case n == len(p) && (err == nil || errors.Is(err, io.EOF)):

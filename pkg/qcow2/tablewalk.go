@@ -15,7 +15,7 @@ type tableWalk struct {
 	pointer  uint64 // file offset of what points to the L1 table, in bytes
 	need     uint64 // entries that the disk needs
 	l1Reader entryReader
-	l2Window window
+	l2Tables clusterReader
 	holes    holeFinder
 	empty    bool // the last L2 table was all zeros: others may lie in the same hole
 
@@ -26,24 +26,28 @@ type tableWalk struct {
 func newTableWalk(ctx context.Context, img *Image, l1 entryTable, size uint64) *tableWalk {
 	return &tableWalk{
 		ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size),
-		l1Reader: newEntryReader(&img.src, SectionL1Table), l2Window: window{src: &img.src}, holes: holeFinder{src: &img.src},
+		l1Reader: newEntryReader(&img.src, SectionL1Table),
+		l2Tables: clusterReader{window: window{src: &img.src}, sec: SectionL2Table, size: img.geometry.ClusterSize}, holes: holeFinder{src: &img.src},
 	}
 }
 
-// l2Table returns the L2 table of the first of the given L1 entries, as far as the
-// file has it. The tables of the next entries are read with it if they follow in
-// the file.
-func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
-	size := w.img.geometry.ClusterSize
-	first := L1Entry(be64(entries)).L2Offset()
-	n := size
-	for p := entries[entrySize:]; len(p) > 0 && n < windowBytes; p = p[entrySize:] {
-		if L1Entry(be64(p)).L2Offset() != first+n {
-			break
+// l2Table returns the L2 table of the first of the given L1 entries, the i-th of
+// the table, as far as the file has it. Those of the next entries can be read with
+// it, if they are wanted; a nil wanted stands for all.
+func (w *tableWalk) l2Table(i uint64, entries []byte, wanted func(at, cluster uint64) bool) ([]byte, error) {
+	p, err := w.l2Tables.cluster(L1Entry(be64(entries)).L2Offset(), func(yield func(uint64) bool) {
+		at := w.l1.entryOffset(i)
+		for p := entries[entrySize:]; len(p) > 0; p = p[entrySize:] {
+			at += entrySize
+			cluster, ok := w.img.tableCluster(L1Entry(be64(p)))
+			if !ok || wanted != nil && !wanted(at, cluster) {
+				continue
+			}
+			if table := cluster << w.img.geometry.ClusterBits; !w.inHole(table) && !yield(table) {
+				return
+			}
 		}
-		n += size
-	}
-	p, err := w.l2Window.bytes(SectionL2Table, first, size, n)
+	})
 	w.empty = runLength(p, 0, 0)*8 == len(p)
 	return p, err
 }
@@ -183,7 +187,7 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 		w.cur = l2Run{guest: from, n: to - from, at: table + (from-first)*g.L2EntrySize}
 		return yield(&w.cur, nil)
 	}
-	p, err := w.l2Table(entries)
+	p, err := w.l2Table(i, entries, nil)
 	if err == nil {
 		return w.walkRuns(table, p, first, from, to, yield)
 	}
@@ -204,7 +208,7 @@ func (w *tableWalk) l2Pieces(table, from, to uint64, yield func(i, n uint64, p [
 	size := min(pieceBytes, g.ClusterSize)
 	n := size / g.L2EntrySize
 	for i := from / n * n; i < to; i += n {
-		p, err := w.l2Window.bytes(SectionL2Table, table+i*g.L2EntrySize, size, size)
+		p, err := w.l2Tables.bytes(SectionL2Table, table+i*g.L2EntrySize, size, size)
 		if !yield(i, n, p, err) {
 			return false
 		}

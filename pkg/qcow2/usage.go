@@ -149,8 +149,9 @@ type UsageOptions struct {
 // Usage adds up where the bytes of the image file went. Damage goes to o.Damage;
 // the error is that of [Image.Supported], or that of a cancelled context.
 //
-// Memory is 4 bytes for each host cluster that something refers to, 12 for each L2
-// table, and some for each way in which owners share clusters, up to a limit.
+// Memory is a byte for each host cluster that something refers to, 4 with snapshots,
+// 12 for each L2 table, and some for each way in which owners share clusters, up to
+// a limit.
 func (img *Image) Usage(ctx context.Context, o UsageOptions) (*Usage, error) {
 	if err := img.Supported(); err != nil {
 		return nil, err

@@ -1,18 +1,13 @@
 package qcow2
 
-import (
-	"context"
+import "context"
 
-	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
-)
-
-// A usageCounter keeps a word for each cluster to which something refers. It is
-// the sink of a walk.
+// A usageCounter sums up the references to each cluster. It is the sink of a walk.
 type usageCounter struct {
 	img    *Image
 	walk   *referenceWalk
 	damage func(error) // nil: nobody asked
-	words  *sparse.Builder[usageWord]
+	words  *usageWords
 	owners *ownerSets
 	mapped mappedCounter
 	table  usageTable
@@ -28,7 +23,8 @@ type usageTable struct {
 }
 
 func newUsageCounter(ctx context.Context, img *Image, damage func(error)) *usageCounter {
-	c := &usageCounter{img: img, damage: damage, words: sparse.NewBuilder[usageWord](img.geometry.HostClusters)}
+	c := &usageCounter{img: img, damage: damage}
+	c.words = newUsageWords(img, c.joined)
 	c.walk = newReferenceWalk(ctx, img, c)
 	c.owners = newOwnerSets(c.walk)
 	c.mapped = newMappedCounter(img, c.walk)
@@ -49,7 +45,7 @@ func (c *usageCounter) fail(err error) bool {
 
 // addStructures implements referenceSink.
 func (c *usageCounter) addStructures(r *reference) bool {
-	c.words.Fill(r.first, r.n, newUsageWord(r.kind, c.owners.ofStructures(r), r.problems))
+	c.words.fill(r.first, r.n, newUsageWord(r.kind, c.owners.ofStructures(r), r.problems))
 	return true
 }
 
@@ -68,14 +64,7 @@ func (c *usageCounter) add(r *reference) bool {
 			kind = HostVMState
 		}
 	}
-	fresh := newUsageWord(kind, owners, r.problems)
-	for first, n := r.first, r.n; n > 0; {
-		words := c.words.Run(first, n)
-		for i, w := range words {
-			words[i] = c.joined(w, fresh)
-		}
-		first, n = first+uint64(len(words)), n-uint64(len(words))
-	}
+	c.words.add(r.first, r.n, newUsageWord(kind, owners, r.problems))
 	return true
 }
 
@@ -86,22 +75,15 @@ func (c *usageCounter) addData(d *dataBatch) bool {
 	if t.vmState {
 		kind = HostVMState
 	}
-	fresh := newUsageWord(kind, t.owners, 0)
-	for _, e := range d.entries {
-		word := c.words.At(e.entry.HostOffset() >> c.img.geometry.ClusterBits)
-		*word = c.joined(*word, fresh)
-	}
+	c.words.addData(d, c.img.geometry.ClusterBits, newUsageWord(kind, t.owners, 0))
 	if t.whole {
 		c.mapped.addData(t, d)
 	}
 	return true
 }
 
-// joined returns the word of a cluster with one more reference.
+// joined returns the word of a cluster that has one after another reference.
 func (c *usageCounter) joined(w, fresh usageWord) usageWord {
-	if w == 0 || w == fresh && !w.kind().Metadata() { // the usual cases
-		return fresh
-	}
 	return w.joined(fresh, c.owners.sets.Union(w.owners(), fresh.owners()))
 }
 

@@ -11,7 +11,6 @@ import (
 type usageSum struct {
 	usage     *Usage
 	counter   *usageCounter
-	words     *sparse.Map[usageWord]
 	refcounts *refcounts
 	holes     holeFinder
 	sets      *sparse.Builder[setUsage] // by the number of the set
@@ -36,7 +35,7 @@ func newUsageSum(c *usageCounter, without []Snapshot) *usageSum {
 	img := c.img
 	s := &usageSum{
 		usage: &Usage{FileSize: img.src.size, Mapped: c.mapped.sum, HasOnDisk: true}, counter: c,
-		words: c.words.Seal(), refcounts: newRefcounts(img), holes: holeFinder{src: &img.src}, without: without,
+		refcounts: newRefcounts(img), holes: holeFinder{src: &img.src}, without: without,
 		sets: sparse.NewScattered[setUsage](1 << rangeset.Bits),
 	}
 	for k := range HostUnknown + 1 {
@@ -48,11 +47,20 @@ func newUsageSum(c *usageCounter, without []Snapshot) *usageSum {
 // addClusters adds all clusters of the file. It returns false if the context is
 // done.
 func (s *usageSum) addClusters() bool {
+	words := s.counter.words
+	if words.wide != nil {
+		return addWords(s, words.wide.Seal(), func(w usageWord) usageWord { return w })
+	}
+	return addWords(s, words.narrow.Seal(), func(i uint8) usageWord { return words.all[i] })
+}
+
+// addWords adds all clusters; word returns the word of one.
+func addWords[W comparable](s *usageSum, words *sparse.Map[W], word func(W) usageWord) bool {
 	clusters := s.counter.img.geometry.HostClusters
 	for c := uint64(0); c < clusters; {
-		v := s.words.View(c, clusters)
+		v := words.View(c, clusters)
 		c += v.N
-		if !s.addView(&v) {
+		if !addView(s, &v, word) {
 			return false
 		}
 	}
@@ -67,7 +75,7 @@ func (s *usageSum) alive(cluster uint64) bool {
 }
 
 // addView adds clusters by their words.
-func (s *usageSum) addView(v *sparse.View[usageWord]) bool {
+func addView[W comparable](s *usageSum, v *sparse.View[W], word func(W) usageWord) bool {
 	for steps := 0; v.N > 0; steps++ {
 		if steps%aliveEvery == 0 && !s.alive(v.Cluster) {
 			return false
@@ -77,23 +85,13 @@ func (s *usageSum) addView(v *sparse.View[usageWord]) bool {
 			return false
 		}
 		for alike := v.Head(n); alike.N > 0; {
-			k := wordRun(&alike)
-			s.add(alike.Cluster, k, alike.First(), refcount)
+			k := alike.Alike()
+			s.add(alike.Cluster, k, word(alike.First()), refcount)
 			alike.Advance(k)
 		}
 		v.Advance(n)
 	}
 	return true
-}
-
-// wordRun returns how many clusters of a view have the word of its first.
-func wordRun(v *sparse.View[usageWord]) uint64 {
-	for i, w := range v.Words {
-		if w != v.Words[0] {
-			return uint64(i)
-		}
-	}
-	return v.N
 }
 
 // add adds n clusters that have the same word and the same refcount.

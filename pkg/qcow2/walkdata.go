@@ -50,11 +50,12 @@ func (w *referenceWalk) isChosen(cluster uint64) bool {
 // L1 entry that points there.
 func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 	per := w.img.geometry.L2Entries
+	read := func(at, cluster uint64) bool { return w.isFirst(at, cluster) && wanted(cluster) }
 	return w.eachL1Entry(w.reported, func(t *tableWalk, g *interval.Segment, i uint64, entries []byte) bool {
 		at := t.l1.entryOffset(i)
 		w.tick.table(g, at)
 		cluster, ok := w.img.tableCluster(L1Entry(be64(entries)))
-		if !ok || !w.isFirst(at, cluster) || !wanted(cluster) {
+		if !ok || !read(at, cluster) {
 			return true
 		}
 		table := cluster << w.img.geometry.ClusterBits
@@ -62,7 +63,7 @@ func (w *referenceWalk) addTables(wanted func(cluster uint64) bool) bool {
 			return w.alive()
 		}
 		w.data.owner, w.data.weight = &w.l1.tables[g.First], w.tables.references(cluster)
-		p, err := t.l2Table(entries)
+		p, err := t.l2Table(i, entries, read)
 		if err == nil {
 			return w.addTable(table, p, i*per, per) && w.alive()
 		}
@@ -104,9 +105,8 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first, n uint64) bool {
 			return w.flush() && w.sink.fail(w.img.tableTruncated(table))
 		}
 		at := table + j*size
-		if e := L2Entry(be64(rest)); w.isSingle(e, rest) {
-			w.data.entries = append(w.data.entries, dataEntry{e, placeOf(at)})
-			if j++; len(w.data.entries) == batchEntries && !w.flush() {
+		if k := w.addSingles(rest[:min((n-j)*size, uint64(len(rest)))], at); k > 0 {
+			if j += k; len(w.data.entries) == batchEntries && !w.flush() {
 				return false
 			}
 			continue
@@ -120,11 +120,26 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first, n uint64) bool {
 	return w.flush()
 }
 
-// isSingle reports whether e, the entry at the start of p, points to a plain data
-// cluster, and the next entry does not continue it.
-func (w *referenceWalk) isSingle(e L2Entry, p []byte) bool {
-	return w.single != 0 && e&^w.single == 0 && e.HostOffset() != 0 && e.HostOffset() < w.img.src.size &&
-		(len(p) < 16 || L2Entry(be64(p[8:])) != e+L2Entry(w.img.geometry.ClusterSize))
+// addSingles adds the entries at the start of p, which lie at a file offset, to the
+// batch, as long as each points to a plain data cluster, the next does not continue
+// it, and there is room. It returns how many it added.
+func (w *referenceWalk) addSingles(p []byte, at uint64) uint64 {
+	if w.single == 0 {
+		return 0
+	}
+	entries, single, size, step := w.data.entries, w.single, w.img.src.size, L2Entry(w.img.geometry.ClusterSize)
+	before := len(entries)
+	for len(p) >= 8 && len(entries) < batchEntries {
+		e := L2Entry(be64(p))
+		host := e.HostOffset()
+		if e&^single != 0 || host == 0 || host >= size || len(p) >= 16 && L2Entry(be64(p[8:])) == e+step {
+			break
+		}
+		entries = append(entries, dataEntry{e, placeOf(at)})
+		p, at = p[8:], at+8
+	}
+	w.data.entries = entries
+	return uint64(len(entries) - before)
 }
 
 // flush hands the sink the batch.

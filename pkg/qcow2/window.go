@@ -24,8 +24,8 @@ func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
 		return nil, nil
 	}
 	n = min(n, w.src.size-off)
-	if off >= w.off && off-w.off <= uint64(len(w.buf)) && n <= uint64(len(w.buf))-(off-w.off) {
-		return w.buf[off-w.off:][:n], nil
+	if p := w.held(off, n); p != nil {
+		return p, nil
 	}
 	err := w.read(sec, off, min(max(n, ahead), w.src.size-off))
 	if err != nil && ahead > n {
@@ -35,6 +35,14 @@ func (w *window) bytes(sec Section, off, n, ahead uint64) ([]byte, error) {
 		return nil, err
 	}
 	return w.buf[:n], nil
+}
+
+// held returns the n bytes at off, nil if the window does not hold them.
+func (w *window) held(off, n uint64) []byte {
+	if off >= w.off && off-w.off <= uint64(len(w.buf)) && n <= uint64(len(w.buf))-(off-w.off) {
+		return w.buf[off-w.off:][:n]
+	}
+	return nil
 }
 
 // read fills the window with the n bytes at off.

@@ -70,6 +70,16 @@ func (v *View[W]) First() W {
 	return v.Word
 }
 
+// Alike returns how many clusters have the word of the first, from it on.
+func (v *View[W]) Alike() uint64 {
+	for i, w := range v.Words {
+		if w != v.Words[0] {
+			return uint64(i)
+		}
+	}
+	return v.N
+}
+
 // Head returns the first n clusters of a view.
 func (v *View[W]) Head(n uint64) View[W] {
 	h := *v

@@ -215,3 +215,19 @@ func TestMapAllocs(t *testing.T) {
 		}
 	}
 }
+
+func TestViewAlike(t *testing.T) {
+	for _, test := range []struct {
+		view sparse.View[int]
+		want uint64
+	}{
+		{sparse.View[int]{N: 7, Word: 3}, 7},
+		{sparse.View[int]{N: 3, Words: []int{4, 4, 4}}, 3},
+		{sparse.View[int]{N: 4, Words: []int{4, 4, 5, 4}}, 2},
+		{sparse.View[int]{N: 2, Words: []int{1, 0}}, 1},
+	} {
+		if got := test.view.Alike(); got != test.want {
+			t.Errorf("%+v: %d alike, want %d", test.view, got, test.want)
+		}
+	}
+}
