@@ -91,7 +91,8 @@ type HostOptions struct {
 // valid until the next is yielded. When ctx is done the sequence ends with its
 // error.
 //
-// Memory is 8 bytes for each host cluster that something refers to.
+// Memory is 8 bytes for each host cluster that something refers to, and much less
+// where guest data lie in runs of 8 clusters or more.
 //
 // What the clusters of an image with unknown incompatible features hold cannot
 // be known; see [Image.Supported].
