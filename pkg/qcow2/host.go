@@ -72,8 +72,8 @@ type HostOptions struct {
 	// Owners yields every cluster once for each reference to it.
 	Owners bool
 	// Limit is the most references to a cluster that Owners yields; 0 means all. It
-	// bounds the memory that they take: 16 bytes for each table entry that refers
-	// to a cluster of the range, or to an L2 table.
+	// bounds the memory that they take: 16 bytes for each table entry, after the
+	// first, that refers to a cluster of the range, or to an L2 table.
 	Limit int
 	// Snapshot is a snapshot whose references to guest data come first, before
 	// those of the active image.
