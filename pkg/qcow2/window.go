@@ -78,17 +78,18 @@ type entryReader struct {
 	sec    Section
 	window window
 	holes  holeFinder
+	most   uint64 // how much is read at once, in bytes: pieceBytes or more
 }
 
 func newEntryReader(src *source, sec Section) entryReader {
-	return entryReader{sec: sec, window: window{src: src}, holes: holeFinder{src: src}}
+	return entryReader{sec: sec, window: window{src: src}, holes: holeFinder{src: src}, most: windowBytes}
 }
 
 // read returns entries from one file offset on and before another: as many as one
 // read brings, fewer at the end of the file.
 func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
-	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, windowBytes))
+	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, r.most))
 	return p[:len(p)&^(entrySize-1)], err
 }
 
@@ -99,6 +100,11 @@ type piece struct {
 	n      uint64 // entries
 	bytes  []byte
 	err    error // why the entries cannot be read
+}
+
+// skip removes the first n entries of a piece that was read.
+func (p *piece) skip(n uint64) {
+	p.offset, p.n, p.bytes = p.offset+n*entrySize, p.n-n, p.bytes[n*entrySize:]
 }
 
 // pieces calls yield with the entries between two file offsets, piece by piece. If
