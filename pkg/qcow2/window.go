@@ -79,6 +79,7 @@ type entryReader struct {
 	window window
 	holes  holeFinder
 	most   uint64 // how much is read at once, in bytes: pieceBytes or more
+	cur    piece  // the argument of yield
 }
 
 func newEntryReader(src *source, sec Section) entryReader {
@@ -112,14 +113,14 @@ func (p *piece) skip(n uint64) {
 // yield did or the context is done.
 func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*piece) bool) bool {
 	to = entryTable{from, (to - from) / entrySize}.span(r.window.src.size).To
-	var p piece
+	p := &r.cur
 	for at := from; at < to; at += p.n * entrySize {
 		if err := ctx.Err(); err != nil {
 			yield(&piece{offset: at, err: err})
 			return false
 		}
-		p = r.piece(at, to)
-		if !yield(&p) {
+		*p = r.piece(at, to)
+		if !yield(p) {
 			return false
 		}
 	}
