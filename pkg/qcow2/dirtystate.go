@@ -32,7 +32,7 @@ func (s BitmapState) Reason() string {
 		"QEMU records each write in it",
 		"QEMU records nothing in it",
 		"in use: a running QEMU has it, or it was not stored when that ended; QEMU will only remove it",
-		"stale: a program without bitmap support wrote; QEMU ignores it and drops it when it next writes",
+		"stale: a program without bitmap support wrote; QEMU ignores all bitmaps and drops them when it next writes",
 		"damaged: QEMU may refuse the whole image",
 	}[s]
 }
