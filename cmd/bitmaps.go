@@ -91,8 +91,8 @@ func (a *app) newBitmapsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "bitmaps IMAGE...",
 		Short: "Show what each dirty bitmap says, and whether it can be trusted",
-		Long: `Show the persistent dirty bitmaps: how much of the disk each says was written to,
-how much of that is data, zeros or nothing, and in which state it is:
+		Long: `Show the persistent dirty bitmaps: how much of the disk each says was written
+to, how much of that is data, zeros or nothing, and in which state it is:
 
   recording  QEMU records each write in it
   disabled   QEMU records nothing in it

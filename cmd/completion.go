@@ -19,9 +19,9 @@ func describeCompletion(cmd *cobra.Command) {
 	cmd.Use = "completion SHELL"
 	cmd.Short = "Print the completion script of a shell"
 	cmd.Long = `Print the script with which a shell completes commands, flags and their values:
-formats, kinds of clusters, config keys, and the snapshots or bitmaps of an image
-that comes before --snapshot or --bitmap. The help of each command below says how
-its shell loads the script.
+formats, kinds of clusters, config keys, and the snapshots or bitmaps of an
+image that comes before --snapshot or --bitmap. The help of each command below
+says how its shell loads the script.
 
 Exit status: 0 fine, 1 no such shell.`
 	cmd.Example = "  $ qinspect completion bash"

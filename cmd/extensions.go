@@ -159,8 +159,8 @@ func (a *app) newExtensionsCommand() *cobra.Command {
 data file, the bitmap directory with each bitmap, the LUKS header with its key
 slots, and the first bytes of the unknown ones.
 
-Use it to see where the dirty bitmaps of an image lie ('qinspect bitmaps' has what
-they say), how it is encrypted, and what its unknown features are called.
+Use it to see where the dirty bitmaps of an image lie ('qinspect bitmaps' has
+what they say), how it is encrypted, and what its unknown features are called.
 
 A broken bitmap directory or LUKS header hides nothing else; what is wrong goes
 to standard error.

@@ -44,7 +44,7 @@ func (c *BitmapContent) Reason() string {
 }
 
 // contentBatch is how many bitmaps are read together.
-const contentBatch = 4096
+const contentBatch = 16384
 
 // BitmapContents yields what is known of each bitmap, in the order of the directory.
 // An error is an [*Error], with a nil BitmapContent: of the directory, which ends the
@@ -52,7 +52,7 @@ const contentBatch = 4096
 // What is wrong with one bitmap is in its BitmapContent. When ctx is done the
 // sequence ends with its error.
 //
-// It reads each byte of the bitmaps once, and of the mapping what is dirty, for 4096
+// It reads each byte of the bitmaps once, and of the mapping what is dirty, for 16384
 // bitmaps at a time; nothing grows with the number of ranges.
 func (img *Image) BitmapContents(ctx context.Context) iter.Seq2[*BitmapContent, error] {
 	return func(yield func(*BitmapContent, error) bool) {
