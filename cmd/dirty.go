@@ -122,11 +122,12 @@ bitmap cannot be trusted, or a table or an entry is damaged.`,
 		ValidArgsFunction: completeImage,
 	}
 	run := a.load(func(rep *report) error {
-		if !forPrograms(a.output.value) {
+		err := runDirty(rep, o)
+		if err == nil && !forPrograms(a.output.value) {
 			noteDataFile(rep)
 			noteBackingFile(rep)
 		}
-		return runDirty(rep, o)
+		return err
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(o.bitmaps) == 0 {
