@@ -22,7 +22,7 @@ var everyCommand = [][]string{
 
 // label names one of everyCommand.
 func label(args []string) string {
-	if args[0] == "diff" {
+	if args[0] == "diff" || args[0] == "decode" {
 		return strings.Join(args[:3], " ")
 	}
 	return args[0]

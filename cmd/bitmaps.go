@@ -120,7 +120,7 @@ shown, 2 a bitmap or a table that maps its ranges is damaged.`,
 }
 
 func runBitmaps(rep *report) error {
-	g, err := rep.mappable()
+	g, err := rep.img.Geometry()
 	if err != nil {
 		return err
 	}
@@ -175,6 +175,10 @@ func (n *bitmapNotes) add(rep *report, b *qcow2.BitmapContent) {
 
 // unread takes what keeps a part of the answer from being known.
 func (n *bitmapNotes) unread(rep *report, err error) {
+	if errors.Is(err, qcow2.ErrUnsupported) { // what bitmaps say is known all the same, but not how the disk is mapped
+		rep.note(err)
+		return
+	}
 	if e, ok := asBitmapDirectory(err); ok && !rep.img.BitmapsConsistent() {
 		n.stale = true
 		rep.note(e)
