@@ -17,11 +17,14 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "plot"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "plot": "squares"}
+
+// closing has the keys of the last line of NDJSON, beside those of all documents.
+var closing = map[string][]string{"plot": {"classes", "scatter", "owners", "free"}}
 
 // flagsOf are the flags with which a command is run, one run after the other,
 // so that each of its keys gets a value.
@@ -29,7 +32,7 @@ var flagsOf = map[string][][]string{
 	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
 	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
-	"check": {nil}, "usage": {nil, {"--without", "@0"}},
+	"check": {nil}, "usage": {nil, {"--without", "@0"}}, "plot": {{"--squares", "20"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -206,8 +209,8 @@ func parseLines(t *testing.T, lines string) []any {
 	return values
 }
 
-// wantLines returns the lines that a document is in NDJSON: itself, or where
-// rows are streamed each of them, and what is left of the document.
+// wantLines returns the lines that a document is in NDJSON: itself, or where rows
+// are streamed each of them, and what comes after them in the document.
 func wantLines(command string, doc any) []any {
 	document := doc.(map[string]any)
 	list, ok := streamed[command]
@@ -222,8 +225,10 @@ func wantLines(command string, doc any) []any {
 		lines = append(lines, line)
 	}
 	end := map[string]any{}
-	for _, key := range []string{"schema", "filename", "filename-hex", "changed", "open-elsewhere", "errors"} {
-		end[key] = document[key]
+	for _, key := range append([]string{"schema", "filename", "filename-hex", "changed", "open-elsewhere", "errors"}, closing[command]...) {
+		if value, ok := document[key]; ok { // else nothing could be shown
+			end[key] = value
+		}
 	}
 	return append(lines, end)
 }
@@ -262,6 +267,7 @@ func TestSchemaBites(t *testing.T) {
 		"host":       {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"check":      {"corrupt.qcow2", "README.md"},
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
+		"plot":       {"snapshots.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

@@ -90,10 +90,11 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		if o.squares > picture.MaxSquares {
 			return usageError(cmd, fmt.Errorf("--squares must be at most %d", picture.MaxSquares))
 		}
-		a.output.value = render.FormatPlain // the pictures are lines of text
+		renderer := render.FormatPlain // the pictures are lines of text
 		if forPrograms(o.output.value) {
-			a.output.value = o.output.value
+			renderer = o.output.value
 		}
+		must(cmd.Root().PersistentFlags().Set("output", string(renderer)))
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())

@@ -46,7 +46,18 @@ func listPlot(rep *report, p *picture.Picture) error {
 	rep.facts(&render.Section{},
 		fact{render.Column{Key: "file-size", Kind: render.KindSize}, render.Size(p.FileSize)},
 		fact{render.Column{Key: "square", Kind: render.KindSize}, render.Size(p.SquareSize)})
+	if err := listSquares(rep, p); err != nil {
+		return err
+	}
 	listClasses(rep, p)
+	rep.facts(&render.Section{}, scatterFacts(&p.Scatter)...)
+	listOwners(rep, u, usageOptions{})
+	rep.facts(&render.Section{}, freeFacts(u)...)
+	return nil
+}
+
+// listSquares pushes the squares.
+func listSquares(rep *report, p *picture.Picture) error {
 	s := squaresSection()
 	rep.Section(s)
 	cells := make([]render.Value, len(s.Columns))
@@ -61,9 +72,6 @@ func listPlot(rep *report, p *picture.Picture) error {
 			return err
 		}
 	}
-	rep.facts(&render.Section{}, scatterFacts(&p.Scatter)...)
-	listOwners(rep, u, usageOptions{})
-	rep.facts(&render.Section{}, freeFacts(u)...)
 	return nil
 }
 

@@ -108,7 +108,7 @@ func hidden(ok bool) string {
 // shadeStyles returns the styles of the shades.
 func shadeStyles() string {
 	var light, dark strings.Builder
-	for _, l := range looks() {
+	for _, l := range looks {
 		fmt.Fprintf(&light, ".shade-%s { background: %s; }\n", l.key, l.light)
 		fmt.Fprintf(&dark, ".shade-%s { background: %s; }\n", l.key, l.dark)
 	}

@@ -159,7 +159,7 @@ func (d *pageData) addLooks(p *Picture) {
 	for _, n := range all {
 		sum += n
 	}
-	for s, l := range looks() {
+	for s, l := range looks {
 		look := pageLook{Key: l.key, Title: l.title, Letter: string(l.letter)}
 		if s < Classes {
 			look.Bytes, look.Share = all[s], Share(all[s], sum)

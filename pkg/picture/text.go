@@ -18,7 +18,7 @@ type Text struct {
 
 const (
 	axisWidth   = 12 // of the addresses before each line, and the space between
-	legendWidth = 38 // of an entry of the legend, at most
+	legendWidth = 39 // of an entry of the legend, at most
 )
 
 // Squares returns how many squares there is room for.
