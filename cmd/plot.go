@@ -41,9 +41,9 @@ func newPlotOptions() *plotOptions {
 }
 
 func (o *plotOptions) addFlags(flags *pflag.FlagSet) {
-	flags.VarP(o.output, "output", "o", "format: "+o.output.choices())
+	flags.VarP(o.output, "output", "o", o.output.choices())
 	flags.Var(o.by, "by", "what colours the squares: "+o.by.choices())
-	flags.UintVar(&o.squares, "squares", 0, "at most this many squares (0: as many as suit the format)")
+	flags.UintVar(&o.squares, "squares", 0, "at most this many squares (0: what suits the format)")
 	flags.UintVar(&o.width, "width", 0, "columns of text (0: those of the terminal)")
 	flags.Var(&o.window.offset, "offset", "begin at this host address")
 	flags.Var(&o.window.length, "length", "end after this many bytes")
@@ -55,11 +55,11 @@ func (a *app) newPlotCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plot IMAGE",
 		Short: "Draw a picture of the image file",
-		Long: `Draw the image file from its first byte to its last, as squares of one cluster or
-of several: what each is needed for. Data of the active image, of snapshots, or
-of both; metadata, VM state, free and leaked clusters have colours of their own.
-With --by runs the colour says how long the contiguous runs are: red where the
-file is fragmented, blue where it is not.
+		Long: `Draw the image file from its first byte to its last, as squares of one cluster
+or of several: what each is needed for. Data of the active image, of snapshots,
+or of both; metadata, VM state, free and leaked clusters have colours of their
+own. With --by runs the colour says how long the contiguous runs are: red where
+the file is fragmented, blue where it is not.
 
 One leaked cluster, or one with damaged references, paints its square. Of other
 clusters one is shown for all in a square, so that each colour has its share of
