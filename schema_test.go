@@ -17,15 +17,18 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "bitmaps", "dirty", "diff", "decode"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "bitmaps", "dirty", "diff", "decode", "plot"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host", "dirty": "dirty", "diff": "diff", "decode": "decode"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "dirty": "dirty", "diff": "diff", "decode": "decode", "plot": "squares"}
 
 // closing are the keys of the last line that such a command writes, besides those of
 // all documents.
-var closing = map[string][]string{"diff": {"from", "from-hex", "from-size", "to", "to-hex", "to-size", "totals"}}
+var closing = map[string][]string{
+	"diff": {"from", "from-hex", "from-size", "to", "to-hex", "to-size", "totals"},
+	"plot": {"classes", "scatter", "owners", "free"},
+}
 
 // flagsOf are the flags with which a command is run, one run after the other,
 // so that each of its keys gets a value.
@@ -33,7 +36,7 @@ var flagsOf = map[string][][]string{
 	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
 	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
-	"check": {nil}, "usage": {nil, {"--without", "@0"}},
+	"check": {nil}, "usage": {nil, {"--without", "@0"}}, "plot": {{"--squares", "20"}},
 	"decode": {
 		{"--kind", "l2-table"}, {"--kind", "l1-table", "--snapshot", "@0"}, {"--kind", "snapshot-table"}, {"--kind", "bitmap-table", "--bitmap", "@0"},
 		{"--at", "#7", "--kind", "refcount-block"},
@@ -222,8 +225,8 @@ func parseLines(t *testing.T, lines string) []any {
 	return values
 }
 
-// wantLines returns the lines that a document is in NDJSON: itself, or where
-// rows are streamed each of them, and what is left of the document.
+// wantLines returns the lines that a document is in NDJSON: itself, or where rows
+// are streamed each of them, and what comes after them in the document.
 func wantLines(command string, doc any) []any {
 	document := doc.(map[string]any)
 	list, ok := streamed[command]
@@ -242,7 +245,7 @@ func wantLines(command string, doc any) []any {
 		end[key] = document[key]
 	}
 	for _, key := range closing[command] {
-		if value, ok := document[key]; ok {
+		if value, ok := document[key]; ok { // else nothing could be shown
 			end[key] = value
 		}
 	}
@@ -287,6 +290,7 @@ func TestSchemaBites(t *testing.T) {
 		"diff":       {"snapshots.qcow2", "README.md"},
 		"bitmaps":    {"bitmaps.qcow2", "README.md"},
 		"dirty":      {"bitmaps.qcow2", "README.md"},
+		"plot":       {"snapshots.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {
