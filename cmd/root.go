@@ -25,7 +25,7 @@ Exit status:
 
       0  fine
       1  not answered: wrong usage, not readable, not a qcow2 image
-      2  damaged: something that the command reads is invalid
+      2  damaged: something that the command reads is invalid; rejected (audit)
       3  leaks, and nothing else (check)
     129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM
 
@@ -50,7 +50,7 @@ With several images the exit status is the worst of them; from best to worst:
 	a.addFlags(root)
 	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand())
 	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand())
-	addGroup(root, "Judge an image:", a.newCheckCommand())
+	addGroup(root, "Judge an image:", a.newCheckCommand(), a.newAuditCommand())
 	addGroup(root, "Account for space:", a.newUsageCommand())
 	const other = "Other commands:"
 	addGroup(root, other, a.newDumpCommand(), a.newConfigCommand(), a.newVersionCommand())

@@ -161,7 +161,7 @@ func (j *judge) fail(id ID, level Level, findings []Finding) {
 // were not checked for one reason are one finding.
 func (j *judge) notChecked(id ID, level Level, err error) Level {
 	f := ofError(err)
-	f.Rule, f.Level = id, LevelReject
+	f.Rule, f.Level, f.NotChecked = id, LevelReject, true
 	if _, ok := errors.AsType[harmlessError](err); ok {
 		level, f.Level = min(level, LevelNote), LevelNote
 	} else {

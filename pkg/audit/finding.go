@@ -11,6 +11,9 @@ import (
 type Finding struct {
 	Rule  ID
 	Level Level
+	// NotChecked says that the rule, and others for the same reason, could not be
+	// checked.
+	NotChecked bool
 	// Offset is where it is, in bytes from the start of the file (of "nested-format":
 	// of the disk); meaningful when HasOffset is true. Length is how many bytes it is
 	// about; 0: it is about no range.

@@ -185,7 +185,7 @@ func nameCases() []ruleCase {
 		// What lies there is no name.
 		{name: "backing-name-outside: second cluster", bytes: patchedName(backed("base"), 0x10000), want: "backing-file backing-name-outside name-nul name-not-utf8 header-invalid consistency"},
 		{name: "backing-name-outside: in the header", bytes: patchedName(backed("base"), 80), want: "backing-file backing-name-outside backing-format-missing name-nul"},
-		{name: "backing-name-outside: in an extension", bytes: patchedName(backed("base"), 122), 
+		{name: "backing-name-outside: in an extension", bytes: patchedName(backed("base"), 122),
 			want: "backing-file backing-name-outside backing-format-missing? name-nul extension-claim consistency unknown-extension? data-file-unused? name-protocol? name-json? name-absolute? name-parent? name-device? name-control? name-not-utf8?"},
 		{name: "backing-format-missing", bytes: with(func(im *qcow2test.Image) { im.BackingFile = "base.qcow2" }), want: "backing-file backing-format-missing"},
 		{name: "backing-format-raw", bytes: with(func(im *qcow2test.Image) { im.BackingFile, im.Extensions = "base", backingFormat("raw") }), want: "backing-file backing-format-raw"},
