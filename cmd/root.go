@@ -15,8 +15,8 @@ func (a *app) newRootCommand() *cobra.Command {
 where every guest address lies, what every host cluster holds, whether all of it
 is consistent, and where the bytes went.
 
-It reads metadata only (of the disk itself 'audit' reads the start), never writes
-to an image, takes no lock, needs no QEMU, and opens no file that an image names.
+It reads metadata only ('audit' also the start of the disk), never writes to an
+image, takes no lock, needs no QEMU, and opens no file that an image names.
 
 Begin with 'header' to see what an image is, with 'check' when something is
 wrong with it, with 'usage' when it is larger than it should be.

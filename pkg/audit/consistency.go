@@ -59,7 +59,7 @@ func checkConsistency(x *examination) ([]Finding, error) {
 	f := found("'qinspect check' finds errors").value(c.Corruptions)
 	if c.first != nil {
 		f = c.first.value(c.Corruptions)
-		f.Message = fmt.Sprintf("'qinspect check' finds errors, the first: %s", f.Message)
+		f.Message = "'qinspect check' finds errors, the first: " + f.Message
 	}
 	return only(f)
 }

@@ -38,7 +38,7 @@ func TestRepeats(t *testing.T) {
 		{"an L2 table twice", base, same("l1[1]", "l1[0]"), func(b *qcow2test.Built) qcow2.Repeats {
 			return qcow2.Repeats{Clusters: repeat(1, entry(b, "l1[0]"))}
 		}},
-		{"compressed data twice", base, same("l2[0][4]", "l2[0][3]"), func(b *qcow2test.Built) qcow2.Repeats {
+		{"compressed data twice", base, same("l2[0][4]", "l2[0][3]"), func(*qcow2test.Built) qcow2.Repeats {
 			return qcow2.Repeats{Compressed: repeat(1, 512)}
 		}},
 		{"a cluster of a snapshot alone, twice", snapshots, func(b *qcow2test.Built) {
