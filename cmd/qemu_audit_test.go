@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"bytes"
+	"compress/flate"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +17,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
 // An audited is what audit says of a file.
@@ -60,43 +64,46 @@ func (a audited) fails() string {
 func TestQEMUAudit(t *testing.T) {
 	dir := newQEMUFolder(t)
 	raw := dir.file("raw")
-	if err := os.WriteFile(raw, slices.Concat(mbr(), bytes.Repeat([]byte("data"), 1<<16), make([]byte, 1<<20)), 0o600); err != nil {
+	gpt := append([]byte("EFI PART"), make([]byte, 504)...) // and its backup, at the end of the disk
+	if err := os.WriteFile(raw, slices.Concat(mbr(), gpt, bytes.Repeat([]byte("data"), 1<<16), make([]byte, 1<<20), gpt), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	convert := func(args ...string) string {
-		file := dir.file(fmt.Sprint(len(args), args[len(args)-1], ".qcow2"))
+		file := dir.file("converted.qcow2")
 		dir.run(t, "qemu-img", slices.Concat([]string{"convert", "-O", "qcow2"}, args, []string{raw, file})...)
 		return file
 	}
-	strictly := []string{"--policy", "strict", "--content"}
-	for _, file := range []string{
-		dir.create(t, "cluster_size=64k", "1G"), dir.create(t, "cluster_size=512", "10M"), dir.create(t, "cluster_size=2M", "1T"),
-		dir.create(t, "compat=0.10", "1G"), dir.create(t, "lazy_refcounts=on", "1G"), dir.create(t, "refcount_bits=1", "1G"),
-		dir.create(t, "extended_l2=on", "1G"), dir.create(t, "preallocation=metadata", "64M"), dir.create(t, "preallocation=full", "4M"),
-		convert("-o", "cluster_size=64k"), convert("-o", "cluster_size=512"), convert("-o", "extended_l2=on"),
-		convert("-c", "-o", "cluster_size=32k"), convert("-c", "-o", "compression_type=zstd"), convert("-W", "-c", "-o", "cluster_size=1k"),
-	} {
-		if a := auditFile(t, file, strictly...); a.fails() != "" || a.Verdict != "accept" {
-			t.Errorf("%s: %s, %+v", file, a.Verdict, a.Findings)
+	hold := func(what string, file string) {
+		if a := auditFile(t, file, "--policy", "strict", "--content"); a.fails() != "" || a.Verdict != "accept" {
+			t.Errorf("%s: %s, %+v", what, a.Verdict, a.Findings)
 		}
 	}
-	for _, options := range []string{"encrypt.format=luks,encrypt.iter-time=10"} {
-		file := dir.createEncrypted(t, options)
-		p, err := os.ReadFile(file)
-		if err != nil {
+	for options, size := range map[string]string{
+		"cluster_size=64k": "1G", "cluster_size=512": "10M", "cluster_size=2M": "1T", "compat=0.10": "1G", "lazy_refcounts=on": "1G",
+		"refcount_bits=1": "1G", "extended_l2=on": "1G", "preallocation=metadata": "64M", "preallocation=full": "4M",
+	} {
+		hold(options, dir.create(t, options, size))
+	}
+	for _, args := range [][]string{
+		{"-o", "cluster_size=64k"}, {"-o", "cluster_size=512"}, {"-o", "extended_l2=on"}, {"-c", "-o", "cluster_size=32k"},
+		{"-c", "-o", "compression_type=zstd"}, {"-W", "-c", "-o", "cluster_size=1k"},
+	} {
+		hold(fmt.Sprint("convert ", args), convert(args...))
+	}
+	file := dir.createEncrypted(t, "encrypt.format=luks,encrypt.iter-time=10")
+	p, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, at := luksHeader(t, p)
+	// What two seconds are on common machines, and on those half and twice as fast.
+	for _, iterations := range []uint32{2_500_000, 5_000_000, 7_371_878, 14_743_756} {
+		binary.BigEndian.PutUint32(p[at+208+4:], iterations)
+		if err := os.WriteFile(file, p, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, at := luksHeader(t, p)
-		for _, iterations := range []uint32{2_500_000, 5_000_000, 7_371_878, 14_743_756} { // two seconds' worth of machines, half and twice as fast
-			for i := range 4 {
-				p[at+212+i] = byte(iterations >> (24 - 8*i))
-			}
-			if err := os.WriteFile(file, p, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if a := auditFile(t, file); a.fails() != "encrypted nested-format?" || a.Verdict != "accept" {
-				t.Errorf("%s with %d iterations: %s, %s", options, iterations, a.Verdict, a.fails())
-			}
+		if a := auditFile(t, file); a.fails() != "encrypted nested-format?" || a.Verdict != "accept" {
+			t.Errorf("%d iterations: %s, %s", iterations, a.Verdict, a.fails())
 		}
 	}
 }
@@ -232,5 +239,53 @@ func TestQEMUAuditOpen(t *testing.T) {
 	}
 	if diff := cmp.Diff("", auditFile(t, file).fails()); diff != "" {
 		t.Errorf("closed (-want +got):\n%s", diff)
+	}
+}
+
+// TestQEMUBombs: small files with disks of any size, of which qemu-img check says
+// that they are consistent.
+func TestQEMUBombs(t *testing.T) {
+	dir := newQEMUFolder(t)
+	compressed := qcow2test.Image{Size: 1 << 26, RefcountBits: 64, Compressed: map[uint64]qcow2test.Compressed{}}
+	for i := range uint64(1024) {
+		compressed.Compressed[i] = qcow2test.Compressed{Sectors: 1}
+	}
+	var deflated bytes.Buffer
+	w, err := flate.NewWriter(&deflated, flate.BestCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(bytes.Repeat([]byte{0x61}, 1<<16)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	bomb := compressed.Build()
+	copy(bomb.Bytes[1<<16:], deflated.Bytes())
+	table := qcow2test.Image{Size: 1 << 40, RefcountBits: 64, L1Size: 2048, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data}}.Build()
+	l2, first, second := table.Get("l1[0]")&^(1<<63), table.Get("l2[0][0]")&^(1<<63), table.Get("l2[0][1]")&^(1<<63)
+	for i := range 2048 {
+		table.Set(fmt.Sprintf("l1[%d]", i), l2)
+	}
+	table.Set("l2[0][0]", first).Set("l2[0][1]", second)
+	for _, cluster := range []uint64{l2, first, second} {
+		table.Set(fmt.Sprintf("refcount[%d]", cluster>>16), 2048)
+	}
+	for name, tt := range map[string]struct {
+		built *qcow2test.Built
+		want  string
+	}{
+		"one compressed cluster": {bomb, "ratio compressed-shared"},
+		"one L2 table":           {table, "ratio cluster-shared"},
+	} {
+		file := dir.file(strings.ReplaceAll(name, " ", "-"))
+		if err := os.WriteFile(file, tt.built.Bytes, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		dir.run(t, "qemu-img", "check", "-f", "qcow2", file)
+		if a := auditFile(t, file); a.fails() != tt.want || a.Verdict != "reject" {
+			t.Errorf("%s: %s, %s, want %s", name, a.Verdict, a.fails(), tt.want)
+		}
 	}
 }
