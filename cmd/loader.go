@@ -18,9 +18,13 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 	return a.loadBy(a.open, func() error { return nil }, show)
 }
 
+// An openImage opens what a command shows. The image is nil if the command opens it
+// itself.
+type openImage func(name string) (*qcow2.Image, File, error)
+
 // loadBy is load for a command that opens images in another way. ready is called
 // when the flags have their values.
-func (a *app) loadBy(open func(name string) (*qcow2.Image, File, error), ready func() error, show func(*report) error) func(*cobra.Command, []string) error {
+func (a *app) loadBy(open openImage, ready func() error, show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {
 			return err
@@ -76,7 +80,7 @@ func (a *app) newRenderer(out *outputWriter) render.Renderer {
 
 // loadOne opens an image, shows it, and finishes its document. It returns the
 // status of the image, or an error that ends the run.
-func (a *app) loadOne(open func(name string) (*qcow2.Image, File, error), rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
+func (a *app) loadOne(open openImage, rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
 	img, file, err := open(rep.name)
 	if err != nil {
 		doc.Heading = false // the error names the file
