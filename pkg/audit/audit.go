@@ -65,7 +65,8 @@ type Report struct {
 	// is true.
 	VirtualSize    uint64
 	HasVirtualSize bool
-	// Findings are why rules fail, the gravest first, and what was not checked.
+	// Findings are why rules fail, the gravest first, and what was not checked for
+	// another reason.
 	Findings []Finding
 	// Results has every rule, in the order of [Rules].
 	Results []Result
@@ -177,10 +178,17 @@ func (j *judge) notChecked(id ID, level Level, err error) Level {
 	return level
 }
 
-// finish orders the findings.
+// finish orders the findings. Why rules were not checked is left out where a rule that
+// rejects has failed for the same reason.
 func (j *judge) finish() {
+	failed := j.report.Findings
 	for _, u := range j.unchecked {
 		f := u.finding
+		if slices.ContainsFunc(failed, func(o Finding) bool {
+			return o.Level == LevelReject && o.Message == f.Message && o.Offset == f.Offset
+		}) {
+			continue
+		}
 		f.Message = "not checked: " + f.Message
 		switch u.more {
 		case 0:
