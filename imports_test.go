@@ -69,7 +69,7 @@ var homes = []struct {
 }{
 	{"github.com/spf13/", "cmd", "flags and configuration end in cmd: pass on plain values"},
 	{"github.com/spf13/cobra/doc", "cmd/pages_test.go", "pages are made by a test: the command starts faster without what makes them"},
-	{"github.com/klauspost/compress", "cmd/zstd.go", "hand its function on"},
+	{"github.com/klauspost/compress", "cmd", "hand the function of cmd/zstd.go on"},
 	{"github.com/vbauerster/mpb", "cmd/progress.go", "report progress to a progress, which draws it"},
 	{"github.com/olekukonko/tablewriter", "pkg/render/table.go", "call the functions of pkg/render/table.go, or add one there"},
 }

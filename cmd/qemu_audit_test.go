@@ -200,6 +200,12 @@ func TestQEMUPolyglots(t *testing.T) {
 			t.Errorf("%s: qemu-img check: %v, %s", tt.name, err, out)
 		}
 	}
+	for _, method := range []string{"zlib", "zstd"} {
+		dir.run(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type="+method, made, method)
+		if a := auditFile(t, dir.file(method)); a.fails() != "nested-format" {
+			t.Errorf("an image in a disk, compressed with %s: %s", method, a.fails())
+		}
+	}
 	out, err := exec.Command("qemu-img", "info", dir.file("vdi")).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "VDI") {
 		t.Errorf("QEMU no longer takes the file for a VDI image: %s", out)
