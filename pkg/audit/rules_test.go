@@ -340,6 +340,11 @@ func leftoverCases() []ruleCase {
 		{name: "consistency", bytes: patched(map[string]uint64{"l2[0][5]": 1 << 40}), want: "consistency"},
 		{name: "overlap", bytes: patched(map[string]uint64{"l2[0][5]": 1<<63 | 0x10000}), want: "consistency overlap"},
 		{name: "overlap: compressed data in the header", bytes: patched(map[string]uint64{"l2[0][5]": 1<<62 | 0x200}), want: "consistency overlap"},
+		{name: "overlap: an L1 entry in the header", bytes: patched(map[string]uint64{"l1[0]": 1<<63 | 0x200}), want: "consistency overlap leaks vm-state? nested-format?"},
+		{name: "overlap: an L2 table in the refcount table", bytes: func() []byte {
+			b := disk.Build()
+			return b.Set("l1[0]", 1<<63|b.Get("refcount_table_offset")).Bytes
+		}(), want: "consistency overlap leaks"},
 		{name: "leaks", bytes: patched(map[string]uint64{"l2[0][1]": 0}), want: "leaks"},
 	}
 }
