@@ -14,7 +14,7 @@ import (
 // everyCommand is the commands that read an image, each with the flags that have
 // it read most.
 var everyCommand = [][]string{
-	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
+	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"audit", "--content"}, {"usage"}, {"dump", "--host", "--guest"},
 	{"bitmaps"}, {"dirty", "--bitmap", "@0", "--all"}, {"plot", "--squares", "100"},
 	{"decode", "--kind", "l2-table", "--all"}, {"decode", "--at", "#2", "--per-entry"},
 	{"diff", "--from", "active", "--all"}, {"diff", "--from", "@0", "--all"},

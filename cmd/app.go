@@ -9,16 +9,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
 // Process is what the command needs from the process that it runs in.
 type Process struct {
-	Args    []string // without the program's name
+	Args    []string  // without the program's name
+	Stdin   io.Reader // nil: there is none
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Version string // empty: that of the module
 	Open    Opener // nil: opens files and block devices
+	// OpenStorage opens a file that may be no image; nil: as Open does.
+	OpenStorage func(name string) (Storage, error)
 	// Interruptible returns a context that an interrupt cancels. Only commands
 	// that can run for long ask for one, as it costs a tenth of the start-up; an
 	// interrupt ends the others at once. Nil: interrupts cancel no context.
@@ -40,6 +44,9 @@ type app struct {
 func Execute(ctx context.Context, p Process) int {
 	if p.Open == nil {
 		p.Open = openFile
+	}
+	if p.OpenStorage == nil {
+		p.OpenStorage = func(name string) (Storage, error) { return qcow2.OpenStorage(name) }
 	}
 	a := &app{Process: p, texts: stickyWriter{w: p.Stdout}}
 	root := a.newRootCommand()

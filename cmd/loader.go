@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
@@ -14,9 +15,22 @@ import (
 // show is why there is nothing to show; if an image is merely damaged, show goes
 // on, and calls report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
+	return a.loadBy(a.open, func() error { return nil }, show)
+}
+
+// An openImage opens what a command shows. The image is nil if the command opens it
+// itself.
+type openImage func(name string) (*qcow2.Image, File, error)
+
+// loadBy is load for a command that opens images in another way. ready is called
+// when the flags have their values.
+func (a *app) loadBy(open openImage, ready func() error, show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {
 			return err
+		}
+		if err := ready(); err != nil {
+			return usageError(cmd, err)
 		}
 		if err := a.checkNames(cmd, names); err != nil {
 			return err
@@ -30,7 +44,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 				out.before = rep.progress.hide
 			}
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
-			c, err := a.loadOne(rep, doc, show)
+			c, err := a.loadOne(open, rep, doc, show)
 			if err != nil {
 				return err
 			}
@@ -66,8 +80,8 @@ func (a *app) newRenderer(out *outputWriter) render.Renderer {
 
 // loadOne opens an image, shows it, and finishes its document. It returns the
 // status of the image, or an error that ends the run.
-func (a *app) loadOne(rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
-	img, file, err := a.open(rep.name)
+func (a *app) loadOne(open openImage, rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
+	img, file, err := open(rep.name)
 	if err != nil {
 		doc.Heading = false // the error names the file
 		rep.document.Begin(doc)

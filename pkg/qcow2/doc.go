@@ -3,8 +3,8 @@
 // addresses, refcounts, bitmaps. It follows the published specification,
 // docs/interop/qcow2 of QEMU, whose names it uses.
 //
-// It reads metadata only. It never reads guest data, never writes, takes no
-// lock, and opens no file that an image names.
+// It reads metadata only, but for the ranges that [Image.NonZero] is given. It never
+// writes, takes no lock, and opens no file that an image names.
 //
 // # Where to begin
 //
@@ -30,7 +30,9 @@
 //   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
 //     went;
 //   - [Image.Decode] yields the entries of one table as they are in the file,
-//     [Image.FindTable] finds the table.
+//     [Image.FindTable] finds the table;
+//   - [Image.Repeats] and [Image.Slacks] find what hides in an image that is
+//     consistent, which package audit judges.
 //
 // A guest address is one of the disk that a virtual machine sees, a host address
 // one of the image file. The active image is the disk as the machine uses it now;

@@ -11,14 +11,34 @@ import (
 // A File is an [Image] in a file or on a block device.
 type File struct {
 	*Image
-	f      *os.File
-	opened fs.FileInfo // at the time of opening
+	*Storage
 }
 
 // OpenFile opens the named regular file or block device, for reading only, and then
 // the image in it as [Open] does. The error is that of the system, or of [Open].
 // Close it when done.
 func OpenFile(name string, opts ...Option) (*File, error) {
+	s, err := OpenStorage(name)
+	if err != nil {
+		return nil, err
+	}
+	img, err := Open(s, s.Length(), append([]Option{WithHoles(s.DataRange)}, opts...)...)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &File{img, s}, nil
+}
+
+// A Storage is a file or block device that is open for reading, whatever it holds.
+type Storage struct {
+	f      *os.File
+	opened fs.FileInfo // at the time of opening
+	length int64       // bytes
+}
+
+// OpenStorage opens the named regular file or block device, for reading only, and
+// looks at nothing in it. The error is that of the system. Close it when done.
+func OpenStorage(name string) (*Storage, error) {
 	f, err := openSeekable(name)
 	if err != nil {
 		return nil, err
@@ -27,16 +47,15 @@ func OpenFile(name string, opts ...Option) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	size, err := f.Seek(0, io.SeekEnd) // a block device has no size otherwise
+	length, err := f.Seek(0, io.SeekEnd) // a block device has no size otherwise
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	file := &File{f: f, opened: info}
-	if file.Image, err = Open(f, size, append([]Option{WithHoles(file.DataRange)}, opts...)...); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return file, nil
+	return &Storage{f, info, length}, nil
 }
+
+// Length returns the size of the file or device in bytes, when it was opened.
+func (s *Storage) Length() int64 { return s.length }
 
 // openSeekable opens a file that can be read at any offset. It checks before it
 // opens: opening a named pipe would wait for a writer.
@@ -78,46 +97,48 @@ func unseekable(mode fs.FileMode) string {
 }
 
 // Close closes the file.
-func (f *File) Close() error { return f.f.Close() }
+func (s *Storage) Close() error { return s.f.Close() }
 
 // ReadAt reads bytes of the image file, as [io.ReaderAt] says.
-func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+func (s *Storage) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
 
 // DataRange returns the first range of data, not of holes, at or after offset: from
 // start up to end, in bytes. If there is none, both are the end of the file. The
 // error is that of the system, and [errors.ErrUnsupported] on systems other than
 // Linux, macOS and FreeBSD, where holes cannot be found.
-func (f *File) DataRange(offset uint64) (start, end uint64, err error) { return dataRange(f.f, offset) }
+func (s *Storage) DataRange(offset uint64) (start, end uint64, err error) {
+	return dataRange(s.f, offset)
+}
 
 // Changed reports whether the file has changed since it was opened, by its size
 // and the time of its last change: what was read of it may then not fit together,
 // such as of the disk of a running machine. ok is false where that is not known: a
 // block device has no time of its last change.
-func (f *File) Changed() (changed, ok bool) {
-	info, err := f.f.Stat()
+func (s *Storage) Changed() (changed, ok bool) {
+	info, err := s.f.Stat()
 	if err != nil {
 		return false, false
 	}
-	if info.Size() != f.opened.Size() {
+	if info.Size() != s.opened.Size() {
 		return true, true
 	}
-	return !info.ModTime().Equal(f.opened.ModTime()), info.Mode().IsRegular()
+	return !info.ModTime().Equal(s.opened.ModTime()), info.Mode().IsRegular()
 }
 
 // OpenElsewhere returns what another program does with the image. It asks for the
 // locks that QEMU takes and takes none. ok is false where they cannot be asked for:
 // on systems other than Linux, and on some network file systems. A program that
 // takes no locks is not seen.
-func (f *File) OpenElsewhere() (state Elsewhere, ok bool) { return openElsewhere(f.f) }
+func (s *Storage) OpenElsewhere() (state Elsewhere, ok bool) { return openElsewhere(s.f) }
 
 // IsDevice reports whether it is a block device.
-func (f *File) IsDevice() bool { return f.opened.Mode()&fs.ModeDevice != 0 }
+func (s *Storage) IsDevice() bool { return s.opened.Mode()&fs.ModeDevice != 0 }
 
 // AllocatedBytes returns how much space the file takes on its file system, in
 // bytes, without its holes; ok is false if that is not known, such as for a block
 // device.
-func (f *File) AllocatedBytes() (n int64, ok bool) {
-	info, err := f.f.Stat()
+func (s *Storage) AllocatedBytes() (n int64, ok bool) {
+	info, err := s.f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		return 0, false
 	}
