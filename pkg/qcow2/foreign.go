@@ -2,8 +2,8 @@ package qcow2
 
 // A ForeignFormat is the Kind of an [Error] about a file in another format than
 // qcow2, and an [ErrNotQcow2]. It is QEMU's name of the format if QEMU has one:
-// "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "raw"; else
-// "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
+// "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "parallels", "luks",
+// "raw"; else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
 //
 // A format is recognised by a few bytes; what they point to is not read.
 type ForeignFormat string
@@ -34,6 +34,8 @@ var signatures = [...]signature{
 	{"vhdx", "a vhdx image", 0, "vhdxfile"},
 	{"vpc", "a vpc (vhd) image", 0, "conectix"},
 	{"qed", "a qed image", 0, "QED\x00"},
+	{"parallels", "a parallels image", 0, "WithoutFreeSpace"},
+	{"parallels", "a parallels image", 0, "WithouFreSpacExt"},
 	{"luks", "a LUKS volume", 0, "LUKS\xba\xbe"},
 	{"gzip", "a gzip-compressed file", 0, "\x1f\x8b\x08"},
 	{"bzip2", "a bzip2-compressed file", 0, "BZh"},

@@ -46,6 +46,9 @@ type Mapping struct {
 	SubclusterBitmap    uint64
 	HasSubclusterBitmap bool
 	Problems            Problems
+	// Copied is the COPIED flag: QEMU writes to the host cluster in place, as
+	// nothing else refers to it. Meaningful with [GuestOptions].Copied.
+	Copied bool
 }
 
 // GuestOptions selects what [Image.Guest] yields.
@@ -65,6 +68,9 @@ type GuestOptions struct {
 	VMState bool
 	// Mapped leaves out what is unallocated.
 	Mapped bool
+	// Copied tells clusters with the COPIED flag from others: they have mappings of
+	// their own.
+	Copied bool
 }
 
 // Guest yields the mapping of guest addresses in their order. Each Mapping begins
