@@ -17,17 +17,18 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "chain"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
 var streamed = map[string]string{"guest": "guest", "host": "host"}
 
 // flagsOf are the flags with which a command is run, one run after the other,
-// so that each of its keys gets a value.
+// so that each of its keys gets a value. {dir} is the directory of the image.
 var flagsOf = map[string][][]string{
 	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
-	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
+	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}, {"--follow", "--all"}},
+	"chain": {nil, {"--follow"}, {"--dependents", "{dir}"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
 	"check": {nil}, "usage": {nil, {"--without", "@0"}},
 }
@@ -64,6 +65,8 @@ var brokenImages = []struct {
 	{name: "methods", fixture: "v3", patches: map[int64]string{32: "00000003", 104: "ff"}},
 	{name: "features", fixture: "v3", patches: map[int64]string{72: strings.Repeat("ff", 24)}},
 	{name: "backing name", fixture: "backing", patches: map[int64]string{136: "ff1b", 120: "fe"}},
+	{name: "\xff\x1bse.qcow2", fixture: "base"}, // which "backing name" names
+	{name: "over\xff", fixture: "backing"},
 	{name: "data file name", fixture: "data-file", patches: map[int64]string{120: "ff"}},
 	{name: "feature name", fixture: "unknown-feature", patches: map[int64]string{120: "0901fffe", 0x1ca: "ff"}},
 	{name: "unknown extension", fixture: "v3", patches: map[int64]string{112: "1234567800000024" + strings.Repeat("cd", 36)}},
@@ -158,6 +161,9 @@ func documentSchema(command string) *jsonschema.Schema {
 func validDocument(t *testing.T, schema *jsonschema.Schema, command, image string, flags ...string) any {
 	t.Helper()
 	args := slices.Concat([]string{command, image}, flags)
+	for i, arg := range args {
+		args[i] = strings.Replace(arg, "{dir}", filepath.Dir(image), 1)
+	}
 	pretty, _, code := execute(t, append(args, "-o", "json")...)
 	lines, _, lineCode := execute(t, append(args, "-o", "ndjson")...)
 	name := fmt.Sprint(command, flags, filepath.Base(image))
@@ -262,6 +268,7 @@ func TestSchemaBites(t *testing.T) {
 		"host":       {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"check":      {"corrupt.qcow2", "README.md"},
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
+		"chain":      {"backing.qcow2", "base.qcow2", "data-file.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

@@ -19,6 +19,10 @@ type Process struct {
 	Stderr  io.Writer
 	Version string // empty: that of the module
 	Open    Opener // nil: opens files and block devices
+	// Layers returns what opens the files that an image names, if the user asks to
+	// follow them. Nil: files in the directory of the image, and in those that are
+	// allowed.
+	Layers func(image string, allowed []string) (Layers, error)
 	// Interruptible returns a context that an interrupt cancels. Only commands
 	// that can run for long ask for one, as it costs a tenth of the start-up; an
 	// interrupt ends the others at once. Nil: interrupts cancel no context.
@@ -40,6 +44,9 @@ type app struct {
 func Execute(ctx context.Context, p Process) int {
 	if p.Open == nil {
 		p.Open = openFile
+	}
+	if p.Layers == nil {
+		p.Layers = openFolders
 	}
 	a := &app{Process: p, texts: stickyWriter{w: p.Stdout}}
 	root := a.newRootCommand()

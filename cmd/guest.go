@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +18,7 @@ const (
 	guestStart = iota
 	guestLength
 	guestDepth
+	guestLayer
 	guestPresent
 	guestZero
 	guestData
@@ -56,6 +58,7 @@ func guestSection(title string, img *qcow2.Image, lines guestLines, o qcow2.Gues
 			guestStart:      {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
 			guestDepth:      {Key: "depth", Kind: render.KindUint, Show: render.InJSON},
+			guestLayer:      {Key: "layer-filename", Kind: render.KindImageText, Show: render.InJSON},
 			guestPresent:    {Key: "present", Kind: render.KindBool, Show: render.InJSON},
 			guestZero:       {Key: "zero", Kind: render.KindBool, Show: render.InJSON},
 			guestData:       {Key: "data", Kind: render.KindBool, Show: render.InJSON},
@@ -124,6 +127,7 @@ func (r *guestRow) fill(m *qcow2.Mapping) []render.Value {
 	c[guestStart] = render.Addr(m.Start)
 	c[guestLength] = render.Size(m.Length)
 	c[guestDepth] = render.Uint(0)
+	c[guestLayer] = render.Null
 	c[guestPresent] = render.Bool(present)
 	c[guestZero] = valueIf(present || !r.backing, render.Bool(zero))
 	c[guestData] = render.Bool(m.Kind == qcow2.MappingData || compressed)
@@ -163,6 +167,7 @@ type guestOptions struct {
 	snapshot           snapshotFlag
 	all, each, vmState bool
 	window             window
+	chain              followFlags
 }
 
 func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
@@ -174,6 +179,7 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.window.length, "length", "end after this many bytes")
 	flags.Var(&o.window.at, "at", "only what lies at this guest address")
 	selects(flags, "snapshot", "offset", "length", "at")
+	o.chain.addFlags(flags)
 }
 
 func (a *app) newGuestCommand() *cobra.Command {
@@ -187,7 +193,8 @@ L2 entries by subclusters. Neighbours are joined into runs.
 
 Use it to learn which parts of the disk are allocated here and which come from
 the backing file, where a sector of the disk lies in the file, and where a
-snapshot is mapped to.
+snapshot is mapped to. With --follow it shows the disk through all layers of the
+backing chain, as 'qemu-img map' does; 'help chain' says which files are opened.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
 or clusters ('#3'). A range shows whole clusters, and of subclusters those runs
@@ -195,17 +202,22 @@ that it touches.
 
 Entries that are damaged are listed with their problem.
 
-Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
+Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged,
+or with --follow not every layer could be read.`,
 		Example: `  $ qinspect guest disk.qcow2
   $ qinspect guest --snapshot 1 --at 0x4000 disk.qcow2
   $ qinspect guest --offset 64K --length 64K --per-cluster --all disk.qcow2
+  $ qinspect guest --follow --all disk.qcow2
   $ qinspect guest -o ndjson disk.qcow2 | jq -s 'map(.length // 0) | add'`,
 		SuggestFor: []string{"map"},
 		Args:       oneImage,
 
 		ValidArgsFunction: completeImage,
 	}
-	run := a.load(func(rep *report) error {
+	run := a.loadLayers(func(rep *report) error {
+		if o.chain.follow {
+			return a.runGuestFollow(rep, o)
+		}
 		if !forPrograms(a.output.value) {
 			noteDataFile(rep)
 			if o.all || o.window.at.given() {
@@ -215,13 +227,14 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		return runGuest(rep, o)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := o.window.check(cmd); err != nil {
+		if err := cmp.Or(o.window.check(cmd), o.chain.check(cmd), o.checkFollow(cmd)); err != nil {
 			return err
 		}
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
 	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
+	must(cmd.MarkFlagDirname("allow"))
 	return cmd
 }
 

@@ -14,6 +14,16 @@ import (
 // show is why there is nothing to show; if an image is merely damaged, show goes
 // on, and calls report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
+	return a.loadAll(show, failures{})
+}
+
+// loadLayers is load for a command whose errors can be about layers of a chain.
+func (a *app) loadLayers(show func(*report) error) func(*cobra.Command, []string) error {
+	return a.loadAll(show, failures{layered: true})
+}
+
+// loadAll is load, with what the failures of each image begin as.
+func (a *app) loadAll(show func(*report) error, none failures) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {
 			return err
@@ -25,7 +35,7 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		r := a.newRenderer(out)
 		code := exitOK
 		for _, name := range names {
-			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name)}
+			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name), failures: none}
 			if mayBeSeen(a.Stdout) {
 				out.before = rep.progress.hide
 			}

@@ -29,6 +29,7 @@ func (f *memoryFile) Close() error { f.closed++; return nil }
 func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) {
 	return f.elsewhere, f.elsewhere != unknownElsewhere
 }
+func (f *memoryFile) Info() fs.FileInfo             { return nil }
 func (f *memoryFile) Changed() (bool, bool)         { return f.changed, true }
 func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
 func (f *memoryFile) IsDevice() bool                { return f.device }

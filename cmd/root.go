@@ -49,7 +49,7 @@ With several images the exit status is the worst of them; from best to worst:
 
 	a.addFlags(root)
 	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand())
-	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand())
+	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newChainCommand())
 	addGroup(root, "Judge an image:", a.newCheckCommand())
 	addGroup(root, "Account for space:", a.newUsageCommand())
 	const other = "Other commands:"
