@@ -12,8 +12,9 @@ import (
 type Commit struct {
 	// Moves is the data of the layer.
 	Moves uint64
-	// Allocates is the whole clusters of the layer below that have to be new:
-	// nothing is allocated there, it is compressed, or a snapshot shares it.
+	// Allocates is the whole clusters of the layer below that have to be new, where
+	// data goes or zeros cover a part of a cluster: nothing is allocated there, it is
+	// compressed, or a snapshot shares it.
 	Allocates uint64
 	// Frees is the whole clusters of the layer below that zeros of this one cover, and
 	// that no snapshot shares.
@@ -30,7 +31,6 @@ type committer struct {
 	lower    *qcow2.Mapper
 	size     uint64 // bytes of a cluster of the layer below
 	clusters uint64 // of its disk
-	diskEnd  uint64 // bytes
 
 	counted          uint64 // the clusters before this one have been asked whether they have to be new
 	zeroFrom, zeroTo uint64 // guest bytes that are zeros up to the last mapping
@@ -52,7 +52,7 @@ func (c *Chain) newCommitter(ctx context.Context, i int) *committer {
 		return nil // its own holdings report it
 	}
 	g, _ := lower.Image.Geometry() // there is one: it was read
-	return &committer{lower: m, size: g.ClusterSize, clusters: g.Clusters, diskEnd: g.VirtualSize}
+	return &committer{lower: m, size: g.ClusterSize, clusters: g.Clusters}
 }
 
 // take takes the next mapping of the layer.
@@ -61,6 +61,7 @@ func (c *committer) take(p *qcow2.Mapping) {
 	case c == nil:
 	case isData(p):
 		c.Moves += p.Length
+		c.clear()
 		c.overwrite(p.Start, p.Start+p.Length)
 	case p.Kind == qcow2.MappingUnallocated:
 	case p.Start == c.zeroTo:
@@ -102,13 +103,21 @@ func (c *committer) overwrite(from, to uint64) {
 	})
 }
 
-// clear counts the clusters that the last zeros free.
+// clear counts the clusters that the last zeros free, and those that QEMU writes
+// zeros into as data, as they cover a part of them.
 func (c *committer) clear() {
-	first, end := c.ceil(c.zeroFrom), c.zeroTo/c.size
-	if c.zeroTo >= c.diskEnd {
-		end = c.clusters
+	from, to := c.zeroFrom, c.zeroTo
+	if from == to {
+		return
 	}
-	c.zeroFrom, c.zeroTo = 0, 0
+	c.zeroFrom, c.zeroTo = to, to
+	first, end := c.ceil(from), to/c.size
+	if from < first*c.size {
+		c.overwrite(from, min(to, first*c.size))
+	}
+	if end >= first && end*c.size < to {
+		defer c.overwrite(end*c.size, to)
+	}
 	next := first
 	c.read(first, end, func(p *qcow2.Mapping) {
 		last := c.ceil(p.Start + p.Length)
