@@ -2,6 +2,8 @@ package cmd
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -52,9 +54,23 @@ func (a *app) withChain(rep *report, o *followFlags, show func(*chain.Chain) err
 	c := chain.Read(filepath.ToSlash(rep.name), rep.img, rep.file, opts)
 	defer c.Close()
 	for _, err := range c.Damage {
-		rep.damaged(err)
+		rep.damaged(besideLink(err, rep.name, c))
 	}
 	return show(c)
+}
+
+// besideLink adds a hint to the error about a missing backing file of an image that
+// is called by a symbolic link.
+func besideLink(err error, name string, c *chain.Chain) error {
+	e, ok := errors.AsType[*chain.Error](err)
+	if !ok || e.Depth != 1 || c.Layers[1].Status != chain.Missing {
+		return err
+	}
+	target, linkErr := os.Readlink(name)
+	if linkErr != nil {
+		return err
+	}
+	return &hintError{err, fmt.Sprintf("the image is a symbolic link: QEMU looks beside it, not in %q", filepath.Dir(target))}
 }
 
 // encrypted reports whether the guest data of a layer is encrypted.

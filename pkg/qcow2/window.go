@@ -78,6 +78,7 @@ type entryReader struct {
 	sec    Section
 	window window
 	holes  holeFinder
+	cur    piece // the argument of yield: one for all calls
 }
 
 func newEntryReader(src *source, sec Section) entryReader {
@@ -106,14 +107,14 @@ type piece struct {
 // yield did or the context is done.
 func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*piece) bool) bool {
 	to = entryTable{from, (to - from) / entrySize}.span(r.window.src.size).To
-	var p piece
-	for at := from; at < to; at += p.n * entrySize {
+	for at := from; at < to; {
 		if err := ctx.Err(); err != nil {
 			yield(&piece{offset: at, err: err})
 			return false
 		}
-		p = r.piece(at, to)
-		if !yield(&p) {
+		r.cur = r.piece(at, to)
+		at += r.cur.n * entrySize
+		if !yield(&r.cur) {
 			return false
 		}
 	}
