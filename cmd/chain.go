@@ -273,7 +273,7 @@ func chainFacts(c *chain.Chain, s *chain.Shares) []fact {
 		{render.Column{Key: "unknown", Title: "Unknown", Kind: render.KindSize, Tones: alarm()}, unknown},
 		{render.Column{Key: "flatten", Title: "Flattening adds", Kind: render.KindSize}, flatten},
 		{render.Column{Key: "totals.file-size", Title: "All files", Kind: render.KindSize}, render.Size(file)},
-		{render.Column{Key: "totals.actual-size", Title: "On disk", Kind: render.KindSize}, valueIf(known, render.Size(actual))},
+		{render.Column{Key: "totals.actual-size", Kind: render.KindSize, Show: render.InPlain | render.InJSON}, valueIf(known, render.Size(actual))},
 	}
 }
 

@@ -16,7 +16,7 @@ where every guest address lies, what every host cluster holds, whether all of it
 is consistent, and where the bytes went.
 
 It reads metadata only, never writes to an image, takes no lock, needs no QEMU,
-and opens no file that an image names.
+and opens no file that an image names unless --follow asks for it.
 
 Begin with 'header' to see what an image is, with 'check' when something is
 wrong with it, with 'usage' when it is larger than it should be.
