@@ -15,6 +15,7 @@ import (
 // it read most.
 var everyCommand = [][]string{
 	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
+	{"chain", "--follow"},
 }
 
 // A ran is what a command did.

@@ -148,6 +148,24 @@ func TestUnreadableTable(t *testing.T) {
 	}
 }
 
+// TestDamagedEntries: an entry that points nowhere is counted, and what a commit
+// would take is then not known.
+func TestDamagedEntries(t *testing.T) {
+	top := overlay("base", "qcow2")
+	top.Clusters = map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data, 2: qcow2test.Data}
+	b := top.Build()
+	b.Set("l2[0][0]", 1<<63|0x123000).Set("l2[0][1]", 1<<63|1<<40)
+	c := readMemory(t, b.Bytes, memory{"base": inMemory(qcow2test.Image{Size: 4 * cluster}.Build().Bytes)})
+	var damage []string
+	s, err := c.Shares(t.Context(), func(err error) { damage = append(damage, err.Error()) })
+	if err != nil || len(damage) != 1 || damage[0] != "2 damaged entries" {
+		t.Errorf("damage %q, %v", damage, err)
+	}
+	if s.Layers[0].Visible != 3*cluster || s.Layers[0].Known || s.Layers[0].Commit != nil || s.Layers[1].Known {
+		t.Errorf("%+v", s.Layers)
+	}
+}
+
 // TestInUse: a layer that another program has open for writing gets a remark.
 func TestInUse(t *testing.T) {
 	c := readMemory(t, overlay("base", "raw").Build().Bytes, memory{"base": inMemory(make([]byte, 4*cluster))})

@@ -31,10 +31,12 @@ type Share struct {
 	// Beyond is how far the disk of the layer goes past the end of the smallest disk
 	// above it.
 	Beyond uint64
-	// Known reports whether the layer and all above were read, with all their tables.
+	// Known reports whether the layer and all above were read, with all their tables,
+	// and no entry of them is damaged.
 	Known bool
 	// Commit is what a commit into the layer below takes; nil if that is not known:
-	// there is none, it is a raw file or has a data file, or tables could not be read.
+	// there is none, it is a raw file or has a data file, a table could not be read, or an
+	// entry is damaged.
 	Commit *Commit
 }
 
