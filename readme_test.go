@@ -21,8 +21,25 @@ func TestREADME(t *testing.T) {
 	if n := len(console.FindAllString(readme, -1)); n < 3 {
 		t.Errorf("%d sessions, want 3 at least", n)
 	}
-	dir := shellFolder(t)
-	got := console.ReplaceAllStringFunc(readme, func(block string) string {
+	holdSessions(t, shellFolder(t), "README.md")
+}
+
+// TestChainSessions runs those of docs/chains.md, which make the images with qemu-img.
+func TestChainSessions(t *testing.T) {
+	for _, tool := range []string{"qemu-img", "qemu-io", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("no " + tool)
+		}
+	}
+	holdSessions(t, shellFolder(t), filepath.Join("docs", "chains.md"))
+}
+
+// holdSessions runs the terminal sessions of a page in a directory: what they print
+// is in the page.
+func holdSessions(t *testing.T, dir, page string) {
+	t.Helper()
+	text := readText(t, page)
+	got := console.ReplaceAllStringFunc(text, func(block string) string {
 		if !haveTools(block) {
 			return block
 		}
@@ -34,11 +51,11 @@ func TestREADME(t *testing.T) {
 		return "```console\n" + b.String() + "```"
 	})
 	if *update {
-		if err := os.WriteFile("README.md", []byte(got), 0o600); err != nil {
+		if err := os.WriteFile(page, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	} else if diff := cmp.Diff(readme, got); diff != "" {
-		t.Errorf("sessions (-README +got):\n%s", diff)
+	} else if diff := cmp.Diff(text, got); diff != "" {
+		t.Errorf("sessions (-%s +got):\n%s", page, diff)
 	}
 }
 
