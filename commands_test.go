@@ -14,7 +14,7 @@ import (
 // everyCommand is the commands that read an image, each with the flags that have
 // it read most.
 var everyCommand = [][]string{
-	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
+	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"bitmaps"}, {"dirty", "--bitmap", "@0", "--all"}, {"dump", "--host", "--guest"},
 	{"chain", "--follow"},
 }
 

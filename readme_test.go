@@ -66,8 +66,10 @@ func TestRecipes(t *testing.T) {
 		t.Skip("no jq")
 	}
 	dir := shellFolder(t)
-	if err := os.Rename(filepath.Join(dir, fixtures, "snapshots.qcow2"), filepath.Join(dir, "disk.qcow2")); err != nil {
-		t.Fatal(err)
+	for name, fixture := range map[string]string{"disk.qcow2": "snapshots.qcow2", "backup.qcow2": "bitmaps.qcow2"} {
+		if err := os.Rename(filepath.Join(dir, fixtures, fixture), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	n := 0
 	for _, block := range console.FindAllString(readText(t, filepath.Join("docs", "json.md")), -1) {

@@ -17,11 +17,11 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "chain"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "bitmaps", "dirty", "chain"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "dirty": "dirty"}
 
 // flagsOf are the flags with which a command is run, one run after the other,
 // so that each of its keys gets a value. {dir} is the directory of the image.
@@ -31,6 +31,7 @@ var flagsOf = map[string][][]string{
 	"chain": {nil, {"--follow"}, {"--dependents", "{dir}"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
 	"check": {nil}, "usage": {nil, {"--without", "@0"}},
+	"bitmaps": {nil}, "dirty": {{"--bitmap", "@0", "--all"}, {"--bitmap", "frozen"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -73,6 +74,12 @@ var brokenImages = []struct {
 	{name: "extension length", fixture: "bitmaps", patches: map[int64]string{0x74: "00000010"}},
 	{name: "bitmaps", fixture: "bitmaps", patches: map[int64]string{0x3a0c: "ffffffff0240", 0x3a18: "ff"}},
 	{name: "bitmap directory", fixture: "bitmaps", patches: map[int64]string{0x88: "7fffffffffffffff"}},
+	{name: "bitmap in use", fixture: "bitmaps", patches: map[int64]string{0x3a0c: "00000003"}},
+	{name: "bitmaps stale", fixture: "bitmaps", patches: map[int64]string{95: "00"}},
+	{name: "bitmap table entry", fixture: "bitmaps", patches: map[int64]string{0x2c00: "0000000000000003"}},
+	{name: "bitmap without a mapping", fixture: "bitmaps", patches: map[int64]string{40: "0000000000000001"}},
+	{name: "bitmaps and a data file", fixture: "bitmaps", patches: map[int64]string{79: "04", 144: "4441544100000001ff"}},
+	{name: "bitmap name", fixture: "bitmaps", patches: map[int64]string{0x3a18: "ff"}},
 	{name: "LUKS magic", fixture: "luks", patches: map[int64]string{0x4000: "00"}},
 	{name: "LUKS version 2", fixture: "luks", patches: map[int64]string{0x4006: "0002"}},
 	{name: "LUKS text", fixture: "luks", patches: map[int64]string{0x4008: "ff", 0x4028: "ff2dff3aff00", 0x4048: "ff", 0x40a8: "ff", 0x40d0: "00000001"}},
@@ -268,6 +275,8 @@ func TestSchemaBites(t *testing.T) {
 		"host":       {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"check":      {"corrupt.qcow2", "README.md"},
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
+		"bitmaps":    {"bitmaps.qcow2", "README.md"},
+		"dirty":      {"bitmaps.qcow2", "README.md"},
 		"chain":      {"backing.qcow2", "base.qcow2", "data-file.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))

@@ -48,8 +48,8 @@ With several images the exit status is the worst of them; from best to worst:
 	root.SetFlagErrorFunc(flagError)
 
 	a.addFlags(root)
-	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand())
-	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newChainCommand())
+	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand(), a.newBitmapsCommand())
+	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newDirtyCommand(), a.newChainCommand())
 	addGroup(root, "Judge an image:", a.newCheckCommand())
 	addGroup(root, "Account for space:", a.newUsageCommand())
 	const other = "Other commands:"

@@ -22,6 +22,8 @@
 //     one in it;
 //   - [Image.Guest] yields the mapping of guest addresses, of the active image or
 //     of a snapshot, [Image.Mapper] that of one range after the other;
+//   - [Image.BitmapContents] has what each bitmap says is dirty, [Image.DirtyRanges]
+//     yields the ranges, [Image.Dirty] with how they are mapped;
 //   - [Image.Host] yields what the host clusters hold, and what refers to them;
 //   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
 //     went.
@@ -32,8 +34,8 @@
 // are in bytes unless their comment says otherwise.
 //
 // Sequences yield a value or an error. Extensions, snapshots and bitmaps end with
-// the first error, as it hides where the next entry begins; Guest and Host go on
-// after it.
+// the first error, as it hides where the next entry begins; Guest, Host and what
+// reads the content of bitmaps go on after it.
 //
 // # The format in brief
 //

@@ -37,6 +37,14 @@ var (
 	ErrSeveralSnapshots = errors.New("several snapshots match")
 )
 
+// The errors of [Image.FindBitmap] when nothing is wrong with the image.
+var (
+	// ErrNoBitmap: no bitmap has the name or position.
+	ErrNoBitmap = errors.New("no bitmap")
+	// ErrSeveralBitmaps: more than one bitmap has the name.
+	ErrSeveralBitmaps = errors.New("several bitmaps match")
+)
+
 // A Section names the part of an image that an [Error] is about, in the words
 // of the specification.
 type Section string
@@ -52,6 +60,7 @@ const (
 	SectionL2Table          Section = "L2 table"
 	SectionBitmapDirectory  Section = "bitmap directory"
 	SectionBitmapTable      Section = "bitmap table"
+	SectionBitmapData       Section = "bitmap data"
 	SectionEncryptionHeader Section = "encryption header"
 )
 

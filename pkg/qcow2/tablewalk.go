@@ -17,7 +17,8 @@ type tableWalk struct {
 	l1Reader entryReader
 	l2Window window
 	holes    holeFinder
-	empty    bool // the last L2 table was all zeros: others may lie in the same hole
+	last     uint64 // the offset of the last L2 table
+	empty    bool   // it was all zeros: others may lie in the same hole
 
 	cur l2Run // the argument of yield
 }
@@ -44,7 +45,9 @@ func (w *tableWalk) l2Table(entries []byte) ([]byte, error) {
 		n += size
 	}
 	p, err := w.l2Window.bytes(SectionL2Table, first, size, n)
-	w.empty = runLength(p, 0, 0)*8 == len(p)
+	if first != w.last { // of one table any number of short ranges can be asked for
+		w.empty, w.last = runLength(p, 0, 0)*8 == len(p), first
+	}
 	return p, err
 }
 
