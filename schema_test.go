@@ -31,7 +31,7 @@ var flagsOf = map[string][][]string{
 	"chain": {nil, {"--follow"}, {"--dependents", "{dir}"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
 	"check": {nil}, "usage": {nil, {"--without", "@0"}},
-	"bitmaps": {nil}, "dirty": {{"--bitmap", "@0", "--all"}, {"--bitmap", "frozen"}},
+	"bitmaps": {nil}, "dirty": {{"--bitmap", "@0", "--all"}, {"--bitmap", "frozen"}, {"--bitmap", "frozen", "--follow"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still

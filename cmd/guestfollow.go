@@ -21,10 +21,8 @@ func followSection(c *chain.Chain, g qcow2.Geometry, o qcow2.GuestOptions) *rend
 	s.ClusterBits, s.Empty = 0, "nothing is mapped"
 	s.Columns[guestDepth].Title, s.Columns[guestDepth].Show = "DEPTH", render.InTable|render.InJSON
 	s.Columns[guestLayer].Title, s.Columns[guestLayer].Show = "FILE", render.InTable|render.InJSON
-	s.Columns[guestKind].Names = append(qcow2.MappingKindNames(), "unknown")
-	s.Columns[guestKind].Tones = make([]render.Tone, len(s.Columns[guestKind].Names))
-	copy(s.Columns[guestKind].Tones, mappingTones())
-	s.Columns[guestKind].Tones[unknownKind()] = render.ToneAlarm
+	s.Columns[guestKind].Names = dirtyKindNames()
+	s.Columns[guestKind].Tones = append(mappingTones(), render.ToneAlarm)
 	var lines followLines
 	for _, l := range c.Layers {
 		name := render.Escape(l.Filename)
@@ -35,9 +33,6 @@ func followSection(c *chain.Chain, g qcow2.Geometry, o qcow2.GuestOptions) *rend
 	s.Line = lines.append
 	return s
 }
-
-// unknownKind is the kind of what could not be read, after those of the format.
-func unknownKind() uint64 { return uint64(len(qcow2.MappingKindNames())) }
 
 // followLines makes plain lines of extents: "0x0-0x1ffff: 0x50000-0x6ffff [1
 // base.qcow2]". Problems in brackets follow.
@@ -58,7 +53,7 @@ func (l *followLines) append(dst []byte, row []render.Value) []byte {
 func appendExtent(dst []byte, row []render.Value) []byte {
 	length, host := row[guestLength].Num(), row[guestHost].Num()
 	kind := row[guestKind].Num()
-	if kind == unknownKind() {
+	if kind == unknownMapping {
 		return append(dst, "Unknown"...)
 	}
 	switch qcow2.MappingKind(kind) {
@@ -105,7 +100,7 @@ func (r *followRow) of(e *chain.Extent) []render.Value {
 	c[guestLayer] = imageText(r.layers[e.Depth].Filename, r.layers[e.Depth].HasName)
 	if e.Unknown {
 		c[guestZero] = render.Null
-		c[guestKind] = render.Enum(unknownKind())
+		c[guestKind] = render.Enum(unknownMapping)
 		r.depth = -1
 	}
 	return c
