@@ -112,9 +112,8 @@ Exit status: 0 fine, also where bitmaps are in use or stale, 1 nothing could be
 shown, 2 a bitmap or a table that maps its ranges is damaged.`,
 		Example: `  $ qinspect bitmaps backup.qcow2
   $ qinspect bitmaps -o json backup.qcow2 | jq '.bitmaps[] | {name, dirty}'`,
-		SuggestFor: []string{"bitmap"},
-		Args:       images,
-		RunE:       a.lasting(a.load(runBitmaps)),
+		Args: images,
+		RunE: a.lasting(a.load(runBitmaps)),
 
 		ValidArgsFunction: completeImages,
 	}
