@@ -80,8 +80,8 @@ func (s *Search) list(dir string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	entries, err := f.ReadDir(-1)
+	err = errors.Join(err, f.Close())
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, err
 }
