@@ -261,7 +261,7 @@ func chainFacts(c *chain.Chain, s *chain.Shares) []fact {
 	var file, actual uint64
 	known := true
 	for _, l := range c.Layers {
-		if l.Facts != nil {
+		if l.Facts != nil && l.Status != chain.Loop { // which was counted
 			file += l.FileSize
 			n, ok := l.Facts.AllocatedBytes()
 			actual += uint64(n)
