@@ -249,6 +249,9 @@ func (dir qemuFolder) compareChainSnapshot(t *testing.T, l *chainLayer) {
 	if len(rows(runDocument(t, "snapshots", dir.file(l.file))["snapshots"])) == 0 {
 		return
 	}
+	if runDocument(t, "header", dir.file(l.file))["corrupt"] == true {
+		return // QEMU 7.2 can break an image by compressed writes after a discard, and then puts nothing back
+	}
 	if err := copyFile(dir.file(l.file), dir.file("put-back")); err != nil {
 		t.Fatal(err)
 	}
