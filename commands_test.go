@@ -15,7 +15,7 @@ import (
 // it read most.
 var everyCommand = [][]string{
 	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"audit", "--content"}, {"usage"}, {"dump", "--host", "--guest"},
-	{"bitmaps"}, {"dirty", "--bitmap", "@0", "--all"}, {"plot", "--squares", "100"},
+	{"bitmaps"}, {"dirty", "--bitmap", "@0", "--all"}, {"plot", "--squares", "100"}, {"chain", "--follow"},
 	{"decode", "--kind", "l2-table", "--all"}, {"decode", "--at", "#2", "--per-entry"},
 	{"diff", "--from", "active", "--all"}, {"diff", "--from", "@0", "--all"},
 }

@@ -20,6 +20,16 @@ func TestREADME(t *testing.T) { holdSessions(t, "README.md", 3) }
 // TestDecodeQuestions runs the sessions of docs/decode.md, one for each question.
 func TestDecodeQuestions(t *testing.T) { holdSessions(t, filepath.Join("docs", "decode.md"), 10) }
 
+// TestChainSessions runs those of docs/chains.md, which make the images with qemu-img.
+func TestChainSessions(t *testing.T) {
+	for _, tool := range []string{"qemu-img", "qemu-io", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("no " + tool)
+		}
+	}
+	holdSessions(t, filepath.Join("docs", "chains.md"), 3)
+}
+
 // holdSessions runs the terminal sessions of a page, at least as many as given, one
 // after the other in one directory: they print what the page says. `go test .
 // -update` writes what they print.

@@ -17,7 +17,7 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "audit", "usage", "bitmaps", "dirty", "diff", "decode", "plot"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "audit", "usage", "bitmaps", "dirty", "diff", "decode", "plot", "chain"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
@@ -31,10 +31,11 @@ var closing = map[string][]string{
 }
 
 // flagsOf are the flags with which a command is run, one run after the other,
-// so that each of its keys gets a value.
+// so that each of its keys gets a value. {dir} is the directory of the image.
 var flagsOf = map[string][][]string{
 	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
-	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
+	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}, {"--follow", "--all"}},
+	"chain": {nil, {"--follow"}, {"--dependents", "{dir}"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
 	"check": {nil}, "audit": {nil, {"--content", "--policy", "strict", "--max-virtual-size", "1M"}, {"--declared", "raw"}}, "usage": {nil, {"--without", "@0"}}, "plot": {{"--squares", "20"}},
 	"decode": {
@@ -42,7 +43,7 @@ var flagsOf = map[string][][]string{
 		{"--at", "#7", "--kind", "refcount-block"},
 	},
 	"diff":    {{"--from", "active", "--all"}, {"--from", "@0"}, {"--from", "active", "--to", "@0"}},
-	"bitmaps": {nil}, "dirty": {{"--bitmap", "@0", "--all"}, {"--bitmap", "frozen"}},
+	"bitmaps": {nil}, "dirty": {{"--bitmap", "@0", "--all"}, {"--bitmap", "frozen"}, {"--bitmap", "frozen", "--follow"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -77,6 +78,8 @@ var brokenImages = []struct {
 	{name: "methods", fixture: "v3", patches: map[int64]string{32: "00000003", 104: "ff"}},
 	{name: "features", fixture: "v3", patches: map[int64]string{72: strings.Repeat("ff", 24)}},
 	{name: "backing name", fixture: "backing", patches: map[int64]string{136: "ff1b", 120: "fe"}},
+	{name: "\xff\x1bse.qcow2", fixture: "base"}, // which "backing name" names
+	{name: "over\xff", fixture: "backing"},
 	{name: "data file name", fixture: "data-file", patches: map[int64]string{120: "ff"}},
 	{name: "feature name", fixture: "unknown-feature", patches: map[int64]string{120: "0901fffe", 0x1ca: "ff"}},
 	{name: "unknown extension", fixture: "v3", patches: map[int64]string{112: "1234567800000024" + strings.Repeat("cd", 36)}},
@@ -178,6 +181,9 @@ func documentSchema(command string) *jsonschema.Schema {
 func validDocument(t *testing.T, schema *jsonschema.Schema, command, image string, flags ...string) any {
 	t.Helper()
 	args := slices.Concat([]string{command, image}, flags)
+	for i, arg := range args {
+		args[i] = strings.Replace(arg, "{dir}", filepath.Dir(image), 1)
+	}
 	pretty, _, code := execute(t, append(args, "-o", "json")...)
 	lines, _, lineCode := execute(t, append(args, "-o", "ndjson")...)
 	name := fmt.Sprint(command, flags, filepath.Base(image))
@@ -292,6 +298,7 @@ func TestSchemaBites(t *testing.T) {
 		"bitmaps":    {"bitmaps.qcow2", "README.md"},
 		"dirty":      {"bitmaps.qcow2", "README.md"},
 		"plot":       {"snapshots.qcow2", "README.md"},
+		"chain":      {"backing.qcow2", "base.qcow2", "data-file.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

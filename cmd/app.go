@@ -21,8 +21,12 @@ type Process struct {
 	Stderr  io.Writer
 	Version string // empty: that of the module
 	Open    Opener // nil: opens files and block devices
-	// OpenStorage opens a file that may be no image; nil: as Open does.
-	OpenStorage func(name string) (Storage, error)
+	// OpenHostFile opens a file that may be no image; nil: as Open does.
+	OpenHostFile func(name string) (HostFile, error)
+	// Layers returns what opens the files that an image names, if the user asks to
+	// follow them. Nil: files in the directory of the image, and in those that are
+	// allowed.
+	Layers func(image string, allowed []string) (Layers, error)
 	// Interruptible returns a context that an interrupt cancels. Only commands
 	// that can run for long ask for one, as it costs a tenth of the start-up; an
 	// interrupt ends the others at once. Nil: interrupts cancel no context.
@@ -45,8 +49,11 @@ func Execute(ctx context.Context, p Process) int {
 	if p.Open == nil {
 		p.Open = openFile
 	}
-	if p.OpenStorage == nil {
-		p.OpenStorage = func(name string) (Storage, error) { return qcow2.OpenStorage(name) }
+	if p.OpenHostFile == nil {
+		p.OpenHostFile = func(name string) (HostFile, error) { return qcow2.OpenHostFile(nil, name) }
+	}
+	if p.Layers == nil {
+		p.Layers = openFolders
 	}
 	a := &app{Process: p, texts: stickyWriter{w: p.Stdout}}
 	root := a.newRootCommand()

@@ -110,7 +110,7 @@ reject. Only 0 is a yes.`,
 	}
 	cmd.RunE = a.lasting(func(cmd *cobra.Command, names []string) error {
 		open := func(name string) (*qcow2.Image, File, error) { return a.openToAudit(name, f.headerOnly) }
-		return a.loadBy(open, f.check, func(rep *report) error { return runAudit(rep, f) })(cmd, names)
+		return a.loadBy(loading{open: open, ready: f.check}, func(rep *report) error { return runAudit(rep, f) })(cmd, names)
 	})
 	f.add(cmd)
 	return cmd
@@ -120,8 +120,8 @@ func runAudit(rep *report, f *auditFlags) error {
 	rep.judges = true
 	o := f.options(time.Now())
 	o.Name, o.Progress = fullName(rep.name), rep.progress.report
-	file := rep.file.(Storage) //nolint:errcheck // openToAudit returns no other
-	input := audit.File{ReaderAt: file, Size: file.Length(), DataRange: file.DataRange, OpenElsewhere: file.OpenElsewhere}
+	file := rep.file.(HostFile) //nolint:errcheck // openToAudit returns no other
+	input := audit.File{ReaderAt: file, Size: file.Size(), DataRange: file.DataRange, OpenElsewhere: file.OpenElsewhere}
 	_, input.Pipe = file.(*pipe)
 	r, err := audit.Audit(rep.ctx, input, o)
 	if err != nil {

@@ -11,15 +11,13 @@ import (
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
-// A memoryStorage is a file in memory that audit looks at.
-type memoryStorage struct {
+// A memoryHostFile is a file in memory that audit looks at.
+type memoryHostFile struct {
 	memoryFile
 	*bytes.Reader
 }
 
-func (s *memoryStorage) Length() int64 { return s.Size() }
-
-func (s *memoryStorage) DataRange(offset uint64) (start, end uint64, err error) {
+func (s *memoryHostFile) DataRange(offset uint64) (start, end uint64, err error) {
 	return offset, uint64(s.Size()), nil
 }
 
@@ -31,8 +29,8 @@ func auditMemory(t *testing.T, f memoryFile, args ...string) (doc struct {
 	t.Helper()
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	var out, complaints bytes.Buffer
-	open := func(string) (cmd.Storage, error) { return &memoryStorage{f, f.built.Reader()}, nil }
-	code = cmd.Execute(t.Context(), cmd.Process{Args: append([]string{"audit", "memory"}, args...), Stdout: &out, Stderr: &complaints, OpenStorage: open})
+	open := func(string) (cmd.HostFile, error) { return &memoryHostFile{f, f.built.Reader()}, nil }
+	code = cmd.Execute(t.Context(), cmd.Process{Args: append([]string{"audit", "memory"}, args...), Stdout: &out, Stderr: &complaints, OpenHostFile: open})
 	if len(args) > 0 && args[1] == "json" {
 		if err := json.Unmarshal(out.Bytes(), &doc); err != nil {
 			t.Fatal(err)

@@ -4,18 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 
 	"github.com/qinspect/qinspect/pkg/audit"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
-// A Storage is a file that may be no image. A [qcow2.Storage] has these methods.
-type Storage interface {
+// A HostFile is a file that may be no image. A [qcow2.HostFile] has these methods.
+type HostFile interface {
 	File
 	io.ReaderAt
-	// Length returns the size of the file in bytes.
-	Length() int64
-	// DataRange finds what is no hole, as [qcow2.Storage.DataRange] does.
+	// Size returns the size of the file in bytes.
+	Size() int64
+	// DataRange finds what is no hole, as [qcow2.HostFile.DataRange] does.
 	DataRange(offset uint64) (start, end uint64, err error)
 }
 
@@ -26,18 +27,18 @@ func (p *pipe) Close() error                                    { return nil }
 func (p *pipe) Changed() (changed, ok bool)                     { return false, false }
 func (p *pipe) OpenElsewhere() (state qcow2.Elsewhere, ok bool) { return qcow2.ElsewhereNo, false }
 func (p *pipe) AllocatedBytes() (n int64, ok bool)              { return 0, false }
+func (p *pipe) Info() fs.FileInfo                               { return nil }
 func (p *pipe) IsDevice() bool                                  { return false }
-func (p *pipe) Length() int64                                   { return p.Size() }
 
 func (p *pipe) DataRange(uint64) (start, end uint64, err error) {
 	return 0, 0, errors.ErrUnsupported
 }
 
 // openToAudit opens a file, be it an image or not; "-" is standard input, of which
-// the start is read. It returns no image, and a storage as the file.
+// the start is read. It returns no image.
 func (a *app) openToAudit(name string, headerOnly bool) (*qcow2.Image, File, error) {
 	if name != "-" {
-		f, err := a.OpenStorage(name)
+		f, err := a.OpenHostFile(name)
 		if err != nil {
 			return nil, nil, err
 		}

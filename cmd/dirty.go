@@ -1,10 +1,12 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/qinspect/qinspect/pkg/chain"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -92,6 +94,7 @@ func appendDirtyLine(dst []byte, row []render.Value) []byte {
 type dirtyOptions struct {
 	bitmaps bitmapsFlag
 	all     bool
+	chain   followFlags
 }
 
 func (a *app) newDirtyCommand() *cobra.Command {
@@ -107,21 +110,29 @@ backing file.
 Use it to copy or count what the next incremental backup holds, offline. The
 ranges, joined, are those that 'qemu-nbd -B NAME' exports.
 
-With several --bitmap what is dirty in any of them is listed.
+With several --bitmap what is dirty in any of them is listed; with --follow what
+is dirty in the bitmap of that name in any layer of the chain, as libvirt
+keeps one in each: the image must have it, no layer between may lack it, and all
+must be recording.
 
 A bitmap that is in use or stale lacks writes: what it has is listed, and the
 exit status says that nothing can be backed up with it.
 
 Exit status: 0 fine, 1 nothing could be shown, or there is no such bitmap, 2 the
-bitmap cannot be trusted, or a table or an entry is damaged.`,
+bitmap cannot be trusted, a table or an entry is damaged, or with --follow not
+every layer could be read.`,
 		Example: `  $ qinspect dirty --bitmap daily backup.qcow2
   $ qinspect dirty --bitmap daily --bitmap @1 --all backup.qcow2
+  $ qinspect dirty --follow --bitmap daily backup.qcow2
   $ qinspect dirty --bitmap daily -o ndjson backup.qcow2 | jq -c 'select(.data)'`,
 		Args: oneImage,
 
 		ValidArgsFunction: completeImage,
 	}
-	run := a.load(func(rep *report) error {
+	run := a.loadLayers(func(rep *report) error {
+		if o.chain.follow {
+			return a.runDirtyFollow(rep, o)
+		}
 		err := runDirty(rep, o)
 		if err == nil && !forPrograms(a.output.value) {
 			noteDataFile(rep)
@@ -133,12 +144,17 @@ bitmap cannot be trusted, or a table or an entry is damaged.`,
 		if len(o.bitmaps) == 0 {
 			return usageError(cmd, errors.New("--bitmap is missing"))
 		}
+		if err := cmp.Or(o.chain.check(cmd), o.checkFollow(cmd)); err != nil {
+			return err
+		}
 		return a.lasting(run)(cmd, args)
 	}
 	flags := cmd.Flags()
 	flags.Var(&o.bitmaps, "bitmap", bitmapsUsage)
 	flags.BoolVar(&o.all, "all", false, "clean ranges too")
 	selects(flags, "bitmap")
+	o.chain.addFlags(flags)
+	must(cmd.MarkFlagDirname("allow"))
 	must(cmd.RegisterFlagCompletionFunc("bitmap", a.completeBitmaps))
 	return cmd
 }
@@ -158,7 +174,7 @@ func runDirty(rep *report, o dirtyOptions) error {
 	rep.facts(&render.Section{Show: render.InJSON},
 		fact{render.Column{Key: "virtual-size", Kind: render.KindSize}, render.Size(g.VirtualSize)},
 		fact{render.Column{Key: "data-file", Kind: render.KindImageText}, imageText(rep.img.DataFile())},
-		fact{render.Column{Key: "bitmaps", Kind: render.KindRows}, chosenBitmaps(rep.img, bitmaps)},
+		fact{render.Column{Key: "bitmaps", Kind: render.KindRows}, chosenBitmaps(ofImage(rep.img, bitmaps))},
 	)
 	for i := range bitmaps {
 		judgeBitmap(rep, &bitmaps[i])
@@ -184,8 +200,17 @@ func judgeBitmap(rep *report, b *qcow2.Bitmap) {
 	}
 }
 
+// ofImage returns bitmaps of one image as those of a chain of one layer.
+func ofImage(img *qcow2.Image, bitmaps []qcow2.Bitmap) []chain.LayerBitmap {
+	all := make([]chain.LayerBitmap, len(bitmaps))
+	for i, b := range bitmaps {
+		all[i] = chain.LayerBitmap{Layer: &chain.Layer{Image: img}, Bitmap: b, State: img.BitmapState(&b)}
+	}
+	return all
+}
+
 // chosenBitmaps returns the bitmaps that a list is of.
-func chosenBitmaps(img *qcow2.Image, bitmaps []qcow2.Bitmap) render.Value {
+func chosenBitmaps(bitmaps []chain.LayerBitmap) render.Value {
 	s := &render.Section{
 		Layout: render.LayoutList,
 		Columns: []render.Column{
@@ -193,14 +218,16 @@ func chosenBitmaps(img *qcow2.Image, bitmaps []qcow2.Bitmap) render.Value {
 			{Key: "name", Kind: render.KindImageText},
 			{Key: "state", Kind: render.KindEnum, Names: qcow2.BitmapStateNames()},
 			{Key: "granularity", Kind: render.KindSize},
+			{Key: "depth", Kind: render.KindUint},
 		},
 	}
 	return render.Rows(s, func(yield func([]render.Value) bool) {
 		for i := range bitmaps {
-			b := &bitmaps[i]
+			b := &bitmaps[i].Bitmap
 			granularity, ok := b.Granularity()
 			if !yield([]render.Value{
-				render.Uint(uint64(b.Index)), render.ImageText(b.Name), render.Enum(uint64(img.BitmapState(b))), valueIf(ok, render.Size(granularity)),
+				render.Uint(uint64(b.Index)), render.ImageText(b.Name), render.Enum(uint64(bitmaps[i].State)), valueIf(ok, render.Size(granularity)),
+				render.Uint(uint64(bitmaps[i].Layer.Depth)),
 			}) {
 				return
 			}

@@ -15,22 +15,33 @@ import (
 // show is why there is nothing to show; if an image is merely damaged, show goes
 // on, and calls report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
-	return a.loadBy(a.open, func() error { return nil }, show)
+	return a.loadBy(loading{open: a.open}, show)
 }
 
-// An openImage opens what a command shows. The image is nil if the command opens it
-// itself.
-type openImage func(name string) (*qcow2.Image, File, error)
+// loadLayers is load for a command whose errors can be about layers of a chain.
+func (a *app) loadLayers(show func(*report) error) func(*cobra.Command, []string) error {
+	return a.loadBy(loading{open: a.open, layered: true}, show)
+}
 
-// loadBy is load for a command that opens images in another way. ready is called
-// when the flags have their values.
-func (a *app) loadBy(open openImage, ready func() error, show func(*report) error) func(*cobra.Command, []string) error {
+// A loading is how a command loads its images.
+type loading struct {
+	// open opens what the command shows. The image is nil if the command opens it
+	// itself.
+	open    func(name string) (*qcow2.Image, File, error)
+	ready   func() error // if not nil, called when the flags have their values
+	layered bool         // errors can be about layers of a chain
+}
+
+// loadBy is load for a command that loads images in another way.
+func (a *app) loadBy(l loading, show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {
 			return err
 		}
-		if err := ready(); err != nil {
-			return usageError(cmd, err)
+		if l.ready != nil {
+			if err := l.ready(); err != nil {
+				return usageError(cmd, err)
+			}
 		}
 		if err := a.checkNames(cmd, names); err != nil {
 			return err
@@ -39,12 +50,12 @@ func (a *app) loadBy(open openImage, ready func() error, show func(*report) erro
 		r := a.newRenderer(out)
 		code := exitOK
 		for _, name := range names {
-			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name)}
+			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name), failures: failures{layered: l.layered}}
 			if mayBeSeen(a.Stdout) {
 				out.before = rep.progress.hide
 			}
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
-			c, err := a.loadOne(open, rep, doc, show)
+			c, err := a.loadOne(l.open, rep, doc, show)
 			if err != nil {
 				return err
 			}
@@ -80,7 +91,7 @@ func (a *app) newRenderer(out *outputWriter) render.Renderer {
 
 // loadOne opens an image, shows it, and finishes its document. It returns the
 // status of the image, or an error that ends the run.
-func (a *app) loadOne(open openImage, rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
+func (a *app) loadOne(open func(string) (*qcow2.Image, File, error), rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
 	img, file, err := open(rep.name)
 	if err != nil {
 		doc.Heading = false // the error names the file

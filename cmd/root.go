@@ -16,7 +16,8 @@ where every guest address lies, what every host cluster holds, whether all of it
 is consistent, and where the bytes went.
 
 It reads metadata only ('audit' also the start of the disk), never writes to an
-image, takes no lock, needs no QEMU, and opens no file that an image names.
+image, takes no lock, needs no QEMU, and opens no file that an image names
+unless --follow asks for it.
 
 Begin with 'header' to see what an image is, with 'check' when something is
 wrong with it, with 'usage' when it is larger than it should be.
@@ -49,7 +50,7 @@ With several images the exit status is the worst of them; from best to worst:
 
 	a.addFlags(root)
 	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand(), a.newBitmapsCommand(), a.newDecodeCommand())
-	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newDirtyCommand(), a.newDiffCommand())
+	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newDirtyCommand(), a.newDiffCommand(), a.newChainCommand())
 	addGroup(root, "Judge an image:", a.newCheckCommand(), a.newAuditCommand())
 	addGroup(root, "Account for space:", a.newUsageCommand(), a.newPlotCommand())
 	const other = "Other commands:"

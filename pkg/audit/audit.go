@@ -19,10 +19,10 @@ type File struct {
 	// Pipe says that the bytes are the start of something longer, as [ReadPrefix]
 	// returns it; it needs [Options.HeaderOnly].
 	Pipe bool
-	// DataRange, if not nil, finds what is no hole, as [qcow2.Storage.DataRange] does.
+	// DataRange, if not nil, finds what is no hole, as [qcow2.HostFile.DataRange] does.
 	DataRange func(offset uint64) (start, end uint64, err error)
 	// OpenElsewhere, if not nil, returns what another program does with the file, as
-	// [qcow2.Storage.OpenElsewhere] does. Without it "open-for-writing" is off.
+	// [qcow2.HostFile.OpenElsewhere] does. Without it "open-for-writing" is off.
 	OpenElsewhere func() (state qcow2.Elsewhere, ok bool)
 }
 

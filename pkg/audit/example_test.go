@@ -11,7 +11,7 @@ import (
 
 // A service judges an upload before anything else opens it.
 func ExampleAudit() {
-	f, err := qcow2.OpenStorage("../../testdata/images/backing.qcow2")
+	f, err := qcow2.OpenHostFile(nil, "../../testdata/images/backing.qcow2")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func ExampleAudit() {
 	policy := audit.Strict().With("bitmaps", audit.LevelOff)
 	policy.MaxVirtualSize = 2 << 40
 	report, err := audit.Audit(context.Background(), audit.File{
-		ReaderAt: f, Size: f.Length(), DataRange: f.DataRange, OpenElsewhere: f.OpenElsewhere,
+		ReaderAt: f, Size: f.Size(), DataRange: f.DataRange, OpenElsewhere: f.OpenElsewhere,
 	}, audit.Options{Policy: policy})
 	if err != nil {
 		log.Fatal(err) // no verdict is no yes

@@ -4,7 +4,8 @@
 // docs/interop/qcow2 of QEMU, whose names it uses.
 //
 // It reads metadata only, but for the ranges that [Image.NonZero] is given. It never
-// writes, takes no lock, and opens no file that an image names.
+// writes, takes no lock, and opens no file that an image names: that is for package
+// chain.
 //
 // # Where to begin
 //
@@ -74,9 +75,16 @@
 //
 // # Damaged and hostile images
 //
-// Whatever bytes it is given, every function terminates, in memory bounded by what
-// the file really holds, without a panic, and reports what it could read and what
-// it could not.
+// Whatever bytes it is given, qinspect terminates, in memory bounded by what the
+// file really holds, without a panic, and reports what it could read and what it
+// could not. It never writes to an image, takes no lock, and uses no network. It
+// opens no file that an image names, unless `--follow` asks for it, and then only
+// below the image's own directory and those that `--allow` names. It reads
+// metadata; of guest data only what the rules of `audit` name, what `decode --at
+// --kind` is pointed at, and the first bytes of a layer to tell its format.
+//
+// Every function of this package keeps that, and opens no other file: package chain
+// follows names.
 //
 // What the image claims is checked against the size of the file and the [Limits]
 // before it is believed: nothing is allocated, looped over or sought on a number
