@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"fmt"
+
 	"github.com/qinspect/qinspect/pkg/picture"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
@@ -29,7 +31,7 @@ func drawPage(rep *report, p *picture.Picture, by picture.By) error {
 		}
 		page.Owners = append(page.Owners, name)
 	}
-	if page.Problems, err = pageProblems(rep); err != nil {
+	if err := checkPage(rep, &page); err != nil {
 		return err
 	}
 	return drawLines(rep, p.HTML(page))
@@ -47,25 +49,33 @@ func escapedSnapshots(img *qcow2.Image) (names []string) {
 	return names
 }
 
-// pageProblems returns what check finds, as lines.
-func pageProblems(rep *report) ([]string, error) {
+// checkPage sets what check says of the image, and what it finds as lines.
+func checkPage(rep *report, page *picture.Page) error {
 	g, err := rep.mappable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var lines []string
+	var v checkVerdict
 	omitted := uint64(0)
 	row, line := problemRow{cells: make([]render.Value, checkColumns), ids: snapshotIDs(rep.img), g: g}, problemLine{g}
-	_, err = rep.img.Check(rep.ctx, qcow2.CheckOptions{Name: fullName(rep.name), Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
-		if len(lines) < mostPageProblems {
-			lines = append(lines, string(line.append(nil, row.of(f))))
-		} else {
-			omitted++
+	v.result, err = rep.img.Check(rep.ctx, qcow2.CheckOptions{Name: fullName(rep.name), Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
+		if f.Severity == qcow2.SeverityWarning {
+			v.warnings++
 		}
+		if len(page.Problems) == mostPageProblems {
+			omitted++
+			return true
+		}
+		page.Problems = append(page.Problems, string(line.append(nil, row.of(f))))
 		return true
 	}})
 	if omitted > 0 {
-		lines = append(lines, counted(omitted, "more: see 'qinspect check'", "more: see 'qinspect check'"))
+		page.Problems = append(page.Problems, fmt.Sprintf("%d more: see 'qinspect check'", omitted))
 	}
-	return lines, err
+	_, v.backed, _ = rep.img.BackingFile()
+	page.Verdict = v.words()
+	if rep.motion.writing() {
+		page.Verdict += "; but another program writes to the image"
+	}
+	return err
 }

@@ -127,7 +127,7 @@ func page(t *testing.T, img *qcow2.Image, p *picture.Picture, title string) stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := picture.Page{Title: title, File: title, Usage: u, Size: bytes, Problems: []string{title}}
+	o := picture.Page{Title: title, File: title, Usage: u, Size: bytes, Verdict: title, Problems: []string{title}}
 	for range u.Owners {
 		o.Owners = append(o.Owners, title)
 	}
@@ -135,6 +135,18 @@ func page(t *testing.T, img *qcow2.Image, p *picture.Picture, title string) stri
 		o.SnapshotIDs = append(o.SnapshotIDs, title)
 	}
 	return p.HTML(o)
+}
+
+func TestSentence(t *testing.T) {
+	img, p := drawn(t, 1000)
+	u, err := img.Usage(t.Context(), qcow2.UsageOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "6244 B of file for a disk of 32768 B; 1536 B are kept for snapshots alone; 100 B are free, in gaps of at most 100 B; guest data lie in 3 runs of 512 B on average."
+	if got := p.Sentence(u, bytes); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 // TestPagePolicy: the page loads nothing, and its policy allows its own script and

@@ -35,6 +35,8 @@ type Picture struct {
 	// square is one cluster; else it is nil.
 	Ranges  []qcow2.HostRange
 	Scatter Scatter
+	// GuestRuns is how many contiguous runs hold guest data.
+	GuestRuns uint64
 }
 
 // Fold folds the host clusters of an image into squares of equal size. The error is
@@ -94,6 +96,9 @@ func (p *Picture) add(r *qcow2.HostRange) {
 	class := classOf(r)
 	if p.SquareSize == p.ClusterSize {
 		p.Ranges = append(p.Ranges, *r)
+	}
+	if class.contents() {
+		p.GuestRuns++
 	}
 	i := p.at(r.Offset)
 	p.Squares[i].Runs++

@@ -28,7 +28,8 @@ type Page struct {
 	By       By     // what the squares are coloured by at first
 	Usage    *qcow2.Usage
 	Owners   []string // the names of the owners in Usage
-	Problems []string // what is wrong with the image
+	Verdict  string   // how consistent the image is, in words
+	Problems []string // what is wrong with it
 	// SnapshotIDs has the ids of the snapshots, in the order of their table.
 	SnapshotIDs []string
 	// Size returns a number of bytes as people read it.
@@ -42,7 +43,7 @@ func (p *Picture) HTML(o Page) string {
 	must(err)
 	return fmt.Sprintf(pageFrame, hash(script), hash(style), html.EscapeString(o.Title), style, html.EscapeString(o.Title),
 		html.EscapeString(p.subtitle(&o)), html.EscapeString(p.Sentence(o.Usage, o.Size)),
-		checked(o.By == ByNeed), checked(o.By == ByRuns), hidden(o.By == ByNeed), data, script)
+		checked(o.By == ByNeed), checked(o.By == ByRuns), hidden(o.By == ByNeed), html.EscapeString(o.Verdict), data, script)
 }
 
 // pageFrame is the page without what depends on the image.
@@ -72,11 +73,12 @@ const pageFrame = `<!DOCTYPE html>
 <output id="info">Point at a square, or choose one with a click or the arrow keys.</output>
 <div class="columns">
 <section><h2>Guest address (across) to host address (down)</h2><canvas id="scatter" role="img" aria-label="Where guest addresses lie in the file"></canvas>
-<p class="faint">A line that falls evenly is contiguous; dust is fragmentation.</p></section>
+<p class="faint"><span id="axes"></span> A line that falls evenly is contiguous; dust is fragmentation.</p></section>
 <div>
-<section><h2>Who needs the space</h2><div class="rows" id="owners"></div></section>
-<section><h2>Free gaps by size</h2><div class="rows" id="gaps"></div></section>
-<section><h2>What is wrong</h2><ul id="problems"></ul></section>
+<section><h2>Who needs the space</h2><div class="rows" id="owners"></div>
+<p class="faint">With the tables of each. What snapshots share with each other is for none of them alone.</p></section>
+<section><h2>Free gaps by size, bytes</h2><div class="rows" id="gaps"></div></section>
+<section><h2>Is it consistent?</h2><p>%s</p><ul id="problems" tabindex="0"></ul></section>
 </div>
 </div>
 <script type="application/json" id="data">%s</script>

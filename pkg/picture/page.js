@@ -65,7 +65,8 @@ function canvasOf(canvas, width, height) {
 function layOut() {
   const width = map.clientWidth, axis = 80, n = Math.max(data.need.length, 1);
   const step = Math.min(Math.max(Math.floor(Math.sqrt((width - axis) * width * 0.42 / n)), 2), 14);
-  const columns = Math.max(Math.floor((width - axis) / step), 1);
+  let columns = Math.max(Math.floor((width - axis) / step), 1);
+  if (columns >= 32) columns -= columns % 16; // so that lines begin at round addresses
   grid = { axis, step, columns, rows: Math.ceil(n / columns), gap: step >= 4 ? 1 : 0 };
 }
 
@@ -249,10 +250,12 @@ function fillLists() {
       element("span", "faint", count(g.runs, "gap", "gaps") + ", " + size(g.bytes)));
   }
   for (const p of data.problems) byId("problems").append(element("li", "", p));
-  for (const [id, list] of [["owners", data.owners], ["gaps", data.gaps], ["problems", data.problems]]) {
+  for (const [id, list] of [["owners", data.owners], ["gaps", data.gaps]]) {
     if (list.length === 0) byId(id).closest("section").hidden = true;
   }
+  byId("problems").hidden = data.problems.length === 0;
   if (!data.scatter.columns) scatter.closest("section").hidden = true;
+  byId("axes").textContent = "Across: the disk, 0 to " + size(data.scatter.guestSize) + ". Down: the file, 0 to " + size(fileSize) + ".";
 }
 
 // changed follows a choice of what colours the squares.

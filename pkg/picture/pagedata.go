@@ -51,10 +51,11 @@ type pageRange struct {
 
 // A pageScatter has the letter of each cell, and from 0 to 9 how much is in it.
 type pageScatter struct {
-	Columns int      `json:"columns"`
-	Rows    int      `json:"rows"`
-	Classes []string `json:"classes"`
-	Density []string `json:"density"`
+	GuestSize string   `json:"guestSize"`
+	Columns   int      `json:"columns"`
+	Rows      int      `json:"rows"`
+	Classes   []string `json:"classes"`
+	Density   []string `json:"density"`
 }
 
 type pageOwner struct {
@@ -172,7 +173,7 @@ func (d *pageData) addLooks(p *Picture) {
 
 // pageData returns the grid.
 func (s *Scatter) pageData() pageScatter {
-	d := pageScatter{Columns: s.Columns, Rows: s.Rows, Classes: []string{}, Density: []string{}}
+	d := pageScatter{GuestSize: decimal(s.GuestSize), Columns: s.Columns, Rows: s.Rows, Classes: []string{}, Density: []string{}}
 	var most uint64
 	for i := range s.Cells {
 		for _, n := range s.Cells[i] {

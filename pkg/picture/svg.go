@@ -33,7 +33,7 @@ const (
 func (p *Picture) SVG(o SVG) string {
 	d := svgDrawing{SVG: o, picture: p}
 	n := len(p.Squares)
-	d.columns = max(min(int(math.Sqrt(2.4*float64(n))), svgColumns, n), min(n, svgMap/svgMaxStep), 1)
+	d.columns = roundColumns(max(min(int(math.Sqrt(2.4*float64(n))), svgColumns, n), min(n, svgMap/svgMaxStep), 1))
 	d.step = min(svgMaxStep, svgMap/float64(d.columns))
 	d.rows = (n + d.columns - 1) / d.columns
 	entries := p.legend(o.By, o.Size)

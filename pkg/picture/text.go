@@ -27,7 +27,16 @@ func (t *Text) Squares() int {
 }
 
 // columns returns how many squares there are in a line.
-func (t *Text) columns() int { return max(t.Width-axisWidth, 1) }
+func (t *Text) columns() int { return roundColumns(max(t.Width-axisWidth, 1)) }
+
+// roundColumns returns how many columns to draw where there is room for n, so that
+// lines begin at round addresses.
+func roundColumns(n int) int {
+	if n < 32 {
+		return n
+	}
+	return n &^ 15
+}
 
 // lines returns how many lines there are for the squares: what the legend leaves.
 func (t *Text) lines() int {
