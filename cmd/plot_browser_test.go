@@ -160,3 +160,33 @@ func runFiles(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	code = cmd.Execute(t.Context(), cmd.Process{Args: args, Stdout: &out, Stderr: &complaints})
 	return out.String(), complaints.String(), code
 }
+
+// TestPlotSmallest draws images of next to nothing: an empty one, one that is cut
+// after its first cluster, and one of the largest clusters.
+func TestPlotSmallest(t *testing.T) {
+	b := newBrowser(t)
+	empty := qcow2test.Image{ClusterBits: 9, Size: 1 << 20}.Build()
+	cut := qcow2test.Image{ClusterBits: 9, Size: 1 << 20}.Build().Truncate(512)
+	none := qcow2test.Image{ClusterBits: 9}.Build()
+	large := qcow2test.Image{ClusterBits: 21, Size: 1 << 30, Clusters: map[uint64]qcow2test.Kind{3: qcow2test.Data}}.Build()
+	for name, tt := range map[string]struct {
+		built   *qcow2test.Built
+		code    int
+		squares int
+	}{"empty": {empty, 0, len(empty.Bytes) >> 9}, "cut": {cut, 2, 1}, "no disk": {none, 0, len(none.Bytes) >> 9}, "large": {large, 0, len(large.Bytes) >> 21}} {
+		file := filepath.Join(t.TempDir(), "disk.qcow2")
+		write(t, file, tt.built.Bytes)
+		stdout, stderr, code := runFiles(t, "plot", "-o", "html", file)
+		if code != tt.code {
+			t.Errorf("%s: exit status %d, want %d: %s", name, code, tt.code, stderr)
+		}
+		write(t, file+".html", []byte(stdout))
+		b.open(file + ".html")
+		if got := b.text("String(data.need.length)"); got != fmt.Sprint(tt.squares) {
+			t.Errorf("%s: %s squares, want %d", name, got, tt.squares)
+		}
+	}
+	if len(b.complaints) > 0 {
+		t.Errorf("the browser complains: %q", b.complaints)
+	}
+}

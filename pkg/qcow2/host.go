@@ -74,8 +74,8 @@ type HostOptions struct {
 	Wanted func(HostKind) bool
 	// Owners yields every cluster once for each reference to it.
 	Owners bool
-	// Sharing tells what the active image shares with snapshots, at a byte more for
-	// each cluster. It does not go with Snapshot.
+	// Sharing tells what the active image shares with snapshots, if there are any, at a
+	// byte more for each cluster. It does not go with Snapshot.
 	Sharing bool
 	// Limit is the most references to a cluster that Owners yields; 0 means all. It
 	// bounds the memory that they take: 16 bytes for each table entry that refers

@@ -33,7 +33,7 @@ func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error)
 		x.owners = newOwnerList(img, o)
 	}
 	x.walk = newReferenceWalk(ctx, img, x)
-	if o.Sharing {
+	if o.Sharing && img.header.NbSnapshots > 0 {
 		x.sharing = newSharingMap(x.walk)
 	}
 	if !x.walk.walk(o.Snapshot, o.Progress) {
