@@ -14,14 +14,15 @@ import (
 // everyCommand is the commands that read an image, each with the flags that have
 // it read most.
 var everyCommand = [][]string{
-	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"usage"}, {"dump", "--host", "--guest"},
+	{"header"}, {"extensions"}, {"snapshots"}, {"guest", "--all"}, {"host", "--owners"}, {"check"}, {"audit", "--content"}, {"usage"}, {"dump", "--host", "--guest"},
+	{"bitmaps"}, {"dirty", "--bitmap", "@0", "--all"}, {"plot", "--squares", "100"}, {"chain", "--follow"},
 	{"decode", "--kind", "l2-table", "--all"}, {"decode", "--at", "#2", "--per-entry"},
 	{"diff", "--from", "active", "--all"}, {"diff", "--from", "@0", "--all"},
 }
 
 // label names one of everyCommand.
 func label(args []string) string {
-	if args[0] == "diff" {
+	if args[0] == "diff" || args[0] == "decode" {
 		return strings.Join(args[:3], " ")
 	}
 	return args[0]

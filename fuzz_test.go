@@ -19,14 +19,20 @@ func FuzzCommands(f *testing.F) {
 		im := bases[name]
 		im.ClusterBits = 9
 		f.Add(im.Build().Bytes, uint8(i))
+		f.Add(im.Build().Bytes, uint8(len(everyCommand)-1)) // chain
 	}
 	f.Setenv("XDG_CONFIG_HOME", f.TempDir())
 	image := filepath.Join(f.TempDir(), "image.qcow2")
+	base := qcow2test.Image{ClusterBits: 9, Size: 1 << 16, Clusters: map[uint64]qcow2test.Kind{1: qcow2test.Data}}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(image), "base.qcow2"), base.Build().Bytes, 0o600); err != nil {
+		f.Fatal(err)
+	}
+	commands := append(slices.Clone(everyCommand), []string{"guest", "--follow", "--all"})
 	f.Fuzz(func(t *testing.T, p []byte, command uint8) {
 		if err := os.WriteFile(image, p, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args := everyCommand[int(command)%len(everyCommand)]
+		args := commands[int(command)%len(commands)]
 		holdCommand(t, args[0], image, args)
 	})
 }

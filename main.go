@@ -16,6 +16,7 @@ var version string
 func main() {
 	os.Exit(cmd.Execute(context.Background(), cmd.Process{
 		Args:          os.Args[1:],
+		Stdin:         os.Stdin,
 		Stdout:        os.Stdout,
 		Stderr:        os.Stderr,
 		Version:       version,

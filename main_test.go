@@ -141,7 +141,7 @@ func portable(ts *testscript.TestScript, neg bool, args []string) {
 const hidden = "(SPACE ON DISK)"
 
 var (
-	actualSizeKey = regexp.MustCompile(`(?m)("actual-size": ?|^actual-size: |"unwritten":|^holes\.unwritten: )\d+`)
+	actualSizeKey = regexp.MustCompile(`(?m)("actual-size": ?|^(?:chain\.\d+\.|totals\.)?actual-size: |"unwritten":|^holes\.unwritten: )\d+`)
 	wholeTable    = regexp.MustCompile(`┌[^└]*└.*\n`)
 )
 

@@ -44,10 +44,13 @@ func firstLines(text string, n int) string {
 	return b.String()
 }
 
-// printed returns what matters of what a command printed: complaints, and what
-// check found.
+// printed returns what matters of what a command printed: complaints, what check
+// found, and why audit rejects.
 func printed(command string, r ran) string {
 	text := r.stderr
+	if rules := rejectingRules(r.stdout); command == "audit" && len(rules) > 0 {
+		text += "reject " + strings.Join(rules, ", ") + "\n"
+	}
 	if at := strings.Index(r.stdout, "result: "); command == "check" && at >= 0 {
 		text += r.stdout[:at]
 		for line := range strings.Lines(r.stdout[at:]) {
@@ -57,6 +60,19 @@ func printed(command string, r ran) string {
 		}
 	}
 	return fmt.Sprintf("%d\n%s", r.code, firstLines(text, 6))
+}
+
+// rejectingRules returns the rules for which audit rejects an image, by its plain
+// lines.
+func rejectingRules(stdout string) []string {
+	var rules []string
+	for line := range strings.Lines(stdout) {
+		rule, _, _ := strings.Cut(line, ": ")
+		if rule, ok := strings.CutPrefix(rule, "reject "); ok && !slices.Contains(rules, rule) {
+			rules = append(rules, rule)
+		}
+	}
+	return rules
 }
 
 // TestMalformed runs every command on every malformed image. All must end with

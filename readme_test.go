@@ -20,6 +20,16 @@ func TestREADME(t *testing.T) { holdSessions(t, "README.md", 3) }
 // TestDecodeQuestions runs the sessions of docs/decode.md, one for each question.
 func TestDecodeQuestions(t *testing.T) { holdSessions(t, filepath.Join("docs", "decode.md"), 10) }
 
+// TestChainSessions runs those of docs/chains.md, which make the images with qemu-img.
+func TestChainSessions(t *testing.T) {
+	for _, tool := range []string{"qemu-img", "qemu-io", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("no " + tool)
+		}
+	}
+	holdSessions(t, filepath.Join("docs", "chains.md"), 3)
+}
+
 // holdSessions runs the terminal sessions of a page, at least as many as given, one
 // after the other in one directory: they print what the page says. `go test .
 // -update` writes what they print.
@@ -57,8 +67,10 @@ func TestRecipes(t *testing.T) {
 		t.Skip("no jq")
 	}
 	dir := shellFolder(t)
-	if err := os.Rename(filepath.Join(dir, fixtures, "snapshots.qcow2"), filepath.Join(dir, "disk.qcow2")); err != nil {
-		t.Fatal(err)
+	for name, fixture := range map[string]string{"disk.qcow2": "snapshots.qcow2", "backup.qcow2": "bitmaps.qcow2"} {
+		if err := os.Rename(filepath.Join(dir, fixtures, fixture), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	n := 0
 	for _, block := range console.FindAllString(readText(t, filepath.Join("docs", "json.md")), -1) {

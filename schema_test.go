@@ -17,28 +17,33 @@ import (
 
 // documented are the commands that have a JSON Schema and a chapter in
 // docs/json.md.
-var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "usage", "decode", "diff"}
+var documented = []string{"header", "extensions", "snapshots", "guest", "host", "check", "audit", "usage", "bitmaps", "dirty", "diff", "decode", "plot", "chain"}
 
 // streamed are the commands whose NDJSON has a line for each row of a list, and
 // the key of that list.
-var streamed = map[string]string{"guest": "guest", "host": "host", "decode": "decode", "diff": "diff"}
+var streamed = map[string]string{"guest": "guest", "host": "host", "dirty": "dirty", "diff": "diff", "decode": "decode", "plot": "squares"}
 
 // closing are the keys of the last line that such a command writes, besides those of
 // all documents.
-var closing = map[string][]string{"diff": {"from", "from-hex", "from-size", "to", "to-hex", "to-size", "totals"}}
+var closing = map[string][]string{
+	"diff": {"from", "from-hex", "from-size", "to", "to-hex", "to-size", "totals"},
+	"plot": {"classes", "scatter", "owners", "free"},
+}
 
 // flagsOf are the flags with which a command is run, one run after the other,
-// so that each of its keys gets a value.
+// so that each of its keys gets a value. {dir} is the directory of the image.
 var flagsOf = map[string][][]string{
 	"header": {nil}, "extensions": {nil}, "snapshots": {nil},
-	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}},
+	"guest": {{"--all"}, {"--per-cluster"}, {"--snapshot", "@0", "--vm-state"}, {"--follow", "--all"}},
+	"chain": {nil, {"--follow"}, {"--dependents", "{dir}"}},
 	"host":  {nil, {"--owners", "--per-cluster"}},
-	"check": {nil}, "usage": {nil, {"--without", "@0"}},
+	"check": {nil}, "audit": {nil, {"--content", "--policy", "strict", "--max-virtual-size", "1M"}, {"--declared", "raw"}}, "usage": {nil, {"--without", "@0"}}, "plot": {{"--squares", "20"}},
 	"decode": {
 		{"--kind", "l2-table"}, {"--kind", "l1-table", "--snapshot", "@0"}, {"--kind", "snapshot-table"}, {"--kind", "bitmap-table", "--bitmap", "@0"},
 		{"--at", "#7", "--kind", "refcount-block"},
 	},
-	"diff": {{"--from", "active", "--all"}, {"--from", "@0"}, {"--from", "active", "--to", "@0"}},
+	"diff":    {{"--from", "active", "--all"}, {"--from", "@0"}, {"--from", "active", "--to", "@0"}},
+	"bitmaps": {nil}, "dirty": {{"--bitmap", "@0", "--all"}, {"--bitmap", "frozen"}, {"--bitmap", "frozen", "--follow"}},
 }
 
 // brokenImages are fixtures with bytes changed, or cut: what they must still
@@ -73,12 +78,20 @@ var brokenImages = []struct {
 	{name: "methods", fixture: "v3", patches: map[int64]string{32: "00000003", 104: "ff"}},
 	{name: "features", fixture: "v3", patches: map[int64]string{72: strings.Repeat("ff", 24)}},
 	{name: "backing name", fixture: "backing", patches: map[int64]string{136: "ff1b", 120: "fe"}},
+	{name: "\xff\x1bse.qcow2", fixture: "base"}, // which "backing name" names
+	{name: "over\xff", fixture: "backing"},
 	{name: "data file name", fixture: "data-file", patches: map[int64]string{120: "ff"}},
 	{name: "feature name", fixture: "unknown-feature", patches: map[int64]string{120: "0901fffe", 0x1ca: "ff"}},
 	{name: "unknown extension", fixture: "v3", patches: map[int64]string{112: "1234567800000024" + strings.Repeat("cd", 36)}},
 	{name: "extension length", fixture: "bitmaps", patches: map[int64]string{0x74: "00000010"}},
 	{name: "bitmaps", fixture: "bitmaps", patches: map[int64]string{0x3a0c: "ffffffff0240", 0x3a18: "ff"}},
 	{name: "bitmap directory", fixture: "bitmaps", patches: map[int64]string{0x88: "7fffffffffffffff"}},
+	{name: "bitmap in use", fixture: "bitmaps", patches: map[int64]string{0x3a0c: "00000003"}},
+	{name: "bitmaps stale", fixture: "bitmaps", patches: map[int64]string{95: "00"}},
+	{name: "bitmap table entry", fixture: "bitmaps", patches: map[int64]string{0x2c00: "0000000000000003"}},
+	{name: "bitmap without a mapping", fixture: "bitmaps", patches: map[int64]string{40: "0000000000000001"}},
+	{name: "bitmaps and a data file", fixture: "bitmaps", patches: map[int64]string{79: "04", 144: "4441544100000001ff"}},
+	{name: "bitmap name", fixture: "bitmaps", patches: map[int64]string{0x3a18: "ff"}},
 	{name: "LUKS magic", fixture: "luks", patches: map[int64]string{0x4000: "00"}},
 	{name: "LUKS version 2", fixture: "luks", patches: map[int64]string{0x4006: "0002"}},
 	{name: "LUKS text", fixture: "luks", patches: map[int64]string{0x4008: "ff", 0x4028: "ff2dff3aff00", 0x4048: "ff", 0x40a8: "ff", 0x40d0: "00000001"}},
@@ -148,7 +161,8 @@ func TestSchema(t *testing.T) {
 				}
 			}
 			for _, p := range slices.Sorted(maps.Keys(schemaPaths(documentSchema(command)))) {
-				if !seen[p] {
+				elsewhere := command == "audit" && (p == "errors[].section" || p == "errors[].offset") // in its findings
+				if !seen[p] && !elsewhere {
 					t.Errorf("no document has a value for %s", p)
 				}
 			}
@@ -167,6 +181,9 @@ func documentSchema(command string) *jsonschema.Schema {
 func validDocument(t *testing.T, schema *jsonschema.Schema, command, image string, flags ...string) any {
 	t.Helper()
 	args := slices.Concat([]string{command, image}, flags)
+	for i, arg := range args {
+		args[i] = strings.Replace(arg, "{dir}", filepath.Dir(image), 1)
+	}
 	pretty, _, code := execute(t, append(args, "-o", "json")...)
 	lines, _, lineCode := execute(t, append(args, "-o", "ndjson")...)
 	name := fmt.Sprint(command, flags, filepath.Base(image))
@@ -192,8 +209,8 @@ func validDocument(t *testing.T, schema *jsonschema.Schema, command, image strin
 		t.Errorf("%s: the first three keys and the last three are %q, want %q", name, got, want)
 	}
 	errs, _ := doc.(map[string]any)["errors"].([]any)
-	if command == "check" && (code == 2 || code == 3) {
-		return doc // its problems are the answer, not errors
+	if command == "check" && (code == 2 || code == 3) || command == "audit" && code == 2 {
+		return doc // its problems, or findings, are the answer, not errors
 	}
 	if code != lineCode || (code == 0) != (len(errs) == 0) || (code == 1) != (len(keys) == len(ends)) {
 		t.Errorf("%s: exit status %d, with ndjson %d, with %d keys and %d errors", name, code, lineCode, len(keys), len(errs))
@@ -215,8 +232,8 @@ func parseLines(t *testing.T, lines string) []any {
 	return values
 }
 
-// wantLines returns the lines that a document is in NDJSON: itself, or where
-// rows are streamed each of them, and what is left of the document.
+// wantLines returns the lines that a document is in NDJSON: itself, or where rows
+// are streamed each of them, and what comes after them in the document.
 func wantLines(command string, doc any) []any {
 	document := doc.(map[string]any)
 	list, ok := streamed[command]
@@ -235,7 +252,7 @@ func wantLines(command string, doc any) []any {
 		end[key] = document[key]
 	}
 	for _, key := range closing[command] {
-		if value, ok := document[key]; ok {
+		if value, ok := document[key]; ok { // else nothing could be shown
 			end[key] = value
 		}
 	}
@@ -278,6 +295,10 @@ func TestSchemaBites(t *testing.T) {
 		"usage":      {"snapshots.qcow2", "bitmaps.qcow2", "README.md"},
 		"decode":     {"tables.qcow2", "README.md"},
 		"diff":       {"snapshots.qcow2", "README.md"},
+		"bitmaps":    {"bitmaps.qcow2", "README.md"},
+		"dirty":      {"bitmaps.qcow2", "README.md"},
+		"plot":       {"snapshots.qcow2", "README.md"},
+		"chain":      {"backing.qcow2", "base.qcow2", "data-file.qcow2", "README.md"},
 	} {
 		schema := jsonschema.NewCompiler().MustCompile(schemaFile(command))
 		for _, image := range images {

@@ -9,16 +9,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
 // Process is what the command needs from the process that it runs in.
 type Process struct {
-	Args    []string // without the program's name
+	Args    []string  // without the program's name
+	Stdin   io.Reader // nil: there is none
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Version string // empty: that of the module
 	Open    Opener // nil: opens files and block devices
+	// OpenHostFile opens a file that may be no image; nil: as Open does.
+	OpenHostFile func(name string) (HostFile, error)
+	// Layers returns what opens the files that an image names, if the user asks to
+	// follow them. Nil: files in the directory of the image, and in those that are
+	// allowed.
+	Layers func(image string, allowed []string) (Layers, error)
 	// Interruptible returns a context that an interrupt cancels. Only commands
 	// that can run for long ask for one, as it costs a tenth of the start-up; an
 	// interrupt ends the others at once. Nil: interrupts cancel no context.
@@ -40,6 +48,12 @@ type app struct {
 func Execute(ctx context.Context, p Process) int {
 	if p.Open == nil {
 		p.Open = openFile
+	}
+	if p.OpenHostFile == nil {
+		p.OpenHostFile = func(name string) (HostFile, error) { return qcow2.OpenHostFile(nil, name) }
+	}
+	if p.Layers == nil {
+		p.Layers = openFolders
 	}
 	a := &app{Process: p, texts: stickyWriter{w: p.Stdout}}
 	root := a.newRootCommand()

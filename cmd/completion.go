@@ -19,9 +19,9 @@ func describeCompletion(cmd *cobra.Command) {
 	cmd.Use = "completion SHELL"
 	cmd.Short = "Print the completion script of a shell"
 	cmd.Long = `Print the script with which a shell completes commands, flags and their values:
-formats, kinds of clusters, config keys, and the ids and names of the snapshots
-of an image that comes before --snapshot. The help of each command below says
-how its shell loads the script.
+formats, kinds of clusters, config keys, and the snapshots or bitmaps of an
+image that comes before --snapshot or --bitmap. The help of each command below
+says how its shell loads the script.
 
 Exit status: 0 fine, 1 no such shell.`
 	cmd.Example = "  $ qinspect completion bash"
@@ -83,25 +83,14 @@ func completeList(all []string) cobra.CompletionFunc {
 	}
 }
 
-// completeSnapshots completes the snapshots of the image on the command line. If it
-// cannot be read there are none, and no message, which would disturb the line that
-// is being typed.
+// completeSnapshots completes the snapshots of the image on the command line.
 func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-	if len(args) == 0 {
-		return nil, directive
-	}
-	img, file, err := a.open(args[0])
-	if err != nil {
-		return nil, directive
-	}
-	defer file.Close()
-	return snapshotWords(img), directive
+	return a.completeFrom(args, snapshotWords)
 }
 
-// completeBitmaps completes the names of the bitmaps of the image on the command line
-// that can be typed as they are.
-func (a *app) completeBitmaps(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeFrom completes what the image on the command line has. If it cannot be read
+// there is nothing, and no message, which would disturb the line that is being typed.
+func (a *app) completeFrom(args []string, words func(*qcow2.Image) []cobra.Completion) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const directive = cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	if len(args) == 0 {
 		return nil, directive
@@ -111,16 +100,7 @@ func (a *app) completeBitmaps(_ *cobra.Command, args []string, _ string) ([]cobr
 		return nil, directive
 	}
 	defer file.Close()
-	var words []cobra.Completion
-	for b, err := range img.Bitmaps() {
-		if err != nil || len(words) == completedSnapshots {
-			break
-		}
-		if isPlainWord(b.Name) {
-			words = append(words, b.Name)
-		}
-	}
-	return words, directive
+	return words(img), directive
 }
 
 // completeMappings completes the snapshots of the image on the command line, and the
@@ -131,8 +111,8 @@ func (a *app) completeMappings(cmd *cobra.Command, args []string, word string) (
 	return append(words, cobra.CompletionWithDesc(activeImage, "the disk as it is now")), directive
 }
 
-// completedSnapshots is how many snapshots of an image are offered.
-const completedSnapshots = 1000
+// completedNames is how many snapshots or bitmaps of an image are offered.
+const completedNames = 1000
 
 // snapshotWords returns the ids and names of the first snapshots, each with a
 // description of the snapshot.
@@ -140,7 +120,7 @@ func snapshotWords(img *qcow2.Image) []cobra.Completion {
 	var c snapshotCompletion
 	c.ids, c.names = map[string]int{}, map[string]int{}
 	for s, err := range img.Snapshots() {
-		if err != nil || len(c.all) == completedSnapshots {
+		if err != nil || len(c.all) == completedNames {
 			break
 		}
 		c.all = append(c.all, s)

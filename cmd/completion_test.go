@@ -12,7 +12,7 @@ import (
 // TestSnapshotWordsBounded: however many snapshots an image has, and however
 // long their names, a list of completions stays one that can be looked at.
 func TestSnapshotWordsBounded(t *testing.T) {
-	all := make([]qcow2test.Snapshot, completedSnapshots+100)
+	all := make([]qcow2test.Snapshot, completedNames+100)
 	for i := range all {
 		all[i] = qcow2test.Snapshot{ID: fmt.Sprint(i), Name: strings.Repeat("\x1b", 2000)}
 	}
@@ -25,7 +25,7 @@ func TestSnapshotWordsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	words := snapshotWords(img)
-	if len(words) != completedSnapshots {
+	if len(words) != completedNames {
 		t.Errorf("%d words of %d snapshots", len(words), len(all))
 	}
 	for i, want := range []string{"@0", all[1].ID, "@2", "3"} {

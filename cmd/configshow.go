@@ -63,6 +63,11 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 	if err != nil {
 		return err
 	}
+	for _, command := range cmd.Root().Commands() {
+		if err := checkVariables(command); err != nil {
+			return err
+		}
+	}
 	all := allSettings(cmd.Root())
 	for _, key := range keys {
 		if !slices.Contains(settingKeys(all), key) {

@@ -159,8 +159,8 @@ func (a *app) newExtensionsCommand() *cobra.Command {
 data file, the bitmap directory with each bitmap, the LUKS header with its key
 slots, and the first bytes of the unknown ones.
 
-Use it to see which dirty bitmaps an image has and whether they can be trusted,
-how it is encrypted, and what its unknown features are called.
+Use it to see where the dirty bitmaps of an image lie ('qinspect bitmaps' has
+what they say), how it is encrypted, and what its unknown features are called.
 
 A broken bitmap directory or LUKS header hides nothing else; what is wrong goes
 to standard error.
@@ -169,9 +169,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 an extension is damaged.`,
 		Example: `  $ qinspect extensions disk.qcow2
   $ qinspect extensions backup.qcow2
   $ qinspect extensions -o json backup.qcow2 | jq '.extensions[].bitmaps // empty'`,
-		SuggestFor: []string{"bitmap", "bitmaps"},
-		Args:       images,
-		RunE:       a.load(runExtensions),
+		Args: images,
+		RunE: a.load(runExtensions),
 
 		ValidArgsFunction: completeImages,
 	}

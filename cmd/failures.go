@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/qinspect/qinspect/pkg/chain"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -17,6 +18,7 @@ type failures struct {
 	code    exitCode
 	list    []error
 	omitted int
+	layered bool                // errors say which layer of a chain they are about
 	entries int                 // how many errors are about entries of L2 tables
 	seen    map[failureKey]bool // the errors of list that are about an offset in the image
 }
@@ -29,6 +31,7 @@ type failureKey struct {
 	section qcow2.Section
 	offset  uint64
 	detail  string
+	depth   int
 }
 
 // add records an error and the status that it calls for. An error that two parts
@@ -36,7 +39,7 @@ type failureKey struct {
 func (f *failures) add(code exitCode, err error) {
 	f.code = worse(f.code, code)
 	if e, ok := errors.AsType[*qcow2.Error](err); ok {
-		key := failureKey{e.Section, e.Offset, e.Detail}
+		key := failureKey{e.Section, e.Offset, e.Detail, depthOf(err)}
 		if f.seen[key] {
 			return
 		}
@@ -57,30 +60,36 @@ func (f *failures) add(code exitCode, err error) {
 	f.list = append(f.list, err)
 }
 
-// errorsSection declares the errors, the last section of every document.
-func errorsSection() *render.Section {
-	return &render.Section{
-		Key:    "errors",
-		Layout: render.LayoutList,
-		Show:   render.InJSON,
-		Columns: []render.Column{
-			{Key: "section", Kind: render.KindText},
-			{Key: "offset", Kind: render.KindOffset},
-			{Key: "message", Kind: render.KindText},
-		},
+// section declares the errors, the last section of every document.
+func (f *failures) section() *render.Section {
+	columns := []render.Column{
+		{Key: "depth", Kind: render.KindUint},
+		{Key: "section", Kind: render.KindText},
+		{Key: "offset", Kind: render.KindOffset},
+		{Key: "message", Kind: render.KindText},
 	}
+	return &render.Section{Key: "errors", Layout: render.LayoutList, Show: render.InJSON, Columns: columns[f.unused():]}
+}
+
+// unused returns how many of the columns are left out: the first if no error can be
+// about a layer.
+func (f *failures) unused() int {
+	if f.layered {
+		return 0
+	}
+	return 1
 }
 
 // render writes the errors into the document and ends it.
 func (f *failures) render(r render.Renderer) error {
-	r.Section(errorsSection())
+	r.Section(f.section())
 	for _, err := range f.list {
-		if err := r.Row(failureRow(err)); err != nil {
+		if err := r.Row(failureRow(err)[f.unused():]); err != nil {
 			return err
 		}
 	}
 	if f.omitted > 0 {
-		if err := r.Row(failureRow(errors.New(moreErrors(f.omitted)))); err != nil {
+		if err := r.Row(failureRow(errors.New(moreErrors(f.omitted)))[f.unused():]); err != nil {
 			return err
 		}
 	}
@@ -90,10 +99,22 @@ func (f *failures) render(r render.Renderer) error {
 // failureRow returns the row of one error. Section and offset are null if the error
 // is not about an offset in the image.
 func failureRow(err error) []render.Value {
+	depth := render.Uint(uint64(depthOf(err)))
 	if e, ok := errors.AsType[*qcow2.Error](err); ok {
-		return []render.Value{render.Text(e.Section.Key()), render.Offset(e.Offset), render.Text(e.Detail)}
+		return []render.Value{depth, render.Text(e.Section.Key()), render.Offset(e.Offset), render.Text(e.Detail)}
 	}
-	return []render.Value{render.Null, render.Null, render.Text(reason(err))}
+	if e, ok := errors.AsType[*chain.Error](err); ok {
+		err = e.Err
+	}
+	return []render.Value{depth, render.Null, render.Null, render.Text(reason(err))}
+}
+
+// depthOf returns the depth of the layer that an error is about; 0 is the image.
+func depthOf(err error) int {
+	if e, ok := errors.AsType[*chain.Error](err); ok {
+		return e.Depth
+	}
+	return 0
 }
 
 // complain writes the errors to standard error. A disk that was cut has damaged

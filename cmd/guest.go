@@ -18,6 +18,7 @@ const (
 	guestStart = iota
 	guestLength
 	guestDepth
+	guestLayer
 	guestPresent
 	guestZero
 	guestData
@@ -57,6 +58,7 @@ func guestSection(title string, img *qcow2.Image, lines guestLines, o qcow2.Gues
 			guestStart:      {Key: "start", Title: "GUEST OFFSET", Kind: render.KindAddr, Max: reach.guest},
 			guestLength:     {Key: "length", Title: "LENGTH", Kind: render.KindSize, Drop: 2},
 			guestDepth:      {Key: "depth", Kind: render.KindUint, Show: render.InJSON},
+			guestLayer:      {Key: "layer-filename", Kind: render.KindImageText, Show: render.InJSON},
 			guestPresent:    {Key: "present", Kind: render.KindBool, Show: render.InJSON},
 			guestZero:       {Key: "zero", Kind: render.KindBool, Show: render.InJSON},
 			guestData:       {Key: "data", Kind: render.KindBool, Show: render.InJSON},
@@ -89,6 +91,11 @@ type guestRows struct {
 	encrypted bool   // guest data is encrypted: it has no offset for a reader
 	backing   bool   // there is a backing file: unallocated is not zero
 	vmState   uint64 // where VM state begins, in bytes
+
+	// What rows have of the layer of a chain that they are of.
+	depth   uint64
+	layer   render.Value // its file
+	unknown bool         // the layer could not be read
 
 	last qcow2.Mapping // what the cells show; before the first, nothing
 }
@@ -142,14 +149,18 @@ func (r *guestRows) fill(m *qcow2.Mapping) {
 	c := r.batch.Row
 	c[guestStart] = render.Addr(m.Start)
 	c[guestLength] = render.Size(m.Length)
-	c[guestDepth] = render.Uint(0)
+	c[guestDepth] = render.Uint(r.depth)
+	c[guestLayer] = r.layer
 	c[guestPresent] = render.Bool(present)
-	c[guestZero] = valueIf(present || !r.backing, render.Bool(zero))
+	c[guestZero] = valueIf((present || !r.backing) && !r.unknown, render.Bool(zero))
 	c[guestData] = render.Bool(m.Kind == qcow2.MappingData || compressed)
 	c[guestCompressed] = render.Bool(compressed)
 	c[guestOffset] = valueIf(m.HasHost && !compressed && !r.encrypted, render.Offset(m.HostOffset))
 	c[guestHost] = valueIf(m.HasHost, render.Addr(m.HostOffset))
 	c[guestKind] = render.Enum(uint64(m.Kind))
+	if r.unknown {
+		c[guestKind] = render.Enum(unknownMapping)
+	}
 	c[guestVMState] = render.Bool(m.Start >= r.vmState)
 	c[guestSectors] = valueIf(compressed, render.Uint(m.Sectors))
 	c[guestAllocated] = valueIf(m.HasSubclusterBitmap, render.Hex(m.SubclusterBitmap&math.MaxUint32))
@@ -181,6 +192,7 @@ type guestOptions struct {
 	snapshot           snapshotFlag
 	all, each, vmState bool
 	window             window
+	chain              followFlags
 }
 
 func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
@@ -192,6 +204,7 @@ func (o *guestOptions) addFlags(flags *pflag.FlagSet) {
 	flags.Var(&o.window.length, "length", "end after this many bytes")
 	flags.Var(&o.window.at, "at", "only what lies at this guest address")
 	selects(flags, "snapshot", "offset", "length", "at")
+	o.chain.addFlags(flags)
 }
 
 func (a *app) newGuestCommand() *cobra.Command {
@@ -205,7 +218,8 @@ L2 entries by subclusters. Neighbours are joined into runs.
 
 Use it to learn which parts of the disk are allocated here and which come from
 the backing file, where a sector of the disk lies in the file, and where a
-snapshot is mapped to.
+snapshot is mapped to. With --follow it shows the disk through all layers of the
+backing chain, as 'qemu-img map' does; 'help chain' says which files are opened.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
 or clusters ('#3'). A range shows whole clusters, and of subclusters those runs
@@ -213,17 +227,22 @@ that it touches.
 
 Entries that are damaged are listed with their problem.
 
-Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.`,
+Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged,
+or with --follow not every layer could be read.`,
 		Example: `  $ qinspect guest disk.qcow2
   $ qinspect guest --snapshot 1 --at 0x4000 disk.qcow2
   $ qinspect guest --offset 64K --length 64K --per-cluster --all disk.qcow2
+  $ qinspect guest --follow --all disk.qcow2
   $ qinspect guest -o ndjson disk.qcow2 | jq -s 'map(.length // 0) | add'`,
 		SuggestFor: []string{"map"},
 		Args:       oneImage,
 
 		ValidArgsFunction: completeImage,
 	}
-	run := a.load(func(rep *report) error {
+	run := a.loadLayers(func(rep *report) error {
+		if o.chain.follow {
+			return a.runGuestFollow(rep, o)
+		}
 		if !forPrograms(a.output.value) {
 			noteDataFile(rep)
 			if o.all || o.window.at.given() {
@@ -233,13 +252,14 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		return runGuest(rep, o)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := o.window.check(cmd); err != nil {
+		if err := cmp.Or(o.window.check(cmd), o.chain.check(cmd), o.checkFollow(cmd)); err != nil {
 			return err
 		}
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
 	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
+	must(cmd.MarkFlagDirname("allow"))
 	return cmd
 }
 

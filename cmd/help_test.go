@@ -128,6 +128,10 @@ func runExample(t *testing.T, words []string) {
 			args, filter = words[:i], words[i+1:]
 			break
 		}
+		if strings.HasPrefix(word, ">") { // the output is looked at here
+			args = words[:i]
+			break
+		}
 	}
 	var stdout, stderr bytes.Buffer
 	code := Execute(t.Context(), Process{Args: args, Stdout: &stdout, Stderr: &stderr})

@@ -3,7 +3,9 @@ package cmd
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 
+	"github.com/qinspect/qinspect/pkg/chain"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
@@ -16,18 +18,28 @@ type Opener func(name string, opts ...qcow2.Option) (*qcow2.Image, File, error)
 type File interface {
 	// Close closes the file, which was only read.
 	Close() error
-	// Changed reports whether the file has changed since it was opened; ok is false
-	// where that is not known.
-	Changed() (changed, ok bool)
-	// OpenElsewhere returns what another program does with the image; ok is false
-	// where that is not known.
-	OpenElsewhere() (state qcow2.Elsewhere, ok bool)
-	// AllocatedBytes returns how much space the file takes on its file system;
-	// ok is false where that is not known.
-	AllocatedBytes() (n int64, ok bool)
+	// Facts are what is known beside its content: whether it has changed since it was
+	// opened, what another program does with it, how much space it takes.
+	chain.Facts
 	// IsDevice reports whether it is a block device, whose size is not that of the
 	// image.
 	IsDevice() bool
+}
+
+// Layers find the files that an image names. [chain.Folders] has these methods.
+type Layers interface {
+	chain.Opener
+	Close() error
+}
+
+// openFolders returns the Layers of an image: files below its directory, and below
+// those that are allowed.
+func openFolders(image string, allowed []string) (Layers, error) {
+	f, err := chain.NewFolders(filepath.ToSlash(image), allowed...)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // open opens an image. Nothing else in this package opens any.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
@@ -14,9 +15,33 @@ import (
 // show is why there is nothing to show; if an image is merely damaged, show goes
 // on, and calls report.damaged.
 func (a *app) load(show func(*report) error) func(*cobra.Command, []string) error {
+	return a.loadBy(loading{open: a.open}, show)
+}
+
+// loadLayers is load for a command whose errors can be about layers of a chain.
+func (a *app) loadLayers(show func(*report) error) func(*cobra.Command, []string) error {
+	return a.loadBy(loading{open: a.open, layered: true}, show)
+}
+
+// A loading is how a command loads its images.
+type loading struct {
+	// open opens what the command shows. The image is nil if the command opens it
+	// itself.
+	open    func(name string) (*qcow2.Image, File, error)
+	ready   func() error // if not nil, called when the flags have their values
+	layered bool         // errors can be about layers of a chain
+}
+
+// loadBy is load for a command that loads images in another way.
+func (a *app) loadBy(l loading, show func(*report) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, names []string) error {
 		if err := configure(cmd); err != nil {
 			return err
+		}
+		if l.ready != nil {
+			if err := l.ready(); err != nil {
+				return usageError(cmd, err)
+			}
 		}
 		if err := a.checkNames(cmd, names); err != nil {
 			return err
@@ -25,12 +50,12 @@ func (a *app) load(show func(*report) error) func(*cobra.Command, []string) erro
 		r := a.newRenderer(out)
 		code := exitOK
 		for _, name := range names {
-			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name)}
+			rep := &report{Sections: r, document: r, ctx: cmd.Context(), name: name, progress: newProgress(a.Stderr, name), failures: failures{layered: l.layered}}
 			if mayBeSeen(a.Stdout) {
 				out.before = rep.progress.hide
 			}
 			doc := render.Document{Schema: "qinspect/" + cmd.Name() + "/1", Filename: name, Heading: len(names) > 1}
-			c, err := a.loadOne(rep, doc, show)
+			c, err := a.loadOne(l.open, rep, doc, show)
 			if err != nil {
 				return err
 			}
@@ -66,8 +91,8 @@ func (a *app) newRenderer(out *outputWriter) render.Renderer {
 
 // loadOne opens an image, shows it, and finishes its document. It returns the
 // status of the image, or an error that ends the run.
-func (a *app) loadOne(rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
-	img, file, err := a.open(rep.name)
+func (a *app) loadOne(open func(string) (*qcow2.Image, File, error), rep *report, doc render.Document, show func(*report) error) (exitCode, error) {
+	img, file, err := open(rep.name)
 	if err != nil {
 		doc.Heading = false // the error names the file
 		rep.document.Begin(doc)

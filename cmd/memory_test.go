@@ -3,6 +3,7 @@ package cmd_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/qinspect/qinspect/cmd"
+	"github.com/qinspect/qinspect/pkg/chain"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
@@ -29,6 +31,7 @@ func (f *memoryFile) Close() error { f.closed++; return nil }
 func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) {
 	return f.elsewhere, f.elsewhere != unknownElsewhere
 }
+func (f *memoryFile) Info() fs.FileInfo             { return nil }
 func (f *memoryFile) Changed() (bool, bool)         { return f.changed, true }
 func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
 func (f *memoryFile) IsDevice() bool                { return f.device }
@@ -255,5 +258,52 @@ func TestCompleteSnapshotsInMemory(t *testing.T) {
 	const want = "7\tbefore, 1970-01-01T00:00:00Z\nbefore\tid 7, 1970-01-01T00:00:00Z\n"
 	if !strings.HasPrefix(stdout, want) || code != 0 || f.opened != 1 {
 		t.Errorf("exit status %d, opened %d times, completions %q", code, f.opened, stdout)
+	}
+}
+
+// memoryLayers are files in memory that images name.
+type memoryLayers map[string]*qcow2test.Built
+
+// Open opens a file as another program would that keeps images elsewhere.
+func (m memoryLayers) Open(name string) (chain.File, error) {
+	if b, ok := m[name]; ok {
+		return memoryLayer{b.Reader(), &memoryFile{built: b, elsewhere: unknownElsewhere}}, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (m memoryLayers) Stat(string) (fs.FileInfo, error) { return nil, fs.ErrNotExist }
+func (m memoryLayers) Close() error                     { return nil }
+
+// A memoryLayer is one of them.
+type memoryLayer struct {
+	*bytes.Reader
+	*memoryFile
+}
+
+func (memoryLayer) DataRange(uint64) (start, end uint64, err error) {
+	return 0, 0, errors.ErrUnsupported
+}
+
+// TestLayersInMemory: the layers of an image come from where the process has them.
+func TestLayersInMemory(t *testing.T) {
+	top := qcow2test.Image{Size: 2 << 16, BackingFile: "base"}.Build()
+	f := &memoryFile{built: top, elsewhere: unknownElsewhere}
+	base := qcow2test.Image{Size: 2 << 16, Clusters: map[uint64]qcow2test.Kind{1: qcow2test.Data}}.Build()
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	for name, want := range map[string]int{"base": 0, "other": 2} {
+		var out, complaints bytes.Buffer
+		code := cmd.Execute(t.Context(), cmd.Process{
+			Args: []string{"guest", "--follow", "--allow", "there", "-o", "plain", "memory"}, Stdout: &out, Stderr: &complaints, Open: f.open,
+			Layers: func(image string, allowed []string) (cmd.Layers, error) {
+				if image != "memory" || len(allowed) != 1 || allowed[0] != "there" {
+					t.Errorf("layers of %q, allowed %q", image, allowed)
+				}
+				return memoryLayers{name: base}, nil
+			},
+		})
+		if code != want || code == 0 && out.String() != "0x10000-0x1ffff: 0x30000-0x3ffff [1 base]\n" {
+			t.Errorf("base as %s: exit status %d, %s%s", name, code, &out, &complaints)
+		}
 	}
 }

@@ -15,8 +15,9 @@ func (a *app) newRootCommand() *cobra.Command {
 where every guest address lies, what every host cluster holds, whether all of it
 is consistent, and where the bytes went.
 
-It reads metadata only, never writes to an image, takes no lock, needs no QEMU,
-and opens no file that an image names.
+It reads metadata only ('audit' also the start of the disk), never writes to an
+image, takes no lock, needs no QEMU, and opens no file that an image names
+unless --follow asks for it.
 
 Begin with 'header' to see what an image is, with 'check' when something is
 wrong with it, with 'usage' when it is larger than it should be.
@@ -25,7 +26,7 @@ Exit status:
 
       0  fine
       1  not answered: wrong usage, not readable, not a qcow2 image
-      2  damaged: something that the command reads is invalid
+      2  damaged: something that the command reads is invalid; rejected (audit)
       3  leaks, and nothing else (check)
     129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM
 
@@ -48,10 +49,10 @@ With several images the exit status is the worst of them; from best to worst:
 	root.SetFlagErrorFunc(flagError)
 
 	a.addFlags(root)
-	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand(), a.newDecodeCommand())
-	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newDiffCommand())
-	addGroup(root, "Judge an image:", a.newCheckCommand())
-	addGroup(root, "Account for space:", a.newUsageCommand())
+	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand(), a.newBitmapsCommand(), a.newDecodeCommand())
+	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newDirtyCommand(), a.newDiffCommand(), a.newChainCommand())
+	addGroup(root, "Judge an image:", a.newCheckCommand(), a.newAuditCommand())
+	addGroup(root, "Account for space:", a.newUsageCommand(), a.newPlotCommand())
 	const other = "Other commands:"
 	addGroup(root, other, a.newDumpCommand(), a.newConfigCommand(), a.newVersionCommand())
 	root.SetHelpCommand(newHelpCommand())

@@ -117,6 +117,9 @@ func configure(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := checkVariables(cmd); err != nil {
+		return err
+	}
 	for _, s := range settingsOf(cmd) {
 		if _, err := c.set(s); err != nil {
 			return err
@@ -126,48 +129,63 @@ func configure(cmd *cobra.Command) error {
 }
 
 // set gives a flag its configured value, if it has one and is not on the command
-// line, and returns where the value of the flag comes from.
+// line, and returns where the value of the flag comes from. A flag with setBelow
+// takes the value below what is on the command line.
 func (c *configured) set(s setting) (origin, error) {
-	switch {
-	case s.flag.Changed:
-		return fromFlag, nil
-	case c.values == nil || !c.values.IsSet(s.key):
-		return fromDefault, nil
+	v, joins := s.flag.Value.(interface{ setBelow(text string) error })
+	from := fromDefault
+	if s.flag.Changed {
+		from = fromFlag
 	}
-	from, where := fromFile, fmt.Sprintf("config file %s: %s", c.file, s.key)
+	if from == fromFlag && !joins || c.values == nil || !c.values.IsSet(s.key) {
+		return from, nil
+	}
+	configured, where := fromFile, fmt.Sprintf("config file %s: %s", c.file, s.key)
 	if name := envName(s.key); os.Getenv(name) != "" {
-		from, where = fromVariable, name
+		configured, where = fromVariable, name
 	}
-	if err := setFlag(s.flag, c.values.GetString(s.key)); err != nil {
-		return from, fmt.Errorf("%s: %w", where, err)
+	set := s.flag.Value.Set
+	if joins {
+		set = v.setBelow
 	}
-	return from, nil
+	text := configText(c.values.Get(s.key))
+	if set(text) != nil {
+		return from, fmt.Errorf("%s: %w", where, notAllowed(s.flag, text))
+	}
+	return max(from, configured), nil
 }
 
-// setFlag gives a flag a value from a config file or a variable.
-func setFlag(flag *pflag.Flag, value string) error {
-	if flag.Value.Set(value) != nil {
-		return notAllowed(flag, value)
+// configText returns the text of a value of a config file or a variable, as a flag
+// takes it.
+func configText(value any) string {
+	switch v := value.(type) {
+	case float64: // from JSON
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case []any:
+		words := make([]string, len(v))
+		for i := range v {
+			words[i] = fmt.Sprint(v[i])
+		}
+		return strings.Join(words, ",")
 	}
-	return nil
+	return fmt.Sprint(value)
 }
 
 // checkValue returns an error if a flag does not take a value of a config file,
 // and does not set it.
 func checkValue(flag *pflag.Flag, value any) error {
 	typed := false
-	switch n := value.(type) {
+	switch list := value.(type) {
 	case bool:
 		typed = flag.Value.Type() == "bool"
 	case string:
-		typed = flag.Value.Type() == "string"
-	case int, int64, uint64: // from YAML and TOML
-		typed = isNumber(flag)
-	case float64: // from JSON
-		typed = isNumber(flag)
-		value = strconv.FormatFloat(n, 'f', -1, 64)
+		typed = flag.Value.Type() == "string" || flag.Value.Type() == "size" || flag.Value.Type() == "rules"
+	case int, int64, uint64, float64: // float64: from JSON
+		typed = isNumber(flag) || flag.Value.Type() == "size"
+	case []any:
+		typed = flag.Value.Type() == "rules" && !slices.ContainsFunc(list, func(v any) bool { _, ok := v.(string); return !ok })
 	}
-	text := fmt.Sprint(value)
+	text := configText(value)
 	if !typed {
 		return notAllowed(flag, value)
 	}

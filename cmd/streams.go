@@ -55,15 +55,22 @@ func (s *stickyWriter) Write(p []byte) (int, error) {
 // terminalWidth returns the width of the terminal w in columns, 0 if w is not a
 // terminal.
 func terminalWidth(w io.Writer) int {
+	width, _ := terminalSize(w)
+	return width
+}
+
+// terminalSize returns how many columns and lines the terminal w has, none if w is
+// not a terminal.
+func terminalSize(w io.Writer) (width, height int) {
 	f := terminal(w)
 	if f == nil {
-		return 0
+		return 0, 0
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
+	width, height, err := term.GetSize(int(f.Fd()))
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	return width
+	return width, height
 }
 
 // mayBeSeen reports whether output to w may appear on the terminal that standard

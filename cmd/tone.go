@@ -19,6 +19,15 @@ func severityTones() []render.Tone {
 	}
 }
 
+// stateTones returns the tones of the states of bitmaps.
+func stateTones() []render.Tone {
+	return []render.Tone{
+		qcow2.StateInUse:   render.ToneCaution,
+		qcow2.StateStale:   render.ToneCaution,
+		qcow2.StateDamaged: render.ToneAlarm,
+	}
+}
+
 // hostTones returns the tones of the kinds of host clusters.
 func hostTones() []render.Tone {
 	tones := []render.Tone{

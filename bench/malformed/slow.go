@@ -42,6 +42,8 @@ func slowImages() map[string]slowImage {
 		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},
 		"owner-sets":        {ownerSets(800, 500), 1 << 30},
 		"65535-bitmaps":     {manyBitmaps(), 0},
+		"one-bitmap-table":  {oneBitmapTable(), 0},
+		"dirty-bitmaps":     {dirtyBitmaps(), 0},
 		"terabytes-of-hole": {qcow2test.Image{Size: 1 << 50, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build(), 1 << 43},
 	}
 }
@@ -252,12 +254,50 @@ func oneBlock() *qcow2test.Built {
 	return b
 }
 
+// manyBitmaps has as many bitmaps as QEMU allows, all clean.
 func manyBitmaps() *qcow2test.Built {
 	bitmaps := make([]qcow2test.Bitmap, 65535)
 	for i := range bitmaps {
 		bitmaps[i].Name = strconv.Itoa(i)
 	}
 	return qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: bitmaps}.Build()
+}
+
+// oneBitmapTable has as many bitmaps as QEMU allows, all with one table, whose entries
+// all point to one cluster of data.
+func oneBitmapTable() *qcow2test.Built {
+	const entries = 1 << 20
+	b := manyBitmaps()
+	table := uint64(len(b.Bytes)+511) &^ 511
+	data := table + 8*entries
+	b.Bytes = append(b.Bytes, make([]byte, data+512-uint64(len(b.Bytes)))...)
+	for i := range uint64(entries) {
+		binary.BigEndian.PutUint64(b.Bytes[table+8*i:], data)
+	}
+	b.Bytes[data] = 1
+	record := b.Field("bitmap[0].table_offset").Offset
+	for i := range 65535 {
+		binary.BigEndian.PutUint64(b.Bytes[record:], table)
+		binary.BigEndian.PutUint32(b.Bytes[record+8:], entries)
+		b.Bytes[record+17] = 9
+		record += uint64(24+len(strconv.Itoa(i))+7) &^ 7
+	}
+	return b.Set("size", entries*512*8*512)
+}
+
+// dirtyBitmaps has as many bitmaps as QEMU allows, all of which say that all of a disk
+// is dirty whose clusters are data in turn.
+func dirtyBitmaps() *qcow2test.Built {
+	const tables = 1 << 11
+	clusters := map[uint64]qcow2test.Kind{}
+	for i := range uint64(tables * 32) {
+		clusters[2*i] = qcow2test.Data
+	}
+	bitmaps := make([]qcow2test.Bitmap, 65535)
+	for i := range bitmaps {
+		bitmaps[i] = qcow2test.Bitmap{Name: strconv.Itoa(i), GranularityBits: 31, Table: []uint64{1}}
+	}
+	return qcow2test.Image{ClusterBits: 9, Size: tables << 15, Clusters: clusters, Bitmaps: bitmaps}.Build()
 }
 
 // writeSlow writes the slow images to a directory.

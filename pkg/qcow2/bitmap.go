@@ -61,6 +61,7 @@ const (
 // A Bitmap is one entry of the bitmap directory (specification, section
 // "Bitmap directory").
 type Bitmap struct {
+	Index int // position in the directory, from 0
 	// Offset is where the entry lies, in bytes from the start of the file.
 	Offset uint64
 	// TableOffset is where the bitmap table lies, in bytes.
@@ -170,6 +171,7 @@ func (img *Image) bitmapsAt(c *cursor, n uint32, yield func(Bitmap, error) bool)
 			yield(Bitmap{}, inEntry(err, int(i)))
 			return false
 		}
+		b.Index = int(i)
 		if hash := maphash.String(seed, b.Name); seen[hash] {
 			b.Damage = append(b.Damage, errorf(SectionBitmapDirectory, b.Offset+bitmapRecordLength, ErrCorrupt, "another bitmap has the same name"))
 		} else {

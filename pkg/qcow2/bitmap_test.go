@@ -33,7 +33,7 @@ func TestBitmaps(t *testing.T) {
 	}
 	want := []qcow2.Bitmap{
 		{Offset: b.Field("bitmap[0].table_offset").Offset, TableOffset: b.Get("bitmap[0].table_offset"), TableSize: 1, Flags: qcow2.BitmapAuto, Type: 1, GranularityBits: 9, Name: "daily\n"},
-		{Offset: b.Field("bitmap[1].table_offset").Offset, TableOffset: b.Get("bitmap[1].table_offset"), TableSize: 1, Flags: qcow2.BitmapInUse, Type: 1, GranularityBits: 31, Name: "\xff"},
+		{Index: 1, Offset: b.Field("bitmap[1].table_offset").Offset, TableOffset: b.Get("bitmap[1].table_offset"), TableSize: 1, Flags: qcow2.BitmapInUse, Type: 1, GranularityBits: 31, Name: "\xff"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("bitmaps (-want +got):\n%s", diff)

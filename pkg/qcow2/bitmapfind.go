@@ -7,40 +7,58 @@ import (
 
 // FindBitmap returns the bitmap with the given name, else, for "@N", that at position
 // N of the directory, from 0. If none or several match, the error is [ErrNoBitmap] or
-// [ErrSeveralBitmaps], and lists the names. If none matches and not all of the
+// [ErrSeveralBitmaps], and lists the candidates. If none matches and not all of the
 // directory can be read, it is the [*Error] of the directory.
 func (img *Image) FindBitmap(name string) (Bitmap, error) {
-	var byName, byPosition []Bitmap
-	var names []string
+	var named, placed, all []Bitmap // of all, as many as an error lists
 	var broken error
+	n := 0
 	for b, err := range img.Bitmaps() {
 		if err != nil {
 			broken = err
 			break
 		}
+		n++
 		if b.Name == name {
-			byName = append(byName, b)
+			named = append(named, b)
 		}
-		if fmt.Sprintf("@%d", len(names)) == name {
-			byPosition = append(byPosition, b)
+		if fmt.Sprintf("@%d", b.Index) == name {
+			placed = append(placed, b)
 		}
-		names = append(names, quotedStart(b.Name))
+		if len(all) < listedBitmaps {
+			all = append(all, b)
+		}
+	}
+	found := named
+	if len(found) == 0 {
+		found = placed
 	}
 	switch {
-	case len(byName) > 1:
-		return Bitmap{}, fmt.Errorf("%w %q", ErrSeveralBitmaps, name)
-	case len(byName) == 1:
-		return byName[0], nil
-	case len(byPosition) == 1:
-		return byPosition[0], nil
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return Bitmap{}, fmt.Errorf("%w %q: %s", ErrSeveralBitmaps, name, bitmapList(found, len(found)))
 	case broken != nil: // it may be there
 		return Bitmap{}, broken
-	case len(names) == 0:
-		return Bitmap{}, fmt.Errorf("%w %q: the image has none", ErrNoBitmap, name)
+	case n > 0:
+		return Bitmap{}, fmt.Errorf("%w %q; there are %s", ErrNoBitmap, name, bitmapList(all, n))
+	case img.header.Version == 2:
+		return Bitmap{}, fmt.Errorf("%w %q: an image of version 2 cannot have any", ErrNoBitmap, name)
 	}
-	listed := names[:min(len(names), listedSnapshots)]
-	if n := len(names) - len(listed); n > 0 {
-		listed = append(listed, fmt.Sprintf("and %d more", n))
+	return Bitmap{}, fmt.Errorf("%w %q: the image has none", ErrNoBitmap, name)
+}
+
+// listedBitmaps is how many bitmaps an error lists.
+const listedBitmaps = 10
+
+// bitmapList lists bitmaps for an error, the first of n.
+func bitmapList(all []Bitmap, n int) string {
+	var words []string
+	for _, b := range all[:min(len(all), listedBitmaps)] {
+		words = append(words, fmt.Sprintf("@%d (name %s)", b.Index, quotedStart(b.Name)))
 	}
-	return Bitmap{}, fmt.Errorf("%w %q; there are %s", ErrNoBitmap, name, strings.Join(listed, ", "))
+	if n > listedBitmaps {
+		words = append(words, fmt.Sprintf("and %d more", n-listedBitmaps))
+	}
+	return strings.Join(words, ", ")
 }

@@ -246,22 +246,6 @@ func TestFindTable(t *testing.T) {
 	}
 }
 
-// TestFindBitmap holds which bitmap a name selects.
-func TestFindBitmap(t *testing.T) {
-	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Bitmaps: []qcow2test.Bitmap{{Name: "a"}, {Name: "b"}, {Name: "@0"}, {Name: "b"}}}.Build()
-	img := openAs(t, b, int64(len(b.Bytes)))
-	for name, want := range map[string]string{"a": "a", "@1": "b", "@0": "@0"} {
-		if got, err := img.FindBitmap(name); err != nil || got.Name != want {
-			t.Errorf("%s: %q, %v", name, got.Name, err)
-		}
-	}
-	for name, want := range map[string]error{"b": qcow2.ErrSeveralBitmaps, "c": qcow2.ErrNoBitmap, "@4": qcow2.ErrNoBitmap} {
-		if _, err := img.FindBitmap(name); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", name, err, want)
-		}
-	}
-}
-
 // TestDecodeAs decodes clusters as kinds that they are not.
 func TestDecodeAs(t *testing.T) {
 	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data}}.Build()

@@ -54,7 +54,7 @@ func (s *diffSide) l1(from, to uint64) (p piece, isNews bool) {
 		return piece{n: to - from}, false
 	}
 	if s.err == nil || from >= s.errEnd {
-		if p = s.mapper.walk.piece(from, s.need); p.err == nil {
+		if p = s.mapper.walk.pieceOf(from, s.need); p.err == nil {
 			return p, false
 		}
 		s.err, s.errEnd, s.told = p.err, from+p.n, false

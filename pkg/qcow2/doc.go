@@ -3,8 +3,9 @@
 // addresses, refcounts, bitmaps. It follows the published specification,
 // docs/interop/qcow2 of QEMU, whose names it uses.
 //
-// It reads metadata only. It never reads guest data, never writes, takes no
-// lock, and opens no file that an image names.
+// It reads metadata only, but for the ranges that [Image.NonZero] is given. It never
+// writes, takes no lock, and opens no file that an image names: that is for package
+// chain.
 //
 // # Where to begin
 //
@@ -24,11 +25,15 @@
 //     of a snapshot, [Image.Mapper] that of one range after the other;
 //   - [Image.Diff] yields what may differ between two snapshots, or a snapshot and
 //     the active image;
+//   - [Image.BitmapContents] has what each bitmap says is dirty, [Image.DirtyRanges]
+//     yields the ranges, [Image.Dirty] with how they are mapped;
 //   - [Image.Host] yields what the host clusters hold, and what refers to them;
 //   - [Image.Check] finds what is wrong, [Image.Usage] adds up where the bytes
 //     went;
 //   - [Image.Decode] yields the entries of one table as they are in the file,
-//     [Image.FindTable] finds the table.
+//     [Image.FindTable] finds the table;
+//   - [Image.Repeats] and [Image.Slacks] find what hides in an image that is
+//     consistent, which package audit judges.
 //
 // A guest address is one of the disk that a virtual machine sees, a host address
 // one of the image file. The active image is the disk as the machine uses it now;
@@ -36,8 +41,8 @@
 // are in bytes unless their comment says otherwise.
 //
 // Sequences yield a value or an error. Extensions, snapshots and bitmaps end with
-// the first error, as it hides where the next entry begins; Guest, Diff and Host
-// go on after it.
+// the first error, as it hides where the next entry begins; Guest, Diff, Host and
+// what reads the content of bitmaps go on after it.
 //
 // # The format in brief
 //
@@ -70,9 +75,16 @@
 //
 // # Damaged and hostile images
 //
-// Whatever bytes it is given, every function terminates, in memory bounded by what
-// the file really holds, without a panic, and reports what it could read and what
-// it could not.
+// Whatever bytes it is given, qinspect terminates, in memory bounded by what the
+// file really holds, without a panic, and reports what it could read and what it
+// could not. It never writes to an image, takes no lock, and uses no network. It
+// opens no file that an image names, unless `--follow` asks for it, and then only
+// below the image's own directory and those that `--allow` names. It reads
+// metadata; of guest data only what the rules of `audit` name, what `decode --at
+// --kind` is pointed at, and the first bytes of a layer to tell its format.
+//
+// Every function of this package keeps that, and opens no other file: package chain
+// follows names.
 //
 // What the image claims is checked against the size of the file and the [Limits]
 // before it is believed: nothing is allocated, looped over or sought on a number

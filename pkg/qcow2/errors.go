@@ -63,6 +63,7 @@ const (
 	SectionL2Table          Section = "L2 table"
 	SectionBitmapDirectory  Section = "bitmap directory"
 	SectionBitmapTable      Section = "bitmap table"
+	SectionBitmapData       Section = "bitmap data"
 	SectionEncryptionHeader Section = "encryption header"
 )
 

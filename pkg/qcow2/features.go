@@ -77,6 +77,14 @@ type FeatureName struct {
 // any, no mapping, refcount or usage of the image can be trusted.
 func (f IncompatibleFeatures) Unknown() IncompatibleFeatures { return f &^ knownIncompatible }
 
+// Unknown returns the bits that this package does not know.
+func (f CompatibleFeatures) Unknown() CompatibleFeatures { return f &^ LazyRefcounts }
+
+// Unknown returns the bits that this package does not know.
+func (f AutoclearFeatures) Unknown() AutoclearFeatures {
+	return f &^ (BitmapsConsistent | RawExternalData)
+}
+
 // Names returns the names of the bits that are set, lowest bit first. A bit unknown
 // to this package has its name in table, the image's own feature name table
 // (arbitrary bytes), else "bit-N": no bit is ever left out.

@@ -2,8 +2,8 @@ package qcow2
 
 // A ForeignFormat is the Kind of an [Error] about a file in another format than
 // qcow2, and an [ErrNotQcow2]. It is QEMU's name of the format if QEMU has one:
-// "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "raw"; else
-// "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
+// "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "parallels",
+// "bochs", "raw"; else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
 //
 // A format is recognised by a few bytes; what they point to is not read.
 type ForeignFormat string
@@ -35,6 +35,9 @@ var signatures = [...]signature{
 	{"vpc", "a vpc (vhd) image", 0, "conectix"},
 	{"qed", "a qed image", 0, "QED\x00"},
 	{"luks", "a LUKS volume", 0, "LUKS\xba\xbe"},
+	{"parallels", "a parallels image", 0, "WithoutFreeSpace"},
+	{"parallels", "a parallels image", 0, "WithouFreSpacExt"},
+	{"bochs", "a bochs image", 0, "Bochs Virtual HD Image"},
 	{"gzip", "a gzip-compressed file", 0, "\x1f\x8b\x08"},
 	{"bzip2", "a bzip2-compressed file", 0, "BZh"},
 	{"xz", "an xz-compressed file", 0, "\xfd7zXZ\x00"},
@@ -42,10 +45,10 @@ var signatures = [...]signature{
 	{"vdi", "a vdi image", 0x40, "\x7f\x10\xda\xbe"},
 	{"tar", "a tar archive", 257, "ustar"},
 	{"vpc", "a vpc (vhd) image of fixed size", -512, "conectix"},
-	{"iso", "an ISO 9660 image", 32769, "CD001"}, // often with an MBR
+	{"iso", "an ISO 9660 image", 32769, isoSignature}, // often with an MBR
 	{"raw", "a raw disk image, with a GPT", 512, "EFI PART"},
 	{"raw", "a raw disk image, with a GPT", 4096, "EFI PART"},
-	{"raw", "a raw disk image, with a boot sector", 510, "\x55\xaa"},
+	{"raw", "a raw disk image, with a boot sector", 510, bootSignature},
 }
 
 // foreignError returns an error when the file, which begins with p, is in a

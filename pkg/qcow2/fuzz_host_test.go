@@ -75,6 +75,7 @@ func fuzzImage(t *testing.T, p []byte, img *qcow2.Image) {
 	}
 	bounded(t, img, "Host", func() { fuzzHost(t, p, img) })
 	bounded(t, img, "Check", func() { fuzzCheck(t, img) })
+	bounded(t, img, "BitmapContents", func() { fuzzBitmaps(t, p, img) })
 }
 
 // fuzzHost compares what Host yields with itself, and with Usage.

@@ -50,6 +50,9 @@ type Mapping struct {
 	// they differ in their offsets alone: each begins where the one before ends, on the
 	// disk and, if HasHost, in the file. It is 0 unless [GuestOptions.Batches] is set.
 	More uint64
+	// Copied is the COPIED flag: QEMU writes to the host cluster in place, as
+	// nothing else refers to it. Meaningful with [GuestOptions].Copied.
+	Copied bool
 }
 
 // GuestOptions selects what [Image.Guest] yields.
@@ -72,6 +75,9 @@ type GuestOptions struct {
 	VMState bool
 	// Mapped leaves out what is unallocated.
 	Mapped bool
+	// Copied tells clusters with the COPIED flag from others: they have mappings of
+	// their own.
+	Copied bool
 }
 
 // Guest yields the mapping of guest addresses in their order. Each Mapping begins

@@ -94,13 +94,14 @@ func (m *Mapper) mapPast(r *l2Run) bool {
 
 // mapRun adds a run of L2 entries to the mapping.
 func (m *Mapper) mapRun(r *l2Run) bool {
-	if !m.options.PerCluster {
+	if !m.options.PerCluster && !m.options.Copied {
 		if host, ok := m.plain(r); ok {
 			return m.mapPlain(r, host)
 		}
 	}
 	p := m.img.mappingOf(r)
 	p.Problems = m.problems(r, &p)
+	p.Copied = m.options.Copied && r.entry.Copied()
 	switch {
 	case p.Problems != 0 || !m.healthy(r, &p):
 		return m.mapEach(r)
@@ -176,6 +177,7 @@ func (m *Mapper) mapEach(r *l2Run) bool {
 		one := rest.head(1)
 		p := m.img.mappingOf(&one)
 		p.Problems = m.problems(&one, &p)
+		p.Copied = m.options.Copied && r.entry.Copied()
 		if p.HasSubclusterBitmap && !m.options.PerCluster && !p.uniform() {
 			if !m.mapSubclusters(&one, p) {
 				return false
@@ -258,7 +260,7 @@ func (m *Mapper) add(p *Mapping) bool {
 func (m *Mapper) joins(p *Mapping) bool {
 	c := &m.cur
 	return c.Length > 0 && c.Kind == p.Kind && c.Start+c.Length == p.Start &&
-		c.Problems == p.Problems && c.Kind != MappingCompressed &&
+		c.Problems == p.Problems && c.Copied == p.Copied && c.Kind != MappingCompressed &&
 		c.HasHost == p.HasHost && (!c.HasHost || c.HostOffset+c.Length == p.HostOffset)
 }
 

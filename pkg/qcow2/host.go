@@ -45,6 +45,9 @@ type HostRange struct {
 	// Refcount is that of each cluster; meaningful when HasRefcount is true.
 	Refcount    uint64
 	HasRefcount bool
+	// Shared reports whether both the active image and a snapshot refer to each
+	// cluster; meaningful for guest data with the option Sharing.
+	Shared bool
 	// Problems are those of all references to the cluster. With Owners they are
 	// those of this reference, and OverlapsMetadata if others make the cluster
 	// overlap.
@@ -71,6 +74,9 @@ type HostOptions struct {
 	Wanted func(HostKind) bool
 	// Owners yields every cluster once for each reference to it.
 	Owners bool
+	// Sharing tells what the active image shares with snapshots, if there are any, at a
+	// byte more for each cluster. It does not go with Snapshot.
+	Sharing bool
 	// Limit is the most references to a cluster that Owners yields; 0 means all. It
 	// bounds the memory that they take: 16 bytes for each table entry, after the
 	// first, that refers to a cluster of the range, or to an L2 table.

@@ -17,6 +17,7 @@ type hostIndex struct {
 	problems *sparse.Map[Problems]
 	// intruders are the first references to clusters that already hold metadata.
 	intruders *sparse.Map[label]
+	sharing   *sparse.Map[sharers] // nil: not wanted
 	tables    tableCache
 }
 
@@ -32,6 +33,9 @@ func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error)
 		x.owners = newOwnerList(img, o)
 	}
 	x.walk = newReferenceWalk(ctx, img, x)
+	if o.Sharing && img.header.NbSnapshots > 0 {
+		x.sharing = newSharingMap(x.walk)
+	}
 	if !x.walk.walk(o.Snapshot, o.Progress) {
 		return nil
 	}
@@ -40,7 +44,7 @@ func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error)
 	}
 	return &hostIndex{
 		img: img, walk: x.walk, labels: x.labels.seal(), owners: x.owners,
-		damaged: x.damaged, problems: x.problems.Seal(), intruders: x.intruders.Seal(),
+		damaged: x.damaged, problems: x.problems.Seal(), intruders: x.intruders.Seal(), sharing: x.sharing.seal(),
 	}
 }
 
@@ -51,6 +55,7 @@ type hostIndexer struct {
 	labels   *labelMap
 	yield    func(error) bool // takes errors
 	owners   *ownerList       // nil: not wanted
+	sharing  *sharingMap      // nil: not wanted
 	damaged  bool
 	problems *sparse.Builder[Problems]
 	// intruders has the first reference beside metadata.
@@ -78,6 +83,9 @@ func (x *hostIndexer) add(r *reference) bool {
 	if x.owners != nil {
 		x.owners.add(x, r)
 	}
+	if x.sharing != nil {
+		x.sharing.add(r)
+	}
 	x.labels.add(r, x.overlap)
 	if r.problems != 0 {
 		for i := range r.n {
@@ -90,6 +98,9 @@ func (x *hostIndexer) add(r *reference) bool {
 // addData implements referenceSink.
 func (x *hostIndexer) addData(d *dataBatch) bool {
 	shift := x.img.geometry.ClusterBits
+	if x.sharing != nil {
+		x.sharing.addData(d)
+	}
 	if x.owners == nil {
 		x.labels.addData(d, shift, x.overlap)
 		return true

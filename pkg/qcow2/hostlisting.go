@@ -60,6 +60,9 @@ func (l *hostListing) listAlike(v *labelView, refcount refcount) bool {
 	r := &l.next
 	for v.N > 0 {
 		k := l.nextRange(r, v)
+		if l.index.sharing != nil {
+			k = l.setShared(r, v.Cluster, k)
+		}
 		r.Refcount, r.HasRefcount = refcount.value, refcount.known
 		if !r.HasReference {
 			r.Kind = unusedKind(refcount)
@@ -70,6 +73,19 @@ func (l *hostListing) listAlike(v *labelView, refcount refcount) bool {
 		v.Advance(k)
 	}
 	return true
+}
+
+// setShared sets Shared of r, and returns how many of k clusters from c on, at least
+// one, are shared alike.
+func (l *hostListing) setShared(r *HostRange, c, k uint64) uint64 {
+	v := l.index.sharing.View(c, c+k)
+	r.Shared = v.First() == shared
+	for i, s := range v.Words {
+		if s != v.Words[0] {
+			return uint64(i)
+		}
+	}
+	return v.N
 }
 
 // unusedKind returns the kind of a cluster to which nothing refers.
@@ -216,7 +232,7 @@ func (l *hostListing) add(r *HostRange) bool {
 func (l *hostListing) joins(r *HostRange) bool {
 	c := l.cur
 	if c.Length == 0 || c.Kind != r.Kind || c.Problems != r.Problems || c.Problems != 0 && !c.Kind.structure() || c.Kind == HostCompressed ||
-		c.References != r.References || c.Refcount != r.Refcount || c.HasRefcount != r.HasRefcount {
+		c.References != r.References || c.Refcount != r.Refcount || c.HasRefcount != r.HasRefcount || c.Shared != r.Shared {
 		return false
 	}
 	l.advance(&c, c.Length/l.index.img.geometry.ClusterSize)

@@ -26,7 +26,7 @@ type Option func(*Image)
 // WithLimits replaces the default limits, those of QEMU.
 func WithLimits(l Limits) Option { return func(img *Image) { img.limits = l } }
 
-// WithHoles sets the function that finds data in the file, as [File.DataRange]
+// WithHoles sets the function that finds data in the file, as [HostFile.DataRange]
 // does. Holes are then known to be zeros without being read. [OpenFile] uses it.
 func WithHoles(dataRange func(offset uint64) (start, end uint64, err error)) Option {
 	return func(img *Image) { img.src.dataRange = dataRange }

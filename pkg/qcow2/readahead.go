@@ -50,8 +50,7 @@ type aheadRead struct {
 // cluster returns the cluster at an offset inside the file, as far as the file has
 // it. next yields the clusters that will be asked for after it, in that order.
 func (r *clusterReader) cluster(off uint64, next iter.Seq[uint64]) ([]byte, error) {
-	n := min(r.size, r.src.size-off)
-	if p := r.held(off, n); p != nil {
+	if p := r.loaded(off); p != nil {
 		return p, nil
 	}
 	part := r.partAt(off)
@@ -59,6 +58,7 @@ func (r *clusterReader) cluster(off uint64, next iter.Seq[uint64]) ([]byte, erro
 		r.readAhead(off, next)
 		part = r.partAt(off)
 	}
+	n := min(r.size, r.src.size-off)
 	switch {
 	case part == nil:
 		return r.bytes(r.sec, off, n, r.following(off, next))
@@ -66,6 +66,19 @@ func (r *clusterReader) cluster(off uint64, next iter.Seq[uint64]) ([]byte, erro
 		return r.bytes(r.sec, off, n, n)
 	}
 	return part.bytes[off-part.From:][:n], nil
+}
+
+// loaded returns the cluster at an offset inside the file if no read is needed for
+// it, else nil.
+func (r *clusterReader) loaded(off uint64) []byte {
+	n := min(r.size, r.src.size-off)
+	if p := r.held(off, n); p != nil {
+		return p
+	}
+	if part := r.partAt(off); part != nil && !part.failed {
+		return part.bytes[off-part.From:][:n]
+	}
+	return nil
 }
 
 // partAt returns the part that the cluster at an offset is in, nil if there is none.

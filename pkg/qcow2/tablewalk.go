@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"context"
+	"iter"
 
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/interval"
 )
@@ -17,9 +18,11 @@ type tableWalk struct {
 	l1Reader entryReader
 	l2Tables clusterReader
 	holes    holeFinder
-	empty    bool // the last L2 table was all zeros: others may lie in the same hole
+	last     uint64 // the offset of the last L2 table
+	empty    bool   // it was all zeros: others may lie in the same hole
 
-	cur l2Run // the argument of yield
+	piece piece // the argument of yield, for L1 entries
+	cur   l2Run // the same, for runs of L2 entries
 }
 
 // newTableWalk returns a walk for a disk of size bytes.
@@ -35,7 +38,21 @@ func newTableWalk(ctx context.Context, img *Image, l1 entryTable, size uint64) *
 // the table, as far as the file has it. Those of the next entries can be read with
 // it, if they are wanted; a nil wanted stands for all.
 func (w *tableWalk) l2Table(i uint64, entries []byte, wanted func(at, cluster uint64) bool) ([]byte, error) {
-	p, err := w.l2Tables.cluster(L1Entry(be64(entries)).L2Offset(), func(yield func(uint64) bool) {
+	first := L1Entry(be64(entries)).L2Offset()
+	p, err := w.l2Tables.loaded(first), error(nil)
+	if p == nil {
+		p, err = w.l2Tables.cluster(first, w.nextTables(i, entries, wanted))
+	}
+	if first != w.last { // of one table any number of short ranges can be asked for
+		w.empty, w.last = runLength(p, 0, 0)*8 == len(p), first
+	}
+	return p, err
+}
+
+// nextTables yields the L2 tables of the given L1 entries after the first, the i-th
+// of the table.
+func (w *tableWalk) nextTables(i uint64, entries []byte, wanted func(at, cluster uint64) bool) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
 		at := w.l1.entryOffset(i)
 		for p := entries[entrySize:]; len(p) > 0; p = p[entrySize:] {
 			at += entrySize
@@ -47,9 +64,7 @@ func (w *tableWalk) l2Table(i uint64, entries []byte, wanted func(at, cluster ui
 				return
 			}
 		}
-	})
-	w.empty = runLength(p, 0, 0)*8 == len(p)
-	return p, err
+	}
 }
 
 // inHole reports whether the L2 table at an offset is all zeros, without reading
@@ -62,23 +77,23 @@ func (w *tableWalk) inHole(table uint64) bool {
 // be read it has an error, and the next follows. It returns false if yield did or
 // the context is done.
 func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
-	var p piece
+	p := &w.piece
 	for i := from; i < to; i += p.n {
 		if err := w.ctx.Err(); err != nil {
 			yield(&piece{offset: w.l1.entryOffset(i), err: err})
 			return false
 		}
-		p = w.piece(i, to)
-		if !yield(&p) {
+		*p = w.pieceOf(i, to)
+		if !yield(p) {
 			return false
 		}
 	}
 	return true
 }
 
-// piece returns the first of the L1 entries [from, to): as many as one read brings,
+// pieceOf returns the first of the L1 entries [from, to): as many as one read brings,
 // or as have one reason why they cannot be read.
-func (w *tableWalk) piece(from, to uint64) piece {
+func (w *tableWalk) pieceOf(from, to uint64) piece {
 	size := w.img.src.size
 	there := w.l1.indexOf(w.l1.span(size).To)
 	if from < there {

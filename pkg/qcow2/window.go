@@ -87,17 +87,19 @@ type entryReader struct {
 	unit   uint64 // bytes of an entry: entrySize, unless it is set to another
 	window window
 	holes  holeFinder
+	most   uint64 // how much is read at once, in bytes: pieceBytes or more
+	cur    piece  // the argument of yield
 }
 
 func newEntryReader(src *source, sec Section) entryReader {
-	return entryReader{sec: sec, unit: entrySize, window: window{src: src}, holes: holeFinder{src: src}}
+	return entryReader{sec: sec, unit: entrySize, window: window{src: src}, holes: holeFinder{src: src}, most: windowBytes}
 }
 
 // read returns entries from one file offset on and before another: as many as one
 // read brings, fewer at the end of the file.
 func (r *entryReader) read(from, to uint64) ([]byte, error) {
 	left := to - from
-	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, windowBytes))
+	p, err := r.window.bytes(r.sec, from, min(left, pieceBytes), min(left, r.most))
 	return p[:uint64(len(p))/r.unit*r.unit], err
 }
 
@@ -110,20 +112,25 @@ type piece struct {
 	err    error // why the entries cannot be read
 }
 
+// skip removes the first n entries of a piece that was read.
+func (p *piece) skip(n uint64) {
+	p.offset, p.n, p.bytes = p.offset+n*entrySize, p.n-n, p.bytes[n*entrySize:]
+}
+
 // pieces calls yield with the entries between two file offsets, piece by piece. If
 // one cannot be read it has an error, and the next follows. It returns false if
 // yield did or the context is done.
 func (r *entryReader) pieces(ctx context.Context, from, to uint64, yield func(*piece) bool) bool {
 	there := r.window.src.size - min(from, r.window.src.size)
 	to = from + min(to-from, there)/r.unit*r.unit
-	var p piece
+	p := &r.cur
 	for at := from; at < to; at += p.n * r.unit {
 		if err := ctx.Err(); err != nil {
 			yield(&piece{offset: at, err: err})
 			return false
 		}
-		p = r.piece(at, to)
-		if !yield(&p) {
+		*p = r.piece(at, to)
+		if !yield(p) {
 			return false
 		}
 	}

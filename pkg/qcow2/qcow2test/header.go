@@ -50,7 +50,7 @@ func (w *writer) pointers(im *Image) []Extension {
 	return x
 }
 
-// bitmapDirectory writes the directory and an empty table for each bitmap, and
+// bitmapDirectory writes the directory and the table and data of each bitmap, and
 // returns the data of the extension.
 func (w *writer) bitmapDirectory(bitmaps []Bitmap) []byte {
 	size := uint64(0)
@@ -58,15 +58,14 @@ func (w *writer) bitmapDirectory(bitmaps []Bitmap) []byte {
 		size += (24 + uint64(len(b.Name)) + 7) &^ 7
 	}
 	tables := make([]uint64, len(bitmaps))
-	for i := range bitmaps {
-		tables[i] = w.alloc(1)
-		w.put(tables[i], 8, 0, "bitmap[%d].table[0]", i)
+	for i, b := range bitmaps {
+		tables[i] = w.bitmapTable(i, b)
 	}
 	dir := w.alloc(size)
 	off := dir
 	for i, b := range bitmaps {
 		w.put(off, 8, tables[i], "bitmap[%d].table_offset", i)
-		w.put(off+8, 4, 1, "bitmap[%d].table_size", i)
+		w.put(off+8, 4, uint64(max(1, len(b.Table))), "bitmap[%d].table_size", i)
 		w.put(off+12, 4, uint64(b.Flags), "bitmap[%d].flags", i)
 		w.put(off+16, 1, 1, "bitmap[%d].type", i)
 		w.put(off+17, 1, uint64(cmp.Or(b.GranularityBits, 16)), "bitmap[%d].granularity_bits", i)
@@ -79,6 +78,24 @@ func (w *writer) bitmapDirectory(bitmaps []Bitmap) []byte {
 	data = binary.BigEndian.AppendUint32(data, 0)
 	data = binary.BigEndian.AppendUint64(data, size)
 	return binary.BigEndian.AppendUint64(data, dir)
+}
+
+// bitmapTable writes the table and the data of the i-th bitmap, and returns where the
+// table lies.
+func (w *writer) bitmapTable(i int, b Bitmap) uint64 {
+	entries := b.Table
+	if entries == nil {
+		entries = []uint64{0}
+	}
+	table := w.alloc(uint64(len(entries)) * 8)
+	for k, entry := range entries {
+		if data, ok := b.Data[k]; ok {
+			entry = w.alloc(1)
+			copy(w.buf[entry:][:w.clusterSize()], data)
+		}
+		w.put(table+uint64(k)*8, 8, entry, "bitmap[%d].table[%d]", i, k)
+	}
+	return table
 }
 
 // finishHeader writes the header, the extensions and the backing file name

@@ -49,11 +49,13 @@ type Extension struct {
 	Data []byte
 }
 
-// A Bitmap is a persistent dirty bitmap whose table says that all is clean.
+// A Bitmap is a persistent dirty bitmap.
 type Bitmap struct {
 	Name            string
 	GranularityBits uint8 // 0: 16
 	Flags           uint32
+	Table           []uint64       // its entries; the first, that all is clean, where it is nil
+	Data            map[int][]byte // by the index of the entry: what the cluster that it points to begins with
 }
 
 // A Snapshot is an internal snapshot of the disk as it is in the image: it

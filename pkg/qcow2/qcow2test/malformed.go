@@ -40,9 +40,13 @@ func MalformedBase() map[string]Image {
 		"snap":   base(func(im *Image) { im.Snapshots = []Snapshot{{ID: "1", Name: "one"}, {ID: "2", Name: "two"}} }),
 		"snap2":  base(func(im *Image) { im.Version, im.Snapshots = 2, []Snapshot{{ID: "1", ExtraSize: -1}} }),
 		"bitmap": base(func(im *Image) { im.Bitmaps = []Bitmap{{Name: "one"}, {Name: "two"}} }),
-		"luks":   base(func(im *Image) { im.LUKS = LUKSHeader("aes", "xts-plain64", 64) }),
-		"comp":   base(func(im *Image) { im.Compressed = map[uint64]Compressed{1: {Offset: 100, Sectors: 3}} }),
-		"zero":   base(func(im *Image) { im.Clusters = map[uint64]Kind{0: Zero, 5: ZeroAllocated} }),
+		"zerobits": base(func(im *Image) {
+			im.Clusters[9] = Zero
+			im.Bitmaps = []Bitmap{{Name: "one", GranularityBits: 9, Table: []uint64{0}, Data: map[int][]byte{0: {0x55, 9: 0xff}}}, {Name: "all", GranularityBits: 12, Table: []uint64{1}}}
+		}),
+		"luks": base(func(im *Image) { im.LUKS = LUKSHeader("aes", "xts-plain64", 64) }),
+		"comp": base(func(im *Image) { im.Compressed = map[uint64]Compressed{1: {Offset: 100, Sectors: 3}} }),
+		"zero": base(func(im *Image) { im.Clusters = map[uint64]Kind{0: Zero, 5: ZeroAllocated} }),
 		"data": base(func(im *Image) {
 			im.IncompatibleFeatures, im.Extensions = 1<<2, []Extension{{extDataFile, []byte("/dev/null")}}
 		}),
@@ -214,10 +218,13 @@ func malformedPatches() map[string]func(*Built) {
 			copy(b.Bytes[128:160], b.Bytes[112:144])
 			b.Bytes[119] = 8
 		},
-		"bitmap same-name":     func(b *Built) { copy(b.Bytes[bytesIndex(b, "two"):], "one") },
-		"bitmap same-table":    func(b *Built) { b.Set("bitmap[1].table_offset", b.Get("bitmap[0].table_offset")) },
-		"snap same-id":         func(b *Built) { copy(b.Bytes[bytesIndex(b, "2two"):], "1two") },
-		"snap table-on-header": func(b *Built) { b.Set("snapshots_offset", 0) },
+		"bitmap same-name":       func(b *Built) { copy(b.Bytes[bytesIndex(b, "two"):], "one") },
+		"bitmap same-table":      func(b *Built) { b.Set("bitmap[1].table_offset", b.Get("bitmap[0].table_offset")) },
+		"zerobits shared-data":   func(b *Built) { b.Set("bitmap[1].table[0]", b.Get("bitmap[0].table[0]")) },
+		"zerobits data-in-table": func(b *Built) { b.Set("bitmap[1].table[0]", b.Get("bitmap[0].table_offset")) },
+		"zerobits two-entries":   func(b *Built) { b.Set("bitmap[0].table_size", 2) },
+		"snap same-id":           func(b *Built) { copy(b.Bytes[bytesIndex(b, "2two"):], "1two") },
+		"snap table-on-header":   func(b *Built) { b.Set("snapshots_offset", 0) },
 		"snap one-l1-for-all": func(b *Built) {
 			b.Set("snapshot[0].l1_table_offset", cluster).Set("snapshot[1].l1_table_offset", cluster)
 		},

@@ -43,6 +43,24 @@ func (c *Cover) Span(i int) Span { return c.spans[i] }
 // At returns the segment that holds an offset, which must be in one.
 func (c *Cover) At(offset uint64) *Segment { return &c.ByOffset[c.index(offset)] }
 
+// Has reports whether any span holds an offset.
+func (c *Cover) Has(offset uint64) bool {
+	i := c.index(offset)
+	return i < len(c.ByOffset) && c.ByOffset[i].From <= offset
+}
+
+// Alone reports whether no other span holds any of the bytes of the i-th. Asking it
+// of all spans costs what there are segments.
+func (c *Cover) Alone(i int) bool {
+	s := c.spans[i]
+	for k := c.index(s.From); k < len(c.ByOffset) && c.ByOffset[k].From < s.To; k++ {
+		if c.ByOffset[k].Spans > 1 {
+			return false
+		}
+	}
+	return true
+}
+
 // index returns the index in ByOffset of the segment that holds an offset.
 func (c *Cover) index(offset uint64) int {
 	i, _ := slices.BinarySearchFunc(c.ByOffset, offset, func(g Segment, offset uint64) int {

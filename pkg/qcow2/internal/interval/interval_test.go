@@ -198,3 +198,18 @@ func TestCoverAllocs(t *testing.T) {
 		}
 	}
 }
+
+// TestHas has spans that hold an offset, and those of which every byte is their own.
+func TestHas(t *testing.T) {
+	c := interval.NewCover(spans(10, 20, 15, 25, 30, 40, 50, 50, 60, 70))
+	for offset, want := range map[uint64]bool{0: false, 9: false, 10: true, 24: true, 25: false, 30: true, 50: false, 69: true, 70: false, 100: false} {
+		if got := c.Has(offset); got != want {
+			t.Errorf("Has(%d) = %v, want %v", offset, got, want)
+		}
+	}
+	for i, want := range []bool{false, false, true, true, true} {
+		if got := c.Alone(i); got != want {
+			t.Errorf("Alone(%d) = %v, want %v", i, got, want)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+package qcow2_test
+
+import (
+	"testing"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+)
+
+// fuzzBitmaps compares what is said of each bitmap in sums, in ranges and in mappings.
+func fuzzBitmaps(t *testing.T, p []byte, img *qcow2.Image) {
+	t.Helper()
+	g, err := img.Geometry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, err := range img.BitmapContents(t.Context()) {
+		if err != nil {
+			checkError(t, p, err)
+			continue
+		}
+		if c.Data+c.Zero+c.Unallocated+c.Unknown != c.Dirty || c.Dirty > g.VirtualSize || (c.State == qcow2.StateDamaged) != (c.Unreadable != nil && img.BitmapsConsistent()) {
+			t.Fatalf("%+v does not add up on a disk of %d bytes", c, g.VirtualSize)
+		}
+		if c.Dirty>>9 > 1<<16 { // too many rows for a fuzzer
+			continue
+		}
+		var sum qcow2.BitmapContent
+		end, broken := uint64(0), false
+		for r, err := range img.DirtyRanges(t.Context(), c.Bitmap) {
+			if err != nil {
+				checkError(t, p, err)
+				broken = true
+				continue
+			}
+			if sum.Ranges > 0 && r.Start <= end && !broken || r.Length == 0 || r.Length > g.VirtualSize-r.Start {
+				t.Fatalf("%+v after %#x", r, end)
+			}
+			end = r.Start + r.Length
+			sum.Ranges++
+			sum.Dirty += r.Length
+		}
+		if broken != (c.Unreadable != nil) || !broken && (sum.Dirty != c.Dirty || sum.Ranges != c.Ranges) {
+			t.Fatalf("%d bytes in %d ranges, broken %v, of %+v", sum.Dirty, sum.Ranges, broken, c)
+		}
+		fuzzDirty(t, img, c, sum.Dirty)
+	}
+}
+
+// fuzzDirty holds the mappings of what is dirty in a bitmap against its sums.
+func fuzzDirty(t *testing.T, img *qcow2.Image, c *qcow2.BitmapContent, dirty uint64) {
+	t.Helper()
+	var data, all uint64
+	for d, err := range img.Dirty(t.Context(), qcow2.DirtyOptions{Bitmaps: []qcow2.Bitmap{c.Bitmap}, All: true}) {
+		if err != nil {
+			continue
+		}
+		if d.Start != all || d.Length == 0 {
+			t.Fatalf("%+v, but the mapping before ends at %#x", d, all)
+		}
+		all += d.Length
+		if !d.Dirty {
+			continue
+		}
+		dirty -= d.Length
+		if d.Known && (d.Kind == qcow2.MappingData || d.Kind == qcow2.MappingCompressed) {
+			data += d.Length
+		}
+	}
+	if g, err := img.Geometry(); err != nil || all != g.VirtualSize || dirty != 0 || c.Unreadable == nil && data != c.Data {
+		t.Fatalf("mappings of %d bytes, %d of them dirty data; %d dirty ones are missing of %+v", all, data, dirty, c)
+	}
+}
