@@ -78,8 +78,8 @@ type HostOptions struct {
 	// byte more for each cluster. It does not go with Snapshot.
 	Sharing bool
 	// Limit is the most references to a cluster that Owners yields; 0 means all. It
-	// bounds the memory that they take: 16 bytes for each table entry that refers
-	// to a cluster of the range, or to an L2 table.
+	// bounds the memory that they take: 16 bytes for each table entry, after the
+	// first, that refers to a cluster of the range, or to an L2 table.
 	Limit int
 	// Snapshot is a snapshot whose references to guest data come first, before
 	// those of the active image.
@@ -97,7 +97,8 @@ type HostOptions struct {
 // valid until the next is yielded. When ctx is done the sequence ends with its
 // error.
 //
-// Memory is 8 bytes for each host cluster that something refers to.
+// Memory is 8 bytes for each host cluster that something refers to, and much less
+// where guest data lie in runs of 8 clusters or more.
 //
 // What the clusters of an image with unknown incompatible features hold cannot
 // be known; see [Image.Supported].

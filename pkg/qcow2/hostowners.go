@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// An ownerList keeps the entries that refer to each cluster, for Owners.
+// An ownerList keeps the entries that refer to each cluster, for Owners. The first of
+// a cluster is known from its label, and kept only if something is wrong with it.
 type ownerList struct {
 	list  []clusterEntry
 	from  uint64 // the clusters whose entries are kept; those of L2 tables always are
@@ -46,6 +47,9 @@ func newOwnerList(img *Image, o HostOptions) *ownerList {
 func (o *ownerList) add(x *hostIndexer, r *reference) {
 	for i := range r.n {
 		c := r.first + i
+		if r.problems == 0 && x.labels.of(c) == 0 {
+			continue
+		}
 		if (r.kind == HostL2Table || o.from <= c && c < o.to) && o.before(x, r, c) < o.limit {
 			o.list = append(o.list, newClusterEntry(c, r.problems, x.labels.label(r.kind, r.place+place(i*r.step), 0)))
 		}
@@ -67,7 +71,7 @@ func (o *ownerList) sort() {
 	slices.SortStableFunc(o.list, func(a, b clusterEntry) int { return cmp.Compare(a.cluster(), b.cluster()) })
 }
 
-// of returns the entries that refer to a cluster.
+// of returns the entries that are kept of a cluster.
 func (o *ownerList) of(cluster uint64) []clusterEntry {
 	byCluster := func(e clusterEntry, cluster uint64) int { return cmp.Compare(e.cluster(), cluster) }
 	i, _ := slices.BinarySearchFunc(o.list, cluster, byCluster)
@@ -76,6 +80,24 @@ func (o *ownerList) of(cluster uint64) []clusterEntry {
 		n++
 	}
 	return o.list[i : i+n]
+}
+
+// eachEntry calls yield for the entries that refer to a cluster, in the order in which
+// they came. It returns false if yield did.
+func (o *ownerList) eachEntry(x *hostIndex, cluster uint64, yield func(clusterEntry) bool) bool {
+	kept := o.of(cluster)
+	if l := x.labels.of(cluster); l != 0 && !l.kind().structure() {
+		first := newClusterEntry(cluster, 0, l&^label(x.labels.full()))
+		if (len(kept) == 0 || kept[0].label != first.label) && !yield(first) {
+			return false
+		}
+	}
+	for _, e := range kept {
+		if !yield(e) {
+			return false
+		}
+	}
+	return true
 }
 
 // each calls yield for the references to a cluster, up to the limit, with kind,
@@ -93,12 +115,10 @@ func (o *ownerList) each(x *hostIndex, cluster uint64, r *HostRange, yield func(
 	if l := x.labels.of(cluster); l.kind().structure() && !x.structuresOf(cluster, &r.Reference, one) {
 		return ok
 	}
-	for _, e := range o.of(cluster) {
+	o.eachEntry(x, cluster, func(e clusterEntry) bool {
 		r.Problems = e.problems() | overlaps
-		if !x.referencesOf(e, &r.Reference, one) {
-			break
-		}
-	}
+		return x.referencesOf(e, &r.Reference, one)
+	})
 	return ok
 }
 
@@ -130,14 +150,11 @@ func (x *hostIndex) referencesOf(e clusterEntry, r *Reference, yield func(HostKi
 // eachTable calls yield for the L1 entries that point to the L2 table in a cluster.
 // An unaligned entry does not count.
 func (o *ownerList) eachTable(x *hostIndex, cluster uint64, yield func(t *ownedTable, l1Index uint64) bool) bool {
-	for _, e := range o.of(cluster) {
+	return o.eachEntry(x, cluster, func(e clusterEntry) bool {
 		if e.label.kind() != HostL2Table || e.problems()&Unaligned != 0 {
-			continue
+			return true
 		}
 		at := x.labels.place(e.label).offset()
-		if !x.walk.l1.each(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) }) {
-			return false
-		}
-	}
-	return true
+		return x.walk.l1.each(at, func(t *ownedTable) bool { return yield(t, t.indexOf(at)) })
+	})
 }

@@ -54,8 +54,9 @@ type referenceWalk struct {
 	chosen     *chosenTables // the tables whose guest data come first; nil: those of the active image
 	tick       progress
 
-	ref  reference // the argument of the sink
-	data dataBatch // likewise
+	ref     reference // the argument of the sink
+	data    dataBatch // likewise
+	entries l2Run     // the argument of run
 	// single is what plainBits returns, but 0 if entries have a second word.
 	single L2Entry
 	// run, if not nil, takes every run of L2 entries and its L1 table, before the

@@ -111,9 +111,10 @@ func (w *referenceWalk) addTable(table uint64, p []byte, first, n uint64) bool {
 			}
 			continue
 		}
-		r := l2Run{guest: first + j, at: at}
-		w.img.decodeRun(rest, &r)
-		if j += r.n; !w.flush() || w.run != nil && !w.run(w.data.owner, &r) || !w.addRun(&r, w.data.weight) {
+		r := &w.entries
+		*r = l2Run{guest: first + j, at: at}
+		w.img.decodeRun(rest, r)
+		if j += r.n; !w.flush() || w.run != nil && !w.run(w.data.owner, r) || !w.addRun(r, w.data.weight) {
 			return false
 		}
 	}

@@ -60,13 +60,19 @@ func (y labelLayout) next(l label, n uint64) label { return l + label(n<<y.count
 type labelMap struct {
 	labelLayout
 	words *sparse.Builder[label]
+	step  uint64 // places from one entry of an L2 table to the next
 	// more counts the references that a label has no room for.
 	more *sparse.Builder[uint64]
 }
 
 // newLabelMap returns an empty map for labels of an image.
 func newLabelMap(img *Image, words *sparse.Builder[label]) *labelMap {
-	return &labelMap{labelLayout: newLabelLayout(img.src.size), words: words, more: sparse.NewScattered[uint64](img.geometry.HostClusters)}
+	m := &labelMap{
+		labelLayout: newLabelLayout(img.src.size), words: words, step: img.geometry.L2EntrySize / 8,
+		more: sparse.NewScattered[uint64](img.geometry.HostClusters),
+	}
+	words.KeepRuns(func(l label, n uint64) label { return m.next(l, n*m.step) })
+	return m
 }
 
 // addStructures labels clusters of structures.
@@ -84,6 +90,12 @@ func (m *labelMap) add(r *reference, overlap func(cluster uint64, intruder label
 	fresh := m.label(r.kind, r.place, r.weight)
 	large := r.weight > m.full()
 	for first, n := r.first, r.n; n > 0; {
+		if r.step == m.step && !large {
+			if k := m.words.SetRun(first, n, fresh); k > 0 {
+				first, n, fresh = first+k, n-k, m.next(fresh, k*m.step)
+				continue
+			}
+		}
 		words := m.words.Run(first, n)
 		for i, l := range words {
 			if l != 0 || large {

@@ -3,21 +3,18 @@
 // 1<<63: the package knows nothing of images.
 package sparse
 
-import (
-	"reflect"
-	"slices"
-)
+import "reflect"
 
 // flatBytes is the largest size of a map that has a slot for every cluster: 8-byte
 // words for 192 GiB of clusters of 64 KiB.
 const flatBytes = 24 << 20
 
 // A Builder holds a word for each cluster, 0 if none was set. Fill comes first,
-// then any number of changes by At and Run, then Seal.
+// then any number of changes by At, Run and SetRun, then Seal.
 //
 // Memory is proportional to the words stored: one word per cluster in dense areas,
-// about ten for an isolated one, a few for each Fill. A small number of clusters
-// gets a flat array instead.
+// a few for each SetRun or Fill, about ten for an isolated one. A small number of
+// clusters gets a flat array instead.
 type Builder[W comparable] struct{ words[W] }
 
 // NewBuilder returns a Builder for n clusters.
@@ -46,33 +43,63 @@ func (b *Builder[W]) Fill(first, n uint64, word W) {
 	}
 }
 
+// KeepRuns lets SetRun keep a run of clusters as the word of the first: after
+// returns the word of the cluster that is n further on.
+func (b *Builder[W]) KeepRuns(after func(word W, n uint64) W) { b.after = after }
+
+// SetRun gives a run of clusters, none of which has a word, the given word and those
+// that come after it. It returns to how many of n clusters from one on it did. That
+// can be none, also if none has a word: what Run returns has to be set then.
+func (b *Builder[W]) SetRun(cluster, n uint64, word W) uint64 {
+	if b.pages == nil || b.after == nil {
+		return 0
+	}
+	i := cluster % pageClusters
+	_, p := b.pages.open(cluster >> pageBits)
+	if p == nil {
+		return 0
+	}
+	place, found := p.find(i)
+	end := uint64(pageClusters)
+	if place < len(p.at) {
+		end = uint64(p.at[place].first)
+	}
+	var none W
+	before, filled := b.filled(cluster)
+	n = min(n, end-i, filled-cluster)
+	if found || before != none || !p.fits(1, n) {
+		return 0
+	}
+	p.insert(place, i, n, word)
+	return n
+}
+
 // Run returns the words of clusters from one on, to be changed: at least one and
-// at most n of them. They can be changed until the next call of Run or At.
+// at most n of them. They can be changed until the next call of SetRun, Run or At.
 func (b *Builder[W]) Run(cluster, n uint64) []W {
 	if b.pages == nil {
 		return b.flat[cluster : cluster+n]
 	}
 	number, i := cluster>>pageBits, cluster%pageClusters
-	p := b.pages.get(number)
-	if p == nil {
-		p = b.pages.add(number)
-	}
 	n = min(n, pageClusters-i)
-	if !p.fits(i, n) {
-		b.spread(p, number)
-		return p.words[i : i+n]
+	all, p := b.pages.open(number)
+	if p == nil {
+		return all[i : i+n]
 	}
-	place, found := slices.BinarySearch(p.at, uint8(i))
+	place, found := p.find(i)
+	inRun := found && p.at[place].first < p.at[place].last
+	if inRun || !p.fits(n, n) && (n > 1 || !found) {
+		return b.spread(p, number)[i : i+n]
+	}
 	if !found {
 		word, _ := b.filled(cluster)
-		p.at = slices.Insert(p.at, place, uint8(i))
-		p.words = slices.Insert(p.words, place, word)
+		p.insert(place, i, 1, word)
 	}
 	return p.words[place : place+1]
 }
 
-// At returns the word of a cluster, to be changed until the next call of Run or
-// At. It is short enough for the compiler to put it into the loops that call it.
+// At returns the word of a cluster, to be changed until the next call of SetRun, Run
+// or At. It is short enough for the compiler to put it into the loops that call it.
 func (b *Builder[W]) At(cluster uint64) *W {
 	if b.pages == nil {
 		return &b.flat[cluster]
@@ -84,17 +111,15 @@ func (b *Builder[W]) At(cluster uint64) *W {
 //
 //go:noinline
 func (b *Builder[W]) atPage(cluster uint64) *W {
-	if p := b.pages.get(cluster >> pageBits); p != nil && len(p.words) == pageClusters {
-		return &p.words[cluster%pageClusters]
+	if s := b.pages.slot(cluster >> pageBits); s&slotSpread != 0 {
+		return &b.pages.spread(s)[cluster%pageClusters]
 	}
 	return &b.Run(cluster, 1)[0]
 }
 
-// spread gives a page a slot for every word.
-func (b *Builder[W]) spread(p *page[W], number uint64) {
-	if len(p.words) < pageClusters {
-		all := make([]W, pageClusters)
-		b.read(p, number, (*[pageClusters]W)(all))
-		p.words, p.at = all, nil
-	}
+// spread gives a compact page a place for every word.
+func (b *Builder[W]) spread(p *page[W], number uint64) []W {
+	all := b.pages.addSpread(number)
+	b.read(p, number, (*[pageClusters]W)(all))
+	return all
 }

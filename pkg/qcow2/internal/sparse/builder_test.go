@@ -81,6 +81,52 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestSetRun has how many clusters SetRun gives a word in one step. What it says of
+// the words themselves is in TestModel.
+func TestSetRun(t *testing.T) {
+	const page = 256
+	single := func(b *sparse.Builder[uint64]) { *b.At(100) = 1 }
+	runs := func(n, length uint64) func(b *sparse.Builder[uint64]) {
+		return func(b *sparse.Builder[uint64]) {
+			for i := range n {
+				b.SetRun(i*length, length, 1)
+			}
+		}
+	}
+	tests := []struct {
+		name     string
+		before   func(b *sparse.Builder[uint64])
+		first, n uint64 // asked for
+		want     uint64
+	}{
+		{"up to the end of a page", nil, 10, page, page - 10},
+		{"fewer than there is room for", nil, 10, 20, 20},
+		{"up to a word", single, 90, 20, 10},
+		{"a word", single, 100, 20, 0},
+		{"after a word", single, 101, 20, 20},
+		{"in a run", runs(1, 10), 9, 20, 0},
+		{"up to a fill", func(b *sparse.Builder[uint64]) { b.Fill(20, 10, 1) }, 10, 20, 10},
+		{"a fill", func(b *sparse.Builder[uint64]) { b.Fill(20, 10, 1) }, 20, 20, 0},
+		{"beside as many single words as there may be", runs(16, 1), 100, 20, 0},
+		{"beside as many runs of eight", runs(16, 8), 200, 8, 8},
+		{"beside a run for eight clusters each", runs(31, 8), 248, 8, 8},
+		{"in a page with a place for each", func(b *sparse.Builder[uint64]) { b.Run(0, page) }, 0, 20, 0},
+	}
+	for _, tt := range tests {
+		b := sparse.NewScattered[uint64](1 << 55)
+		b.KeepRuns(func(word, n uint64) uint64 { return word + n })
+		if tt.before != nil {
+			tt.before(b)
+		}
+		if got := b.SetRun(tt.first, tt.n, 5); got != tt.want {
+			t.Errorf("%s: SetRun(%d, %d) = %d, want %d", tt.name, tt.first, tt.n, got, tt.want)
+		}
+	}
+	if got := sparse.NewScattered[uint64](1<<55).SetRun(0, 9, 1); got != 0 {
+		t.Errorf("without KeepRuns: %d, want 0", got)
+	}
+}
+
 // TestSpread sets the words of a page one after the other, in orders that insert
 // in front, behind and between, so that it changes its form on the way.
 func TestSpread(t *testing.T) {
@@ -110,8 +156,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestMemory holds the promise of Builder: of fills nothing for each cluster, a
-// word for each of a dense map, some for a word that lies alone.
+// TestMemory holds the promise of Builder: of fills nothing for each cluster, some
+// words for a run and for a word that lies alone, a word for each of a dense map.
 func TestMemory(t *testing.T) {
 	const words, word = 1 << 17, 8
 	tests := []struct {
@@ -125,6 +171,16 @@ func TestMemory(t *testing.T) {
 				*b.At(i + 1<<50) = i
 			}
 		}, words * word * 3 / 2},
+		{"runs of a page", func(b *sparse.Builder[uint64]) {
+			for i := range uint64(words / 256) {
+				b.SetRun(i<<8+1<<50, 256, i<<8)
+			}
+		}, words * word / 8},
+		{"runs of 16", func(b *sparse.Builder[uint64]) {
+			for i := range uint64(words / 16) {
+				b.SetRun(i<<4+1<<50, 16, i<<8)
+			}
+		}, words * word / 4},
 		{"alone", func(b *sparse.Builder[uint64]) {
 			for i := range uint64(words) {
 				*b.At(i << 30) = i
@@ -138,6 +194,7 @@ func TestMemory(t *testing.T) {
 	}
 	for _, tt := range tests {
 		b := sparse.NewScattered[uint64](1 << 55)
+		b.KeepRuns(func(word, n uint64) uint64 { return word + n })
 		before := heap()
 		tt.set(b)
 		if got := heap() - before; int64(got) > int64(tt.most) {

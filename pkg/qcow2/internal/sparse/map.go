@@ -46,16 +46,15 @@ func (m *Map[W]) View(cluster, end uint64) View[W] {
 		return v
 	}
 	number, i := cluster>>pageBits, cluster%pageClusters
-	p := m.pages.get(number)
-	if p == nil {
+	all, p := m.pages.get(number)
+	switch {
+	case p != nil:
+		m.read(p, number, &m.scratch)
+		all = m.scratch[:]
+	case all == nil:
 		v.Word, v.N = m.filled(cluster)
 		v.N = min(v.N, m.nextPage(number, end)) - cluster
 		return v
-	}
-	all := p.words
-	if len(all) < pageClusters {
-		m.read(p, number, &m.scratch)
-		all = m.scratch[:]
 	}
 	v.N = min(end-cluster, pageClusters-i)
 	v.Words = all[i : i+v.N]
@@ -109,7 +108,7 @@ func (m *Map[W]) Alike(cluster, n uint64) uint64 {
 		return k
 	}
 	number := cluster >> pageBits
-	if m.pages.get(number) != nil {
+	if m.pages.slot(number) != 0 {
 		return 1
 	}
 	_, end := m.filled(cluster)

@@ -83,6 +83,11 @@ func runScript(t *testing.T, s script) {
 		{sparse.NewScattered[uint16](modelClusters), "scattered", 0},
 		{sparse.NewScattered[uint16](1 << 55), "scattered without a directory", 0},
 		{sparse.NewScattered[uint16](1 << 55), "scattered far off", 1<<55 - 300},
+		{sparse.NewScattered[uint16](modelClusters), "runs", 0},
+		{sparse.NewScattered[uint16](1 << 55), "runs far off", 1<<55 - 300},
+	}
+	for _, b := range builders[4:] {
+		b.KeepRuns(func(word uint16, n uint64) uint16 { return word + uint16(n) })
 	}
 	fillAll(&s, model, builders)
 	for len(s) > 0 && !t.Failed() {
@@ -119,13 +124,13 @@ func fillAll(s *script, model []uint16, builders []builder) {
 // changeAll sets, adds to or reads words, and checks what was there before.
 func changeAll(t *testing.T, s *script, model []uint16, builders []builder) {
 	t.Helper()
-	op, word := s.below(3), s.word()
+	op, word := s.below(4), s.word()
 	first, n := s.clusters()
 	if op == 0 {
 		n = 1
 	}
 	for _, b := range builders {
-		for i := first; i < first+n; {
+		for i := first; i < first+n && op < 3; {
 			words := []uint16{b.Word(b.base + i)}
 			switch op {
 			case 0:
@@ -145,6 +150,9 @@ func changeAll(t *testing.T, s *script, model []uint16, builders []builder) {
 			}
 			i += uint64(len(words))
 		}
+		if op == 3 {
+			setRun(t, model, b, first, n, word)
+		}
 	}
 	for i := first; i < first+n; i++ {
 		switch op {
@@ -152,7 +160,32 @@ func changeAll(t *testing.T, s *script, model []uint16, builders []builder) {
 			model[i] = word
 		case 1:
 			model[i] += word
+		case 3:
+			if model[i] == 0 {
+				model[i] = word + uint16(i-first)
+			}
 		}
+	}
+}
+
+// setRun gives a run of words to clusters that have none, by SetRun where that does
+// it.
+func setRun(t *testing.T, model []uint16, b builder, first, n uint64, word uint16) {
+	t.Helper()
+	for i := first; i < first+n; {
+		k := b.SetRun(b.base+i, first+n-i, word+uint16(i-first))
+		for c := i; c < min(i+k, first+n); c++ {
+			if model[c] != 0 {
+				t.Fatalf("%s: SetRun gives cluster %d a word, which has %d", b.name, c, model[c])
+			}
+		}
+		if k == 0 {
+			if w := &b.Run(b.base+i, first+n-i)[0]; *w == 0 {
+				*w = word + uint16(i-first)
+			}
+			k = 1
+		}
+		i += k
 	}
 }
 

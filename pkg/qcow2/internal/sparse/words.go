@@ -10,6 +10,9 @@ type words[W comparable] struct {
 	flat  []W
 	fills []fill[W] // in the order of the clusters
 	pages *pages[W] // what was set after the fills; nil: flat is in use
+	// after returns the word n clusters after one in a run. It is nil if all runs
+	// are of one cluster.
+	after func(word W, n uint64) W
 }
 
 // A fill is clusters that were set to one word together.
@@ -24,12 +27,13 @@ func (m *words[W]) Word(cluster uint64) W {
 		return m.flat[cluster]
 	}
 	i := cluster % pageClusters
-	if p := m.pages.get(cluster >> pageBits); p != nil {
-		if len(p.words) == pageClusters {
-			return p.words[i]
-		}
-		if place, found := slices.BinarySearch(p.at, uint8(i)); found {
-			return p.words[place]
+	all, p := m.pages.get(cluster >> pageBits)
+	if all != nil {
+		return all[i]
+	}
+	if p != nil {
+		if place, found := p.find(i); found {
+			return m.inRun(p.words[place], i-uint64(p.at[place].first))
 		}
 	}
 	word, _ := m.filled(cluster)
@@ -54,6 +58,14 @@ func (m *words[W]) filled(cluster uint64) (word W, end uint64) {
 	return m.fills[i].word, m.fills[i].to
 }
 
+// inRun returns the word n clusters after the first of a run, whose word is given.
+func (m *words[W]) inRun(word W, n uint64) W {
+	if n == 0 {
+		return word
+	}
+	return m.after(word, n)
+}
+
 // read expands a compact page: its own words, and between them those of the fills.
 func (m *words[W]) read(p *page[W], number uint64, to *[pageClusters]W) {
 	first := number << pageBits
@@ -63,7 +75,10 @@ func (m *words[W]) read(p *page[W], number uint64, to *[pageClusters]W) {
 			to[i] = word
 		}
 	}
-	for place, i := range p.at {
-		to[i] = p.words[place]
+	for place, e := range p.at {
+		run := to[e.first : uint64(e.last)+1]
+		for i := range run {
+			run[i] = m.inRun(p.words[place], uint64(i))
+		}
 	}
 }
