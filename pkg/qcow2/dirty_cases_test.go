@@ -253,6 +253,60 @@ func TestDirtyPatched(t *testing.T) {
 	}
 }
 
+// TestDirtyUnknown: what is not known to be dirty is not clean either, unless another
+// bitmap says that it is dirty.
+func TestDirtyUnknown(t *testing.T) {
+	const e = "the entry points to 0x10000000000"
+	im := qcow2test.Image{ClusterBits: 9, Size: 6 << 20, Bitmaps: []qcow2test.Bitmap{
+		{Name: "a", GranularityBits: 9, Flags: 2, Table: []uint64{0, 0, 0}, Data: map[int][]byte{0: {1}, 2: {1}}},
+		{Name: "b", GranularityBits: 12, Flags: 2, Table: []uint64{0}, Data: map[int][]byte{0: append(make([]byte, 96), 1)}},
+	}}
+	b := im.Build()
+	b.Set("bitmap[0].table[1]", 1<<40)
+	record := im.Build()
+	record.Set("bitmap[0].granularity_bits", 40)
+	const r = "the bitmap table has 3 entries"
+	for _, test := range []struct {
+		file    *qcow2test.Built
+		bitmaps []string
+		want    string
+	}{
+		{b, []string{"a"}, "0+512 dirty, " + e + ", 512+2096640 clean, 4194304+512 dirty, 4194816+2096640 clean"},
+		{b, []string{"a", "b"}, "0+512 dirty, " + e + ", 512+2096640 clean, 3145728+4096 dirty, 4194304+512 dirty, 4194816+2096640 clean"},
+		{b, []string{"b"}, "0+3145728 clean, 3145728+4096 dirty, 3149824+3141632 clean"},
+		{record, []string{"a"}, r},
+		{record, []string{"b", "a"}, r + ", 3145728+4096 dirty"},
+	} {
+		img := open(t, test.file)
+		o := qcow2.DirtyOptions{All: true}
+		for _, name := range test.bitmaps {
+			bitmap, err := img.FindBitmap(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Bitmaps = append(o.Bitmaps, bitmap)
+		}
+		var rows []string
+		for d, err := range img.Dirty(t.Context(), o) {
+			switch {
+			case err != nil && strings.Contains(err.Error(), e):
+				rows = append(rows, e)
+			case err != nil && strings.Contains(err.Error(), r):
+				rows = append(rows, r)
+			case err != nil:
+				t.Error(err)
+			case d.Dirty:
+				rows = append(rows, fmt.Sprintf("%d+%d dirty", d.Start, d.Length))
+			default:
+				rows = append(rows, fmt.Sprintf("%d+%d clean", d.Start, d.Length))
+			}
+		}
+		if got := strings.Join(rows, ", "); got != test.want {
+			t.Errorf("%v:\n %s, want\n %s", test.bitmaps, got, test.want)
+		}
+	}
+}
+
 // TestDirtyCut: a file that ends inside a table or its data hides the bits that are
 // missing, and no others.
 func TestDirtyCut(t *testing.T) {
