@@ -1,8 +1,11 @@
 package qcow2_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -569,5 +572,40 @@ func TestDirtyUnmapped(t *testing.T) {
 	binary.BigEndian.PutUint64(b.Bytes[88:], 0) // stale: the same numbers
 	if got := said(t, open(t, b))[1]; !strings.HasPrefix(got, "a stale: dirty 61440 in 1") {
 		t.Errorf("%q", got)
+	}
+}
+
+// A badSector fails to read a range that holds its offset, and counts how often.
+type badSector struct {
+	io.ReaderAt
+	at    int64
+	tries *int
+}
+
+func (r badSector) ReadAt(p []byte, off int64) (int, error) {
+	if off <= r.at && r.at < off+int64(len(p)) {
+		*r.tries++
+		return 0, errors.New("bad sector")
+	}
+	return r.ReaderAt.ReadAt(p, off)
+}
+
+// TestDirtyBadSector: an L2 table that cannot be read is not read again for each of
+// the ranges that it maps.
+func TestDirtyBadSector(t *testing.T) {
+	for _, bits := range []uint{12, 16} {
+		b := qcow2test.Image{ClusterBits: bits, Size: 2 << 20, Clusters: kinds{0: data}, Bitmaps: []qcow2test.Bitmap{
+			{Name: "a", GranularityBits: 9, Flags: 2, Table: []uint64{0}, Data: map[int][]byte{0: bytes.Repeat([]byte{0x55}, 512)}},
+		}}.Build()
+		tries := 0
+		img, err := qcow2.Open(badSector{b.Reader(), int64(b.Get("l1[0]") &^ (1 << 63)), &tries}, int64(len(b.Bytes)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := said(t, img)
+		want := "a recording: dirty 1048576 in 2048, data 0, zero 0, unallocated 0, unknown 1048576, stored "
+		if len(all) != 2 || !strings.Contains(all[0], "bad sector") || !strings.HasPrefix(all[1], want) || tries > 4 {
+			t.Errorf("clusters of %d bytes: %q after %d bad reads", 1<<bits, all, tries)
+		}
 	}
 }
