@@ -557,3 +557,38 @@ func TestDependents(t *testing.T) {
 		t.Errorf("no directory: %v", err)
 	}
 }
+
+// TestDirtyUnknown: what a bitmap of any layer may have dirty is not clean, unless
+// that of another layer says that it is dirty.
+func TestDirtyUnknown(t *testing.T) {
+	dir := t.TempDir()
+	bits := func(at int) map[int][]byte { return map[int][]byte{at: {1}} }
+	top := overlay("base", "qcow2")
+	base := qcow2test.Image{}
+	for _, im := range []*qcow2test.Image{&top, &base} {
+		im.ClusterBits, im.Size = 9, 6<<20
+		im.Bitmaps = []qcow2test.Bitmap{{Name: "b", GranularityBits: 9, Flags: 2, Table: []uint64{0, 0, 0}, Data: bits(0)}}
+	}
+	base.Bitmaps[0].Data = map[int][]byte{1: {2}, 2: {1}}
+	broken := top.Build()
+	broken.Set("bitmap[0].table[1]", 1<<40)
+	write(t, dir, "top", broken.Bytes)
+	write(t, dir, "base", base.Build().Bytes)
+	c, _ := follow(t, filepath.Join(dir, "top"), 9)
+	p, err := c.Checkpoint("b")
+	if err != nil || len(p.Bitmaps) != 2 {
+		t.Fatal(p, err)
+	}
+	var rows []string
+	for e, err := range c.Dirty(t.Context(), chain.DirtyOptions{Checkpoint: p, All: true}) {
+		if err != nil {
+			rows = append(rows, "error")
+			continue
+		}
+		rows = append(rows, fmt.Sprintf("%d+%d %t", e.Start, e.Length, e.Dirty))
+	}
+	const want = "error, 0+512 true, 512+2096640 false, 2097664+512 true, 4194304+512 true, 4194816+2096640 false"
+	if got := strings.Join(rows, ", "); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

@@ -17,7 +17,7 @@ type DirtyExtent struct {
 // DirtyOptions select what [Chain.Dirty] yields.
 type DirtyOptions struct {
 	Checkpoint *Checkpoint
-	// All yields what is clean, too.
+	// All yields what is clean, too: not what is not known to be dirty.
 	All bool
 }
 
@@ -49,22 +49,23 @@ func (c *Chain) Dirty(ctx context.Context, o DirtyOptions) iter.Seq2[*DirtyExten
 		}
 		u := newUnion(ctx, o.Checkpoint)
 		defer u.stop()
-		at, size := uint64(0), m.levels[0].size
-		for r, err := range u.ranges(size) {
+		u.ranges(m.levels[0].size, func(r qcow2.GuestRange, s dirtyState, err error) bool {
 			if err != nil {
-				if !yield(nil, err) {
-					return
-				}
-				continue
+				return yield(nil, err)
 			}
-			if !list(at, r.Start, false) || !list(r.Start, r.Start+r.Length, true) {
-				return
-			}
-			at = r.Start + r.Length
-		}
-		list(at, size, false)
+			return s == stateUnknown || list(r.Start, r.Start+r.Length, s == stateDirty)
+		})
 	}
 }
+
+// A dirtyState is what the bitmaps say of a range. The larger one counts.
+type dirtyState int
+
+const (
+	stateClean   dirtyState = iota
+	stateUnknown            // a bitmap cannot be read there, and no other is dirty
+	stateDirty              // in any bitmap
+)
 
 // A union merges the dirty ranges of bitmaps, each in the order of its addresses.
 type union struct{ sources []dirtySource }
@@ -75,6 +76,7 @@ type dirtySource struct {
 	next  func() (qcow2.GuestRange, error, bool)
 	stop  func()
 	cur   qcow2.GuestRange // the next range; none if its length is 0
+	state dirtyState       // of cur
 }
 
 func newUnion(ctx context.Context, p *Checkpoint) *union {
@@ -92,62 +94,71 @@ func (u *union) stop() {
 	}
 }
 
-// ranges yields the longest ranges that are dirty in any bitmap, of a disk of size
-// bytes.
-func (u *union) ranges(size uint64) iter.Seq2[qcow2.GuestRange, error] {
-	return func(yield func(qcow2.GuestRange, error) bool) {
-		for i := range u.sources {
-			if !u.sources[i].advance(yield) {
-				return
-			}
-		}
-		var from, to uint64 // the range that can still grow
-		for {
-			s := u.first()
-			if s == nil || s.cur.Start > to {
-				if from < min(to, size) && !yield(qcow2.GuestRange{Start: from, Length: min(to, size) - from}, nil) {
-					return
-				}
-				if s == nil || s.cur.Start >= size {
-					return
-				}
-				from = s.cur.Start
-			}
-			to = max(to, s.cur.Start+s.cur.Length)
-			if !s.advance(yield) {
-				return
-			}
+// ranges calls yield with the longest ranges of a disk of size bytes that have one
+// state, and with errors. It returns false if yield did.
+func (u *union) ranges(size uint64, yield func(qcow2.GuestRange, dirtyState, error) bool) bool {
+	for i := range u.sources {
+		if !u.sources[i].advance(yield) {
+			return false
 		}
 	}
+	var r qcow2.GuestRange // what can still grow
+	state := stateClean
+	for at := uint64(0); at < size; {
+		to, next, ok := u.step(at, size, yield)
+		if !ok {
+			return false
+		}
+		if next != state {
+			if r.Length > 0 && !yield(r, state, nil) {
+				return false
+			}
+			r, state = qcow2.GuestRange{Start: at}, next
+		}
+		r.Length, at = to-r.Start, to
+	}
+	return r.Length == 0 || yield(r, state, nil)
 }
 
-// first returns the source whose next range begins first, nil if there is none.
-func (u *union) first() *dirtySource {
-	var first *dirtySource
+// step returns the state from one address on, and the address before size up to
+// which no source has another. ok is false if yield returned false.
+func (u *union) step(at, size uint64, yield func(qcow2.GuestRange, dirtyState, error) bool) (to uint64, state dirtyState, ok bool) {
+	to = size
 	for i := range u.sources {
 		s := &u.sources[i]
-		if s.cur.Length > 0 && (first == nil || s.cur.Start < first.cur.Start) {
-			first = s
+		for s.cur.Length > 0 && s.cur.Start+s.cur.Length <= at {
+			if !s.advance(yield) {
+				return 0, 0, false
+			}
+		}
+		switch {
+		case s.cur.Length == 0:
+		case s.cur.Start > at:
+			to = min(to, s.cur.Start)
+		default:
+			to, state = min(to, s.cur.Start+s.cur.Length), max(state, s.state)
 		}
 	}
-	return first
+	return to, state, true
 }
 
-// advance goes to the next range, and yields the errors before it. It returns false
-// if yield did.
-func (s *dirtySource) advance(yield func(qcow2.GuestRange, error) bool) bool {
+// advance goes to the next range, and yields the error that it comes with. It
+// returns false if yield did.
+func (s *dirtySource) advance(yield func(qcow2.GuestRange, dirtyState, error) bool) bool {
 	for {
 		r, err, ok := s.next()
 		if !ok {
 			s.cur = qcow2.GuestRange{}
 			return true
 		}
-		if err == nil {
-			s.cur = r
-			return true
+		s.cur, s.state = r, stateDirty
+		if err != nil {
+			if s.state = stateUnknown; !yield(qcow2.GuestRange{}, stateUnknown, s.layer.wrong(err)) {
+				return false
+			}
 		}
-		if !yield(qcow2.GuestRange{}, s.layer.wrong(err)) {
-			return false
+		if r.Length > 0 { // else the error is about no range
+			return true
 		}
 	}
 }

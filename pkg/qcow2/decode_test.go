@@ -372,3 +372,28 @@ func TestDecodeClusterSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestDecodeBrokenL1: entries of an L2 table do not overlap an L1 table that is too
+// large to be one.
+func TestDecodeBrokenL1(t *testing.T) {
+	b := qcow2test.Image{Size: 1 << 20, Clusters: kinds{0: data}}.Build()
+	table := b.Get("l1[0]") &^ (1 << 63)
+	b.Set("l1_size", 1<<31)
+	img := open(t, b)
+	l2, err := img.TableAs(qcow2.HostL2Table, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for e, err := range img.Decode(t.Context(), l2, qcow2.DecodeOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; e.Problems != 0 {
+			t.Errorf("entry %#x at %#x: %s, want no problems", e.Value, e.Offset, e.Problems)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d entries, want 1", n)
+	}
+}

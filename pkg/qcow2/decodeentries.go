@@ -36,7 +36,10 @@ func newEntryDecoder(ctx context.Context, img *Image, t *Table, o DecodeOptions,
 	case HostL1Table:
 		d.span = saturated(g.L2Entries, g.ClusterSize)
 	case HostL2Table:
-		l1, _ := img.l1Table(t.Snapshot) // without one it cannot be overlapped
+		l1, err := img.l1Table(t.Snapshot)
+		if err != nil { // it lies nowhere
+			l1 = entryTable{}
+		}
 		d.judge = entryJudge{img, img.headerMetadata(l1)}
 		d.reader.unit, d.width, d.span = g.L2EntrySize, g.L2EntrySize*8, g.ClusterSize
 	case HostRefcountBlock:

@@ -18,33 +18,35 @@ type GuestRange struct {
 // [Image.BitmapState] says of the bitmaps.
 //
 // Its memory does not grow with the number of ranges. An error is an [*Error] about
-// bits that are not known, with the zero GuestRange: the ranges after it are yielded.
-// They are those of a bitmap with Damage, of an entry that points nowhere or where
-// another does, and of what cannot be read. When ctx is done the sequence ends with
-// its error.
+// bits that are not known, with the range that they are about, which can be dirty in
+// another bitmap: the ranges after it are yielded. They are those of a bitmap with
+// Damage, of an entry that points nowhere or where another does, and of what cannot
+// be read. When ctx is done the sequence ends with its error.
 func (img *Image) DirtyRanges(ctx context.Context, bitmaps ...Bitmap) iter.Seq2[GuestRange, error] {
 	return func(yield func(GuestRange, error) bool) {
-		img.dirtySpans(ctx, bitmaps, func(r interval.Span, err error) bool {
-			return yield(GuestRange{r.From, r.To - r.From}, err)
+		img.dirtySpans(ctx, bitmaps, func(r interval.Span, dirty bool, err error) bool {
+			return !dirty && err == nil || yield(GuestRange{r.From, r.To - r.From}, err)
 		})
 	}
 }
 
-// dirtySpans calls yield as [Image.DirtyRanges] does. It returns false if yield did.
-func (img *Image) dirtySpans(ctx context.Context, bitmaps []Bitmap, yield func(interval.Span, error) bool) bool {
+// dirtySpans calls yield as [Image.DirtyRanges] does, and with the ranges that are not
+// known to be dirty. It returns false if yield did.
+func (img *Image) dirtySpans(ctx context.Context, bitmaps []Bitmap, yield dirtyYield) bool {
 	if img.geometryErr != nil {
-		return yield(interval.Span{}, img.geometryErr)
+		return yield(interval.Span{}, false, img.geometryErr)
 	}
+	disk := interval.Span{To: img.geometry.VirtualSize}
 	tables := newBitmapTables(ctx, img)
 	var readable []*Bitmap
 	for i := range bitmaps {
 		if err := tables.recordError(&bitmaps[i]); err == nil {
 			readable = append(readable, &bitmaps[i])
-		} else if !yield(interval.Span{}, err) {
+		} else if !yield(disk, false, err) {
 			return false
 		}
 	}
-	return newDirtyMerge(ctx, tables, readable).union(yield)
+	return newDirtyMerge(ctx, tables, readable).union(len(bitmaps)-len(readable), disk.To, yield)
 }
 
 // A DirtyMapping is a range of guest addresses that is dirty or not, and mapped in
@@ -68,7 +70,7 @@ type DirtyMapping struct {
 type DirtyOptions struct {
 	// Bitmaps are those whose dirty ranges are wanted: those of all of them together.
 	Bitmaps []Bitmap
-	// All yields what is clean, too.
+	// All yields what is clean, too: not what is not known to be dirty.
 	All bool
 }
 
@@ -87,7 +89,7 @@ func (img *Image) Dirty(ctx context.Context, o DirtyOptions) iter.Seq2[*DirtyMap
 			return
 		}
 		at, size := uint64(0), img.geometry.VirtualSize
-		if !img.dirtySpans(ctx, o.Bitmaps, func(r interval.Span, err error) bool {
+		if !img.dirtySpans(ctx, o.Bitmaps, func(r interval.Span, dirty bool, err error) bool {
 			if err != nil {
 				return l.flush() && yield(nil, err)
 			}
@@ -95,7 +97,7 @@ func (img *Image) Dirty(ctx context.Context, o DirtyOptions) iter.Seq2[*DirtyMap
 				return false
 			}
 			at = r.To
-			return l.list(r, true)
+			return !dirty || l.list(r, true)
 		}) {
 			return
 		}

@@ -1,8 +1,11 @@
 package qcow2_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -250,6 +253,60 @@ func TestDirtyPatched(t *testing.T) {
 				t.Errorf("contents (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestDirtyUnknown: what is not known to be dirty is not clean either, unless another
+// bitmap says that it is dirty.
+func TestDirtyUnknown(t *testing.T) {
+	const e = "the entry points to 0x10000000000"
+	im := qcow2test.Image{ClusterBits: 9, Size: 6 << 20, Bitmaps: []qcow2test.Bitmap{
+		{Name: "a", GranularityBits: 9, Flags: 2, Table: []uint64{0, 0, 0}, Data: map[int][]byte{0: {1}, 2: {1}}},
+		{Name: "b", GranularityBits: 12, Flags: 2, Table: []uint64{0}, Data: map[int][]byte{0: append(make([]byte, 96), 1)}},
+	}}
+	b := im.Build()
+	b.Set("bitmap[0].table[1]", 1<<40)
+	record := im.Build()
+	record.Set("bitmap[0].granularity_bits", 40)
+	const r = "the bitmap table has 3 entries"
+	for _, test := range []struct {
+		file    *qcow2test.Built
+		bitmaps []string
+		want    string
+	}{
+		{b, []string{"a"}, "0+512 dirty, " + e + ", 512+2096640 clean, 4194304+512 dirty, 4194816+2096640 clean"},
+		{b, []string{"a", "b"}, "0+512 dirty, " + e + ", 512+2096640 clean, 3145728+4096 dirty, 4194304+512 dirty, 4194816+2096640 clean"},
+		{b, []string{"b"}, "0+3145728 clean, 3145728+4096 dirty, 3149824+3141632 clean"},
+		{record, []string{"a"}, r},
+		{record, []string{"b", "a"}, r + ", 3145728+4096 dirty"},
+	} {
+		img := open(t, test.file)
+		o := qcow2.DirtyOptions{All: true}
+		for _, name := range test.bitmaps {
+			bitmap, err := img.FindBitmap(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Bitmaps = append(o.Bitmaps, bitmap)
+		}
+		var rows []string
+		for d, err := range img.Dirty(t.Context(), o) {
+			switch {
+			case err != nil && strings.Contains(err.Error(), e):
+				rows = append(rows, e)
+			case err != nil && strings.Contains(err.Error(), r):
+				rows = append(rows, r)
+			case err != nil:
+				t.Error(err)
+			case d.Dirty:
+				rows = append(rows, fmt.Sprintf("%d+%d dirty", d.Start, d.Length))
+			default:
+				rows = append(rows, fmt.Sprintf("%d+%d clean", d.Start, d.Length))
+			}
+		}
+		if got := strings.Join(rows, ", "); got != test.want {
+			t.Errorf("%v:\n %s, want\n %s", test.bitmaps, got, test.want)
+		}
 	}
 }
 
@@ -515,5 +572,40 @@ func TestDirtyUnmapped(t *testing.T) {
 	binary.BigEndian.PutUint64(b.Bytes[88:], 0) // stale: the same numbers
 	if got := said(t, open(t, b))[1]; !strings.HasPrefix(got, "a stale: dirty 61440 in 1") {
 		t.Errorf("%q", got)
+	}
+}
+
+// A badSector fails to read a range that holds its offset, and counts how often.
+type badSector struct {
+	io.ReaderAt
+	at    int64
+	tries *int
+}
+
+func (r badSector) ReadAt(p []byte, off int64) (int, error) {
+	if off <= r.at && r.at < off+int64(len(p)) {
+		*r.tries++
+		return 0, errors.New("bad sector")
+	}
+	return r.ReaderAt.ReadAt(p, off)
+}
+
+// TestDirtyBadSector: an L2 table that cannot be read is not read again for each of
+// the ranges that it maps.
+func TestDirtyBadSector(t *testing.T) {
+	for _, bits := range []uint{12, 16} {
+		b := qcow2test.Image{ClusterBits: bits, Size: 2 << 20, Clusters: kinds{0: data}, Bitmaps: []qcow2test.Bitmap{
+			{Name: "a", GranularityBits: 9, Flags: 2, Table: []uint64{0}, Data: map[int][]byte{0: bytes.Repeat([]byte{0x55}, 512)}},
+		}}.Build()
+		tries := 0
+		img, err := qcow2.Open(badSector{b.Reader(), int64(b.Get("l1[0]") &^ (1 << 63)), &tries}, int64(len(b.Bytes)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := said(t, img)
+		want := "a recording: dirty 1048576 in 2048, data 0, zero 0, unallocated 0, unknown 1048576, stored "
+		if len(all) != 2 || !strings.Contains(all[0], "bad sector") || !strings.HasPrefix(all[1], want) || tries > 4 {
+			t.Errorf("clusters of %d bytes: %q after %d bad reads", 1<<bits, all, tries)
+		}
 	}
 }

@@ -29,7 +29,7 @@ type dirtyCursor struct {
 
 	stored uint64 // clusters of bitmap data
 	bit    uint64 // the next one
-	start  uint64 // where the range in hand begins: a bit
+	start  uint64 // where the range in hand, or that of failed, begins: a bit
 	open   bool   // there is a range in hand
 	failed error  // comes after the range that was returned last
 }
@@ -53,12 +53,11 @@ func newDirtyCursor(ctx context.Context, tables *bitmapTables, b *Bitmap, most u
 }
 
 // next returns the next dirty range, in bytes of the disk; ok is false after the
-// last. An error is about bits that are not known: they belong to no range, and the
-// next call goes on after them.
-func (c *dirtyCursor) next() (dirty interval.Span, ok bool, err error) {
+// last. With an error it is a range of bits that are not known.
+func (c *dirtyCursor) next() (r interval.Span, ok bool, err error) {
 	if err = c.failed; err != nil {
 		c.failed = nil
-		return dirty, true, err
+		return c.span(c.start, c.bit), true, err
 	}
 	for c.bit < c.bits {
 		from := c.bit
@@ -68,28 +67,30 @@ func (c *dirtyCursor) next() (dirty interval.Span, ok bool, err error) {
 		case set && !c.open:
 			c.open, c.start = true, from
 		case !set && c.open:
-			c.open, c.failed = false, err
-			return c.span(from), true, nil
+			r = c.span(c.start, from)
+			c.open, c.start, c.failed = false, from, err
+			return r, true, nil
 		case err != nil:
-			return dirty, true, err
+			return c.span(from, c.bit), true, err
 		}
 	}
 	if ok, c.open = c.open, false; ok {
-		dirty = c.span(c.bits)
+		r = c.span(c.start, c.bits)
 	}
-	return dirty, ok, nil
+	return r, ok, nil
 }
 
 // stop makes the cursor find nothing more.
 func (c *dirtyCursor) stop() { c.bit, c.open, c.failed = c.bits, false, nil }
 
-// span returns the range in hand, which ends before a bit, and at the disk's end.
-func (c *dirtyCursor) span(end uint64) interval.Span {
+// span returns the bytes of the bits from one on and before another. The last ends
+// where the disk does.
+func (c *dirtyCursor) span(from, end uint64) interval.Span {
 	to := c.img.geometry.VirtualSize
 	if end < c.bits {
 		to = end << c.shift
 	}
-	return interval.Span{From: c.start << c.shift, To: to}
+	return interval.Span{From: from << c.shift, To: to}
 }
 
 // run returns how many bits from the next on are alike, and whether they are set. If

@@ -32,8 +32,9 @@ func newDirtyMerge(ctx context.Context, tables *bitmapTables, bitmaps []*Bitmap)
 	return m
 }
 
-// A dirtyEdge is where a dirty range of a source begins or ends, or an error of the
-// source. Between two edges every byte of the disk is dirty in the same bitmaps.
+// A dirtyEdge is where a range of a source begins or ends: of dirty bits, or of bits
+// that are not known, with the error that says why. Between two edges every byte of
+// the disk is dirty, or not known, in the same bitmaps.
 type dirtyEdge struct {
 	source *dirtySource
 	at     uint64 // guest bytes
@@ -46,19 +47,14 @@ type dirtyEdge struct {
 func (m *dirtyMerge) next() (e dirtyEdge, ok bool) {
 	for len(m.sources) > 0 {
 		s := m.sources[0]
-		e = dirtyEdge{source: s}
 		switch s.state {
 		case sourceEnded:
 			r, more, err := s.next()
-			switch {
-			case err != nil:
-				e.err = err
-				return e, true
-			case !more:
+			if !more {
 				heap.Pop(&m.sources)
 				continue
 			}
-			s.span, s.state = r, sourceBegins
+			s.span, s.err, s.state = r, err, sourceBegins
 			heap.Fix(&m.sources, 0)
 			continue
 		case sourceBegins:
@@ -66,39 +62,52 @@ func (m *dirtyMerge) next() (e dirtyEdge, ok bool) {
 		default:
 			e.at, s.state = s.span.To, sourceEnded
 		}
+		e.source, e.err = s, s.err
 		heap.Fix(&m.sources, 0)
 		return e, true
 	}
 	return e, false
 }
 
-// union calls yield with the ranges that are dirty in any source, in the order of
-// their addresses, and with errors. It returns false if yield did.
-func (m *dirtyMerge) union(yield func(interval.Span, error) bool) bool {
-	var r interval.Span
-	open := 0 // sources that are dirty here
+// union calls yield with the ranges that are dirty in any source, and those of which
+// that is not known because of another, in the order of their addresses; and with
+// errors. lost is how many more sources there are of which nothing is known. It
+// returns false if yield did.
+func (m *dirtyMerge) union(lost int, end uint64, yield dirtyYield) bool {
+	from, open := uint64(0), 0 // where the range in hand begins, and how many sources are dirty there
+	change := func(at uint64, opened, lostMore int) bool {
+		dirty, unknown := open > 0, open == 0 && lost > 0
+		open, lost = open+opened, lost+lostMore
+		if dirty == (open > 0) && unknown == (open == 0 && lost > 0) {
+			return true
+		}
+		r := interval.Span{From: from, To: at}
+		from = at
+		return r.From == r.To || !dirty && !unknown || yield(r, dirty, nil)
+	}
 	for e, ok := m.next(); ok; e, ok = m.next() {
+		step := -1
+		if e.begins {
+			step = 1
+		}
 		switch {
-		case e.err != nil:
-			if !yield(interval.Span{}, e.err) {
-				return false
-			}
+		case e.err == nil:
+			ok = change(e.at, step, 0)
 		case e.begins:
-			if open == 0 {
-				r.From = e.at
-			}
-			open++
+			ok = change(e.at, 0, step) && yield(e.source.span, false, e.err)
 		default:
-			if open--; open > 0 {
-				continue
-			}
-			if r.To = e.at; !yield(r, nil) {
-				return false
-			}
+			ok = change(e.at, 0, step)
+		}
+		if !ok {
+			return false
 		}
 	}
-	return true
+	return change(end, 0, -lost)
 }
+
+// A dirtyYield takes a range that is dirty, or of which that is not known; or an
+// error, with the range that it is about.
+type dirtyYield func(r interval.Span, dirty bool, err error) bool
 
 // What comes next of a source. Of two at one address the lower comes first: a range
 // that follows another must not end it.
@@ -113,6 +122,7 @@ type dirtySource struct {
 	*dirtyCursor
 	number int // of the bitmap, as they were given
 	span   interval.Span
+	err    error // why the bits of span are not known
 	state  int
 }
 

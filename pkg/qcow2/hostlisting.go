@@ -80,12 +80,7 @@ func (l *hostListing) listAlike(v *labelView, refcount refcount) bool {
 func (l *hostListing) setShared(r *HostRange, c, k uint64) uint64 {
 	v := l.index.sharing.View(c, c+k)
 	r.Shared = v.First() == shared
-	for i, s := range v.Words {
-		if s != v.Words[0] {
-			return uint64(i)
-		}
-	}
-	return v.N
+	return v.Alike()
 }
 
 // unusedKind returns the kind of a cluster to which nothing refers.

@@ -18,11 +18,20 @@ type tableWalk struct {
 	l1Reader entryReader
 	l2Tables clusterReader
 	holes    holeFinder
-	last     uint64 // the offset of the last L2 table
-	empty    bool   // it was all zeros: others may lie in the same hole
+	last     uint64  // the offset of the last L2 table
+	empty    bool    // it was all zeros: others may lie in the same hole
+	bad      badRead // the last table that cannot be read as a whole
+	badPiece badRead // the last piece of one that cannot be read
 
 	piece piece // the argument of yield, for L1 entries
 	cur   l2Run // the same, for runs of L2 entries
+}
+
+// A badRead is what cannot be read at a file offset. It is not tried again: any
+// number of short ranges can be asked for, and a bad sector takes long.
+type badRead struct {
+	offset uint64
+	err    error // nil: nothing yet
 }
 
 // newTableWalk returns a walk for a disk of size bytes.
@@ -39,9 +48,13 @@ func newTableWalk(ctx context.Context, img *Image, l1 entryTable, size uint64) *
 // it, if they are wanted; a nil wanted stands for all.
 func (w *tableWalk) l2Table(i uint64, entries []byte, wanted func(at, cluster uint64) bool) ([]byte, error) {
 	first := L1Entry(be64(entries)).L2Offset()
+	if w.bad.err != nil && w.bad.offset == first {
+		return nil, w.bad.err
+	}
 	p, err := w.l2Tables.loaded(first), error(nil)
 	if p == nil {
 		p, err = w.l2Tables.cluster(first, w.nextTables(i, entries, wanted))
+		w.bad = badRead{first, err}
 	}
 	if first != w.last { // of one table any number of short ranges can be asked for
 		w.empty, w.last = runLength(p, 0, 0)*8 == len(p), first
@@ -223,7 +236,7 @@ func (w *tableWalk) l2Pieces(table, from, to uint64, yield func(i, n uint64, p [
 	size := min(pieceBytes, g.ClusterSize)
 	n := size / g.L2EntrySize
 	for i := from / n * n; i < to; i += n {
-		p, err := w.l2Tables.bytes(SectionL2Table, table+i*g.L2EntrySize, size, size)
+		p, err := w.l2Piece(table+i*g.L2EntrySize, size)
 		if !yield(i, n, p, err) {
 			return false
 		}
@@ -232,6 +245,17 @@ func (w *tableWalk) l2Pieces(table, from, to uint64, yield func(i, n uint64, p [
 		}
 	}
 	return true
+}
+
+// l2Piece returns a piece of an L2 table at a file offset.
+func (w *tableWalk) l2Piece(at, size uint64) (p []byte, err error) {
+	if w.badPiece.err != nil && w.badPiece.offset == at {
+		return nil, w.badPiece.err
+	}
+	if p, err = w.l2Tables.bytes(SectionL2Table, at, size, size); err != nil {
+		w.badPiece = badRead{at, err}
+	}
+	return p, err
 }
 
 // walkRuns walks the L2 table whose bytes are p. Its first entry maps the guest
