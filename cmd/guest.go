@@ -219,7 +219,8 @@ L2 entries by subclusters. Neighbours are joined into runs.
 Use it to learn which parts of the disk are allocated here and which come from
 the backing file, where a sector of the disk lies in the file, and where a
 snapshot is mapped to. With --follow it shows the disk through all layers of the
-backing chain, as 'qemu-img map' does; 'help chain' says which files are opened.
+backing chain, as 'qemu-img map' does; 'qinspect chain --help' says which files
+are opened.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
 or clusters ('#3'). A range shows whole clusters, and of subclusters those runs
