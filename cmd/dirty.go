@@ -135,7 +135,7 @@ every layer could be read.`,
 		}
 		err := runDirty(rep, o)
 		if err == nil && !forPrograms(a.output.value) {
-			noteDataFile(rep)
+			noteDataFile(rep, offsetsInDataFile)
 			noteBackingFile(rep)
 		}
 		return err

@@ -245,7 +245,7 @@ or with --follow not every layer could be read.`,
 			return a.runGuestFollow(rep, o)
 		}
 		if !forPrograms(a.output.value) {
-			noteDataFile(rep)
+			noteDataFile(rep, offsetsInDataFile)
 			if o.all || o.window.at.given() {
 				noteBackingFile(rep)
 			}
@@ -280,15 +280,21 @@ func runGuest(rep *report, o guestOptions) error {
 	return listGuest(rep, "", guestLines{g: g}, opts)
 }
 
-// noteDataFile notes that host offsets are in another file, if they are.
-func noteDataFile(rep *report) {
+// What is said of the external data file: before its name.
+const (
+	offsetsInDataFile = "host offsets are those of the external data file"
+	dataInDataFile    = "guest data lies in the external data file"
+)
+
+// noteDataFile notes what lies in another file, if there is one.
+func noteDataFile(rep *report, said string) {
 	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
 		return
 	}
 	if name, ok := rep.img.DataFile(); ok {
-		rep.note(fmt.Errorf("host offsets are those of the external data file %q", name))
+		rep.note(fmt.Errorf("%s %q", said, name))
 	} else {
-		rep.note(errors.New("host offsets are those of the external data file"))
+		rep.note(errors.New(said))
 	}
 }
 

@@ -108,6 +108,9 @@ func (a *app) runPlot(rep *report, o *plotOptions) error {
 	if err != nil {
 		return err
 	}
+	if !forPrograms(o.output.value) {
+		noteDataFile(rep, dataInDataFile)
+	}
 	opts := picture.Options{Damage: rep.damaged, Progress: rep.progress.report}
 	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {
 		return err
