@@ -85,7 +85,7 @@ the policy: 'reject', 'warn', 'note' or 'off'. docs/audit.md lists them.
 
 The image is accepted if no rule fails that rejects, and all could be checked:
 what was not checked rejects. The policy 'strict' rejects what 'default' warns
-of, leaked clusters, and bytes in free clusters.
+of, leaked clusters, and with --content bytes in free clusters.
 
 Nobody can see in a file what it was meant to be: a guest can write the header
 of an image on its raw disk. Say what the file was declared as: --declared raw

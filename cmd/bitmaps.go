@@ -49,7 +49,7 @@ func contentsSection(clusterBits uint) *render.Section {
 			contentGranularity:     {Key: "granularity", Title: "GRANULARITY", Kind: render.KindSize, Drop: 3},
 			contentDirty:           {Key: "dirty", Title: "DIRTY", Kind: render.KindSize},
 			contentData:            {Key: "dirty-data", Title: "DATA", Kind: render.KindSize, Drop: 1},
-			contentZero:            {Key: "dirty-zero", Title: "ZERO", Kind: render.KindSize, Drop: 2},
+			contentZero:            {Key: "dirty-zero", Title: "ZEROS", Kind: render.KindSize, Drop: 2},
 			contentUnallocated:     {Key: "dirty-unallocated", Kind: render.KindSize, Show: programs},
 			contentRanges:          {Key: "ranges", Title: "RANGES", Kind: render.KindUint, Drop: 4},
 			contentStored:          {Key: "stored", Kind: render.KindSize, Show: programs},
@@ -92,7 +92,7 @@ func (a *app) newBitmapsCommand() *cobra.Command {
 		Use:   "bitmaps IMAGE...",
 		Short: "Show what each dirty bitmap says, and whether it can be trusted",
 		Long: `Show the persistent dirty bitmaps: how much of the disk each says was written
-to, how much of that is data, zeros or nothing, and in which state it is:
+to, how much of that is data, zeros or unallocated, and in which state it is:
 
   recording  QEMU records each write in it
   disabled   QEMU records nothing in it

@@ -58,7 +58,7 @@ func decodeSection(img *qcow2.Image, kind qcow2.HostKind, lines *decodeLines) *r
 		Columns: []render.Column{
 			decodeEntry:    {Key: "entry", Title: "ENTRY", Kind: render.KindOffset, Max: uint64(img.Size())},
 			decodeBit:      {Key: "bit", Title: "BIT", Kind: render.KindUint, Max: 7, Show: tableIf(kind == bits || kind == blocks && g.RefcountBits < 8)},
-			decodeIndex:    {Key: "index", Title: "INDEX", Kind: render.KindUint, Max: max(uint64(img.Header().L1Size), g.RefcountTableEntries, g.ClusterSize*8)},
+			decodeIndex:    {Key: "index", Title: "INDEX", Kind: render.KindUint, Drop: 10, Max: max(uint64(img.Header().L1Size), g.RefcountTableEntries, g.ClusterSize*8)},
 			decodeCount:    {Key: "count", Title: "COUNT", Kind: render.KindUint, Drop: 7, Show: show(refcounts, blocks, l1, l2, bitmap, bits)},
 			decodeField:    {Key: "field", Title: "FIELD", Kind: render.KindText, Show: show(header, snapshots, directory)},
 			decodeSize:     {Key: "size", Title: "SIZE", Kind: render.KindUint, Drop: 5, Show: show(header, snapshots, directory)},
@@ -181,13 +181,13 @@ where they are equal or point to one cluster after the other.
 --at finds out what the cluster of an address is, names all that refers to it,
 and decodes it. --kind goes straight to a table and reads nothing else, so it
 works where the rest of the image is damaged. Both together decode any cluster
-as that kind: is this leaked cluster an old L2 table?
+as that kind, also one of guest data, which is not read otherwise: is this
+leaked cluster an old L2 table?
 
 Use it to look at the entry that 'check' or 'host' names, with its neighbours,
 and to see what a repair has changed.
 
 Kinds are ` + kindsInLines(tableKindNames()) + `.
-Guest data are never read.
 
 Exit status: 0 fine, 1 there is no such table, 2 a table or an entry is damaged.`,
 		Example: `  $ qinspect decode --at '#3' disk.qcow2
@@ -261,6 +261,7 @@ func (d *decodeTarget) list(g qcow2.Geometry) error {
 
 // kindsInLines joins words to lines of a help text.
 func kindsInLines(names []string) string {
-	const after = 4 // names of the first line
-	return strings.Join(names[:after], ", ") + ",\n" + strings.Join(names[after:len(names)-1], ", ") + "\nand " + names[len(names)-1]
+	const first = 5 // names of the first line
+	last := len(names) - 1
+	return strings.Join(names[:first], ", ") + ",\n" + strings.Join(names[first:last], ", ") + " and " + names[last]
 }

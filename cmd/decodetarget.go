@@ -110,7 +110,8 @@ func (d *decodeTarget) choose(at uint64, asked bool) error {
 		}
 		err = &hintError{what, "--kind decodes it as what it may have been"}
 	case !best.Kind.Metadata():
-		err = &hintError{fmt.Errorf("%#x is %s: guest data; not read", at, best.Kind), "'qinspect host --at' names what refers to it"}
+		err = &hintError{fmt.Errorf("%#x holds guest data (%s), which is not read", at, best.Kind),
+			fmt.Sprintf("to see what refers to it: qinspect host --at %#x %s", at, shellFile(d.rep.name))}
 	default:
 		d.kind = best.Kind
 		d.table, err = d.rep.img.TableOf(best)
@@ -134,7 +135,7 @@ func (d *decodeTarget) facts() []fact {
 		{render.Column{Key: "guest-offset", Title: "Guest offset", Kind: render.KindAddr}, valueIf(known && hasGuest, render.Addr(guest))},
 		{render.Column{Key: "entries", Title: "Entries", Kind: render.KindUint}, valueIf(known && entries > 0, render.Uint(entries))},
 		{render.Column{Key: "refcount", Title: "Refcount", Kind: render.KindUint}, valueIf(known && ok, render.Uint(refcount))},
-		{render.Column{Key: "references", Title: "References", Kind: render.KindUint}, valueIf(d.walked, render.Uint(d.total))},
+		{render.Column{Key: "references", Title: "References", Kind: render.KindUint, Show: tableIf(d.walked)}, valueIf(d.walked, render.Uint(d.total))},
 		{render.Column{Key: "owners", Kind: render.KindRows}, render.Rows(decodeOwnersSection(), d.ownerRows)},
 	}
 }

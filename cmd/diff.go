@@ -135,7 +135,7 @@ shown, 2 a table or an entry is damaged.`,
 	}
 	run := a.load(func(rep *report) error {
 		if !forPrograms(a.output.value) {
-			noteDataFile(rep)
+			noteDataFile(rep, offsetsInDataFile)
 		}
 		return runDiff(rep, o)
 	})

@@ -52,7 +52,7 @@ func dirtySection(g qcow2.Geometry, reach addressReach, all bool) *render.Sectio
 			dirtyZero:    {Key: "zero", Kind: render.KindBool, Show: render.InJSON},
 			dirtyData:    {Key: "data", Kind: render.KindBool, Show: render.InJSON},
 			dirtyKind:    {Key: "kind", Title: "KIND", Kind: render.KindEnum, Names: dirtyKindNames(), Tones: append(mappingTones(), render.ToneCaution)},
-			dirtyOffset:  {Key: "offset", Title: "OFFSET", Kind: render.KindAddr, Max: reach.host},
+			dirtyOffset:  {Key: "offset", Title: "HOST OFFSET", Kind: render.KindAddr, Max: reach.host},
 			dirtyDepth:   {Key: "depth", Kind: render.KindUint, Show: render.InJSON},
 		},
 	}
@@ -135,7 +135,7 @@ every layer could be read.`,
 		}
 		err := runDirty(rep, o)
 		if err == nil && !forPrograms(a.output.value) {
-			noteDataFile(rep)
+			noteDataFile(rep, offsetsInDataFile)
 			noteBackingFile(rep)
 		}
 		return err

@@ -22,7 +22,7 @@ type followFlags struct {
 
 func (o *followFlags) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.follow, "follow", false, "open backing files below the image's directory")
-	flags.StringArrayVar(&o.allow, "allow", nil, "also below this `DIR`")
+	flags.StringArrayVar(&o.allow, "allow", nil, "open files below this `DIR`, too")
 	flags.UintVar(&o.maxDepth, "max-depth", chain.DefaultMaxDepth, "how many layers are opened at most")
 	selects(flags, "follow", "allow")
 }

@@ -219,7 +219,8 @@ L2 entries by subclusters. Neighbours are joined into runs.
 Use it to learn which parts of the disk are allocated here and which come from
 the backing file, where a sector of the disk lies in the file, and where a
 snapshot is mapped to. With --follow it shows the disk through all layers of the
-backing chain, as 'qemu-img map' does; 'help chain' says which files are opened.
+backing chain, as 'qemu-img map' does; 'qinspect chain --help' says which files
+are opened.
 
 Addresses are bytes (0x30000, 196608, 64K, 3G), sectors of 512 bytes (123456s)
 or clusters ('#3'). A range shows whole clusters, and of subclusters those runs
@@ -244,7 +245,7 @@ or with --follow not every layer could be read.`,
 			return a.runGuestFollow(rep, o)
 		}
 		if !forPrograms(a.output.value) {
-			noteDataFile(rep)
+			noteDataFile(rep, offsetsInDataFile)
 			if o.all || o.window.at.given() {
 				noteBackingFile(rep)
 			}
@@ -279,15 +280,21 @@ func runGuest(rep *report, o guestOptions) error {
 	return listGuest(rep, "", guestLines{g: g}, opts)
 }
 
-// noteDataFile notes that host offsets are in another file, if they are.
-func noteDataFile(rep *report) {
+// What is said of the external data file: before its name.
+const (
+	offsetsInDataFile = "host offsets are those of the external data file"
+	dataInDataFile    = "guest data lies in the external data file"
+)
+
+// noteDataFile notes what lies in another file, if there is one.
+func noteDataFile(rep *report, said string) {
 	if rep.img.Header().IncompatibleFeatures&qcow2.ExternalDataFile == 0 {
 		return
 	}
 	if name, ok := rep.img.DataFile(); ok {
-		rep.note(fmt.Errorf("host offsets are those of the external data file %q", name))
+		rep.note(fmt.Errorf("%s %q", said, name))
 	} else {
-		rep.note(errors.New("host offsets are those of the external data file"))
+		rep.note(errors.New(said))
 	}
 }
 

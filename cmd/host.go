@@ -218,7 +218,12 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 
 		ValidArgsFunction: completeImage,
 	}
-	run := a.load(func(rep *report) error { return runHost(rep, o) })
+	run := a.load(func(rep *report) error {
+		if !forPrograms(a.output.value) {
+			noteDataFile(rep, dataInDataFile)
+		}
+		return runHost(rep, o)
+	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := o.window.check(cmd); err != nil {
 			return err

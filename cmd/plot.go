@@ -61,8 +61,8 @@ or of both; metadata, VM state, free and leaked clusters have colours of their
 own. With --by runs the colour says how long the contiguous runs are: red where
 the file is fragmented, blue where it is not.
 
-One leaked cluster, or one with damaged references, paints its square. Of other
-clusters one is shown for all in a square, so that each colour has its share of
+One leaked cluster, or one with damaged references, paints its square. Otherwise
+a square shows one of its clusters, so chosen that each colour has its share of
 an area.
 
 A terminal gets two squares in a character, or letters where it has no colours;
@@ -107,6 +107,9 @@ func (a *app) runPlot(rep *report, o *plotOptions) error {
 	g, err := rep.mappable()
 	if err != nil {
 		return err
+	}
+	if !forPrograms(o.output.value) {
+		noteDataFile(rep, dataInDataFile)
 	}
 	opts := picture.Options{Damage: rep.damaged, Progress: rep.progress.report}
 	if opts.Offset, opts.Length, err = o.window.bytes(g.ClusterBits); err != nil {

@@ -185,6 +185,9 @@ what it should point to may be missing.`,
 	}
 	cmd.RunE = a.lasting(a.load(func(rep *report) error {
 		o.people = a.output.value == render.FormatTable
+		if !forPrograms(a.output.value) {
+			noteDataFile(rep, dataInDataFile)
+		}
 		return runUsage(rep, o)
 	}))
 	cmd.Flags().Var(&o.without, "without", "a snapshot to be deleted, by id, name or @position")
