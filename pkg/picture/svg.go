@@ -39,9 +39,9 @@ func (p *Picture) SVG(o SVG) string {
 	entries := p.legend(o.By, o.Size)
 	bottom := svgTop + float64(d.rows)*d.step
 	height := int(bottom) + svgLine*(1+(len(entries)+svgEntries-1)/svgEntries)
-	fmt.Fprintf(&d, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui,sans-serif" font-size="13">`+"\n", svgWidth, height)
-	fmt.Fprintf(&d, "<title>%s</title>\n<style>\n%s</style>\n", d.escape(d.Title), d.style(entries))
-	fmt.Fprintf(&d, `<text class="title" x="%d" y="18">%s</text>`+"\n", svgAxis, d.escape(d.Title))
+	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui,sans-serif" font-size="13">`+"\n", svgWidth, height)
+	d.printf("<title>%s</title>\n<style>\n%s</style>\n", d.escape(d.Title), d.style(entries))
+	d.printf(`<text class="title" x="%d" y="18">%s</text>`+"\n", svgAxis, d.escape(d.Title))
 	d.axis()
 	d.paths()
 	d.legend(entries, bottom+svgLine)
@@ -51,7 +51,7 @@ func (p *Picture) SVG(o SVG) string {
 
 // An svgDrawing is a picture that is being drawn.
 type svgDrawing struct {
-	strings.Builder
+	drawing
 	SVG
 	picture *Picture
 	columns int // squares in a line
@@ -90,7 +90,7 @@ func (d *svgDrawing) axis() {
 	every := max(int(svgAxisStep/d.step), 1)
 	for row := 0; row < d.rows; row += every {
 		y := svgTop + (float64(row)+.5)*d.step + 4
-		fmt.Fprintf(d, `<text class="axis" x="%d" y="%.4g">%s</text>`+"\n", svgAxis-8, y, d.Size(d.picture.Squares[row*d.columns].Offset))
+		d.printf(`<text class="axis" x="%d" y="%.4g">%s</text>`+"\n", svgAxis-8, y, d.Size(d.picture.Squares[row*d.columns].Offset))
 	}
 }
 
@@ -100,15 +100,16 @@ func (d *svgDrawing) paths() {
 	paths := make([]strings.Builder, shades)
 	for i, n := 0, 0; i < len(d.picture.Squares); i += n {
 		s := d.picture.shade(i, d.By)
-		left := d.columns - i%d.columns
-		for n = 1; n < left && i+n < len(d.picture.Squares) && d.picture.shade(i+n, d.By) == s; n++ {
+		n = 1
+		for left := d.columns - i%d.columns; n < left && i+n < len(d.picture.Squares) && d.picture.shade(i+n, d.By) == s; {
+			n++
 		}
 		fmt.Fprintf(&paths[s], "M%d %dh%d", i%d.columns, i/d.columns, n)
 	}
-	fmt.Fprintf(d, `<g transform="translate(%d %.4g) scale(%.6g)">`+"\n", svgAxis, svgTop+d.step/2, d.step)
+	d.printf(`<g transform="translate(%d %.4g) scale(%.6g)">`+"\n", svgAxis, svgTop+d.step/2, d.step)
 	for s := range paths {
 		if paths[s].Len() > 0 {
-			fmt.Fprintf(d, `<path class="%s" d="%s"/>`+"\n", shade(s).look().key, paths[s].String())
+			d.printf(`<path class="%s" d="%s"/>`+"\n", shade(s).look().key, paths[s].String())
 		}
 	}
 	d.WriteString("</g>\n")
@@ -118,7 +119,7 @@ func (d *svgDrawing) paths() {
 func (d *svgDrawing) legend(entries []legendEntry, y float64) {
 	for i, e := range entries {
 		x, y := svgAxis+i%svgEntries*(svgMap/svgEntries), int(y)+i/svgEntries*svgLine
-		fmt.Fprintf(d, `<rect class="%s" x="%d" y="%d" width="12" height="12"/><text x="%d" y="%d">%s</text>`+"\n",
+		d.printf(`<rect class="%s" x="%d" y="%d" width="12" height="12"/><text x="%d" y="%d">%s</text>`+"\n",
 			e.shade.look().key, x, y-11, x+18, y, d.escape(e.text))
 	}
 }

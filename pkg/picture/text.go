@@ -1,9 +1,6 @@
 package picture
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // A Text draws a picture on a terminal, or in letters.
 type Text struct {
@@ -57,7 +54,7 @@ func (p *Picture) Text(t Text) string {
 	d := textDrawing{Text: t, picture: p, ink: noColor, paper: noColor}
 	step := d.columns() * d.perCharacter()
 	for first := 0; first < len(p.Squares); first += step {
-		fmt.Fprintf(&d, "%*s ", axisWidth-1, d.Size(p.Squares[first].Offset))
+		d.printf("%*s ", axisWidth-1, d.Size(p.Squares[first].Offset))
 		d.line(first, min(first+step, len(p.Squares)))
 	}
 	if len(p.Squares) == 0 {
@@ -71,7 +68,7 @@ func (p *Picture) Text(t Text) string {
 
 // A textDrawing is a picture that is being drawn.
 type textDrawing struct {
-	strings.Builder
+	drawing
 	Text
 	picture    *Picture
 	ink, paper int // the colours that are set; noColor: those of the terminal
@@ -107,13 +104,13 @@ func (d *textDrawing) set(ink, paper int) {
 	case ink == noColor:
 		d.WriteString("\x1b[0m")
 	case paper == noColor && d.paper != noColor:
-		fmt.Fprintf(d, "\x1b[0;38;5;%dm", ink)
+		d.printf("\x1b[0;38;5;%dm", ink)
 	case paper == d.paper:
-		fmt.Fprintf(d, "\x1b[38;5;%dm", ink)
+		d.printf("\x1b[38;5;%dm", ink)
 	case ink == d.ink:
-		fmt.Fprintf(d, "\x1b[48;5;%dm", paper)
+		d.printf("\x1b[48;5;%dm", paper)
 	default:
-		fmt.Fprintf(d, "\x1b[38;5;%d;48;5;%dm", ink, paper)
+		d.printf("\x1b[38;5;%d;48;5;%dm", ink, paper)
 	}
 	d.ink, d.paper = ink, paper
 }
@@ -130,7 +127,7 @@ func (d *textDrawing) scale() {
 		clusters = fmt.Sprintf("%d clusters", n)
 	}
 	line := p.SquareSize * uint64(d.columns()*d.perCharacter())
-	fmt.Fprintf(d, "\none %s: %s, %s; one line: %s\n", square, d.Size(p.SquareSize), clusters, d.Size(line))
+	d.printf("\none %s: %s, %s; one line: %s\n", square, d.Size(p.SquareSize), clusters, d.Size(line))
 }
 
 // legend draws what the shades mean.
@@ -146,7 +143,7 @@ func (d *textDrawing) legend() {
 		if i%per == per-1 || i == len(entries)-1 {
 			d.WriteString(e.text + "\n")
 		} else {
-			fmt.Fprintf(d, "%-*s", wide-2, e.text)
+			d.printf("%-*s", wide-2, e.text)
 		}
 	}
 }
@@ -154,7 +151,7 @@ func (d *textDrawing) legend() {
 // sample draws a shade, and a space.
 func (d *textDrawing) sample(s shade) {
 	if !d.Color {
-		fmt.Fprintf(d, "%c ", s.look().letter)
+		d.printf("%c ", s.look().letter)
 		return
 	}
 	d.set(int(s.look().ansi), noColor)
