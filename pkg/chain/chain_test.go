@@ -349,6 +349,41 @@ func TestSymbolicLink(t *testing.T) {
 	}
 }
 
+// TestParentOfLink: ".." after a symbolic link in the name of the image or of an
+// allowed directory is the parent of the link's target, and no absolute name leads
+// there that only looks as if it did.
+func TestParentOfLink(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write(t, "", "base", qcow2test.Image{Size: 4 * cluster}.Build().Bytes)
+	write(t, "", "real/base", qcow2test.Image{Size: 2 * cluster}.Build().Bytes)
+	write(t, "", "real/deep/x", nil)
+	link(t, "real/deep", "sub")
+	for _, tt := range []struct {
+		image, name string // DIR is the working directory
+		allowed     []string
+		want        chain.Status
+	}{
+		{"sub/../top", "DIR/base", nil, chain.NotAllowed},
+		{"sub/../top", "DIR/real/base", nil, chain.Opened},
+		{"real/deep/top", "DIR/base", []string{"sub/.."}, chain.NotAllowed},
+		{"real/deep/top", "DIR/real/base", []string{"sub/.."}, chain.Opened},
+		{"real/deep/top", "DIR/real/base", []string{"DIR/sub/.."}, chain.Opened},
+	} {
+		place := func(s string) string { return strings.ReplaceAll(s, "DIR", dir) }
+		write(t, "real", "top", overlay(place(tt.name), "qcow2").Build().Bytes)
+		write(t, "real/deep", "top", overlay(place(tt.name), "qcow2").Build().Bytes)
+		for i := range tt.allowed {
+			tt.allowed[i] = place(tt.allowed[i])
+		}
+		c, _ := follow(t, tt.image, 0, tt.allowed...)
+		l := c.Layers[1]
+		if l.Status != tt.want || l.Status == chain.Opened && l.VirtualSize != 2*cluster {
+			t.Errorf("%s over %s, allowed %q: %v (%s), %d bytes; want %v", tt.image, tt.name, tt.allowed, l.Status, l.Reason, l.VirtualSize, tt.want)
+		}
+	}
+}
+
 // TestFormats: a format that is declared wins over what the file looks like.
 func TestFormats(t *testing.T) {
 	qcow := qcow2test.Image{Size: 4 * cluster}.Build().Bytes
