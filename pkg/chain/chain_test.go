@@ -412,6 +412,9 @@ func TestFormats(t *testing.T) {
 		{vmdk, "vmdk", chain.Opaque, "vmdk", false, `"vmdk"`, nil},
 		{vmdk, "", chain.Opaque, "vmdk", true, "looks like vmdk", []chain.RemarkKind{chain.FormatUndeclared}},
 		{luks, "", chain.Opaque, "luks", true, "looks like luks", []chain.RemarkKind{chain.FormatUndeclared}},
+		{[]byte("#x\nversion=1\n"), "", chain.Opaque, "vmdk", true, "looks like vmdk", []chain.RemarkKind{chain.FormatUndeclared}},
+		{[]byte("Bochs Virtual HD Image"), "", chain.Opaque, "bochs", true, "looks like bochs", []chain.RemarkKind{chain.FormatUndeclared}},
+		{[]byte("#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n"), "", chain.Opaque, "cloop", true, "looks like cloop", []chain.RemarkKind{chain.FormatUndeclared}},
 		{qcow, "nbd", chain.Opaque, "qcow2", false, `"nbd", and looks like qcow2`, nil},
 		{qcow, "fo\x1bo", chain.Opaque, "qcow2", false, `"fo\x1bo"`, nil},
 	}
@@ -432,6 +435,19 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%.4q declared %q: remarks %v, want %v", tt.content, tt.declared, kinds, tt.remarks)
 		}
 		holdSums(t, c)
+	}
+}
+
+// TestDMG: QEMU takes a file of this name for an image of that format.
+func TestDMG(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, ".", "base.dmg", make([]byte, 1024))
+	for declared, want := range map[string]chain.Status{"": chain.Opaque, "raw": chain.Opened} {
+		write(t, ".", "top", overlay("base.dmg", declared).Build().Bytes)
+		c, _ := follow(t, "top", 0)
+		if l := c.Layers[1]; l.Status != want {
+			t.Errorf("declared %q: %v, format %q", declared, l.Status, l.Format)
+		}
 	}
 }
 
