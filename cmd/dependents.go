@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/qinspect/qinspect/pkg/chain"
@@ -19,6 +20,20 @@ func dependentsSection() *render.Section {
 			{Key: "role", Title: "AS", Kind: render.KindEnum, Names: qcow2.FileRoleNames()},
 		},
 	}
+}
+
+// openBase opens an image, or with --dependents alone a raw file, which can have
+// dependents, too; it then returns no image.
+func (a *app) openBase(name string, o *chainOptions) (*qcow2.Image, File, error) {
+	img, file, err := a.open(name)
+	if len(o.dependents) == 0 || o.follow || !errors.Is(err, qcow2.ErrNotQcow2) {
+		return img, file, err
+	}
+	f, err := a.OpenHostFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, f, nil
 }
 
 // searchDependents looks for images that name this one, nil if that is not asked.

@@ -30,7 +30,7 @@ func (c *Chain) read(l *Layer, f File) {
 	case formatQcow2:
 		c.readQcow2(l, img, err, looks)
 	case formatRaw:
-		l.raw, l.VirtualSize = f, (l.FileSize+sectorSize-1)&^(sectorSize-1)
+		l.readRaw(f)
 		if looks == formatQcow2 {
 			c.remarkOn(FormatContradicted, l.Depth, "it is declared raw, and looks like a qcow2 image: its header is read as guest data")
 		}
@@ -60,6 +60,12 @@ func (c *Chain) readQcow2(l *Layer, img *qcow2.Image, err error, looks string) {
 	default:
 		l.VirtualSize = img.Header().VirtualSize()
 	}
+}
+
+// readRaw takes a layer for a raw disk.
+func (l *Layer) readRaw(f File) {
+	l.raw, l.Format, l.FileSize = f, formatRaw, uint64(f.Size())
+	l.VirtualSize = (l.FileSize + sectorSize - 1) &^ (sectorSize - 1)
 }
 
 // looksLike returns the format that QEMU would take a file for, given its name and

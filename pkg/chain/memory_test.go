@@ -109,6 +109,23 @@ func TestRawMap(t *testing.T) {
 	}
 }
 
+// TestOfRaw: a raw file is a chain of one layer, and another file is none.
+func TestOfRaw(t *testing.T) {
+	c, err := chain.OfRaw("base", inMemory(make([]byte, 1000), [2]uint64{0, 600}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := holdSums(t, c)
+	if l := c.Layers[0]; len(c.Layers) != 1 || l.Format != "raw" || l.VirtualSize != 1024 || l.FileSize != 1000 || !c.Complete() || s.Layers[0].Visible != 600 {
+		t.Errorf("%+v, %+v", l, s)
+	}
+	for _, p := range [][]byte{qcow2test.Image{Size: cluster}.Build().Bytes, []byte("KDMV")} {
+		if c, err := chain.OfRaw("base", inMemory(p)); err == nil || c != nil {
+			t.Errorf("%.4q is raw", p)
+		}
+	}
+}
+
 // TestMapRange: a range is widened to clusters of the image, and what lies outside
 // is neither there nor unknown.
 func TestMapRange(t *testing.T) {
