@@ -1,8 +1,6 @@
 package cmd
 
 import (
-	"errors"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -202,12 +200,8 @@ could be read, or one is damaged.`,
 }
 
 func (a *app) runChain(rep *report, o *chainOptions) error {
-	if rep.img == nil { // openBase let it in
-		c, err := chain.OfRaw(filepath.ToSlash(rep.name), rep.file.(HostFile)) //nolint:errcheck // openBase returns no other
-		if err != nil {
-			return err
-		}
-		return a.runLayers(rep, o, c)
+	if rep.img == nil {
+		return a.runBase(rep, o)
 	}
 	if _, err := rep.img.Geometry(); err != nil {
 		return err
@@ -304,5 +298,3 @@ func listChainRemarks(rep *report, remarks []chain.Remark) {
 		rep.row(render.Enum(uint64(r.Kind)), render.Uint(uint64(r.Depth)), render.Text(r.Message))
 	}
 }
-
-var errNoIdentity = errors.New("the image is no file whose dependents could be found")

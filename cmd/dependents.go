@@ -36,6 +36,17 @@ func (a *app) openBase(name string, o *chainOptions) (*qcow2.Image, File, error)
 	return nil, f, nil
 }
 
+// runBase is runChain for a raw file that openBase let in.
+func (a *app) runBase(rep *report, o *chainOptions) error {
+	c, err := chain.OfRaw(filepath.ToSlash(rep.name), rep.file.(HostFile)) //nolint:errcheck // openBase returns no other
+	if err != nil {
+		return err
+	}
+	return a.runLayers(rep, o, c)
+}
+
+var errNoIdentity = errors.New("the image is no file whose dependents could be found")
+
 // searchDependents looks for images that name this one, nil if that is not asked.
 func (a *app) searchDependents(rep *report, o *chainOptions) (*chain.Search, error) {
 	if len(o.dependents) == 0 {
