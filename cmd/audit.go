@@ -110,7 +110,8 @@ reject. Only 0 is a yes.`,
 	}
 	cmd.RunE = a.lasting(func(cmd *cobra.Command, names []string) error {
 		open := func(name string) (*qcow2.Image, File, error) { return a.openToAudit(name, f.headerOnly) }
-		return a.loadBy(loading{open: open, ready: f.check}, func(rep *report) error { return runAudit(rep, f) })(cmd, names)
+		ready := func() error { return f.check(cmd.Flags()) }
+		return a.loadBy(loading{open: open, ready: ready}, func(rep *report) error { return runAudit(rep, f) })(cmd, names)
 	})
 	f.add(cmd)
 	return cmd

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/qinspect/qinspect/pkg/audit"
 )
@@ -48,7 +49,10 @@ func (f *auditFlags) add(cmd *cobra.Command) {
 
 // check returns an error for flags that contradict each other: a rule that somebody
 // asks for must not be left out.
-func (f *auditFlags) check() error {
+func (f *auditFlags) check(flags *pflag.FlagSet) error {
+	if limit := flags.Lookup("max-virtual-size"); limit.Changed && f.maxVirtualSize.n == 0 {
+		return fmt.Errorf("--%s: %w", limit.Name, notAllowed(limit, ""))
+	}
 	for _, l := range f.rules.all() {
 		rule, _ := audit.FindRule(l.id)
 		switch {
@@ -139,6 +143,9 @@ func (r *ruleLevels) String() string {
 
 // Set adds levels to those that were given.
 func (r *ruleLevels) Set(s string) error {
+	if s == "" { // what a script wanted is lost
+		return errors.New("must be " + r.allowed())
+	}
 	levels, err := r.parse(s)
 	r.given = append(r.given, levels...)
 	return err

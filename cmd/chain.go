@@ -1,12 +1,12 @@
 package cmd
 
 import (
-	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/qinspect/qinspect/pkg/chain"
+	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
 
@@ -167,7 +167,8 @@ protocol or for JSON. A symbolic link must not lead out of the directory, and no
 absolute one is followed, but with '--allow /'.
 
 --dependents reads the headers of all files below a directory, and lists the
-images there that name IMAGE as their backing file or data file.
+images there that name IMAGE as their backing file or data file; IMAGE can then
+be a raw file, too.
 
 A layer that is missing, refused or damaged hides nothing above it; what it may
 hold is unknown.
@@ -182,7 +183,8 @@ could be read, or one is damaged.`,
 
 		ValidArgsFunction: completeImage,
 	}
-	run := a.loadLayers(func(rep *report) error { return a.runChain(rep, &o) })
+	open := func(name string) (*qcow2.Image, File, error) { return a.openBase(name, &o) }
+	run := a.loadBy(loading{open: open, layered: true}, func(rep *report) error { return a.runChain(rep, &o) })
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := o.check(cmd); err != nil {
 			return err
@@ -198,29 +200,34 @@ could be read, or one is damaged.`,
 }
 
 func (a *app) runChain(rep *report, o *chainOptions) error {
+	if rep.img == nil {
+		return a.runBase(rep, o)
+	}
 	if _, err := rep.img.Geometry(); err != nil {
 		return err
 	}
-	supported := rep.img.Supported()
-	if o.follow && supported != nil {
-		return supported
+	if err := rep.img.Supported(); o.follow && err != nil {
+		return err
 	}
-	return a.withChain(rep, &o.followFlags, func(c *chain.Chain) error {
-		var shares *chain.Shares
-		if supported == nil {
-			var err error
-			if shares, err = c.Shares(rep.ctx, rep.damaged); err != nil {
-				return err
-			}
-		}
-		search, err := a.searchDependents(rep, o)
-		if err != nil {
+	return a.withChain(rep, &o.followFlags, func(c *chain.Chain) error { return a.runLayers(rep, o, c) })
+}
+
+// runLayers shows a chain.
+func (a *app) runLayers(rep *report, o *chainOptions, c *chain.Chain) error {
+	var shares *chain.Shares
+	if rep.img == nil || rep.img.Supported() == nil {
+		var err error
+		if shares, err = c.Shares(rep.ctx, rep.damaged); err != nil {
 			return err
 		}
-		c.RemarkOnUse()
-		showChain(rep, c, shares, search)
-		return nil
-	})
+	}
+	search, err := a.searchDependents(rep, o)
+	if err != nil {
+		return err
+	}
+	c.RemarkOnUse()
+	showChain(rep, c, shares, search)
+	return nil
 }
 
 // showChain pushes the sections. shares and search are nil where nothing is known,
@@ -291,5 +298,3 @@ func listChainRemarks(rep *report, remarks []chain.Remark) {
 		rep.row(render.Enum(uint64(r.Kind)), render.Uint(uint64(r.Depth)), render.Text(r.Message))
 	}
 }
-
-var errNoIdentity = errors.New("the image is no file whose dependents could be found")

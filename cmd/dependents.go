@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/qinspect/qinspect/pkg/chain"
@@ -20,6 +21,31 @@ func dependentsSection() *render.Section {
 		},
 	}
 }
+
+// openBase opens an image, or with --dependents alone a raw file, which can have
+// dependents, too; it then returns no image.
+func (a *app) openBase(name string, o *chainOptions) (*qcow2.Image, File, error) {
+	img, file, err := a.open(name)
+	if len(o.dependents) == 0 || o.follow || !errors.Is(err, qcow2.ErrNotQcow2) {
+		return img, file, err
+	}
+	f, err := a.OpenHostFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, f, nil
+}
+
+// runBase is runChain for a raw file that openBase let in.
+func (a *app) runBase(rep *report, o *chainOptions) error {
+	c, err := chain.OfRaw(filepath.ToSlash(rep.name), rep.file.(HostFile)) //nolint:errcheck // openBase returns no other
+	if err != nil {
+		return err
+	}
+	return a.runLayers(rep, o, c)
+}
+
+var errNoIdentity = errors.New("the image is no file whose dependents could be found")
 
 // searchDependents looks for images that name this one, nil if that is not asked.
 func (a *app) searchDependents(rep *report, o *chainOptions) (*chain.Search, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,6 +33,9 @@ func (o *followFlags) check(cmd *cobra.Command) error {
 	looks := o.follow || cmd.Flags().Changed("dependents")
 	if cmd.Flags().Changed("allow") && !looks || cmd.Flags().Changed("max-depth") && !o.follow {
 		return usageError(cmd, errors.New("--allow and --max-depth go with --follow"))
+	}
+	if slices.Contains(o.allow, "") { // which would be the working directory
+		return usageError(cmd, errors.New("--allow: the name of a directory is empty"))
 	}
 	if o.maxDepth == 0 {
 		return usageError(cmd, errors.New("--max-depth must be more than 0"))

@@ -14,7 +14,7 @@ const notRaw ID = "not-raw"
 func formatRules() []Rule {
 	return []Rule{
 		rejects("not-qcow2", "the file is no qcow2 image", checkNotQcow2).in(ScopeHeader).ofFile(),
-		rejects(notRaw, "the file was declared raw, and has the signature of another format", checkNotRaw).in(ScopeHeader).ofRaw(),
+		rejects(notRaw, "the file was declared raw, and has the signature of another format (with --header-only: at its start)", checkNotRaw).in(ScopeHeader).ofRaw(),
 		rejects("format-ambiguous", "the file also has the signature of another format where those look who probe for it: VDI, a partition table, ISO 9660, tar", checkAmbiguous).in(ScopeHeader),
 		warns("format-tail", "the file ends with the signature of a VHD, a DMG or a zip archive, in bytes to which nothing refers; reads up to 64 KiB at the end of the file", checkTail),
 		rejects("version", "the version is not 2 or 3", checkVersion).in(ScopeHeader).ofFile(),

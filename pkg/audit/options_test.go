@@ -126,6 +126,7 @@ func TestRaw(t *testing.T) {
 		{"only the magic", over(raw, 0, "QFI\xfb"), audit.Reject, "qcow2"},
 		{"a vmdk descriptor", over(raw, 0, "# Disk DescriptorFile\nversion=1\n"), audit.Reject, "vmdk"},
 		{"the same without its first line", over(raw, 0, "version=1\n"), audit.Reject, "vmdk"},
+		{"a cloop image", over(raw, 0, "#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n"), audit.Reject, "cloop"},
 		{"the footer of a VHD", over(raw, len(raw)-512, "conectix"), audit.Reject, "raw"},
 		{"an ISO image", over(raw, 32769, "CD001"), audit.Reject, "iso"},
 	} {

@@ -298,6 +298,13 @@ func shared() []byte {
 
 // leftoverCases are about what is carried along.
 func leftoverCases() []ruleCase {
+	longHeader := func(field string) []byte {
+		b := disk.Build()
+		clear(b.Bytes[104:0x10000])
+		b.Set("header_length", 0x1000)
+		return over(b.Bytes, 0x800, field)
+	}
+
 	b := disk.Build()
 	host := int(b.Get("l2[0][0]") &^ (1 << 63))
 	in := func(at int, text string) []byte { return over(b.Bytes, host+at, text) }
@@ -332,6 +339,8 @@ func leftoverCases() []ruleCase {
 		{name: "hidden-slack", bytes: over(b.Bytes, 0x8000, "x"), options: content, want: "hidden-slack"},
 		{name: "hidden-slack: behind the L1 table", bytes: over(b.Bytes, int(b.Get("l1_table_offset"))+8, "x"), options: content, want: "hidden-slack"},
 		{name: "hidden-slack: padding of the header", bytes: patched(map[string]uint64{"padding": 1}), options: content, want: "hidden-slack"},
+		{name: "hidden-slack: header fields that are not known", bytes: longHeader("x"), options: content, want: "hidden-slack"},
+		{name: "the same, zeros", bytes: longHeader("\x00"), options: content},
 		{name: "hidden-slack without content", bytes: over(b.Bytes, 0x8000, "x")},
 		{name: "timestamps: 1970", bytes: named(qcow2test.Snapshot{}), options: old, want: "snapshots timestamps"},
 		{name: "timestamps: in the future", bytes: named(qcow2test.Snapshot{Seconds: 1<<32 - 1}), options: old, want: "snapshots timestamps"},

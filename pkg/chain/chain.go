@@ -54,6 +54,21 @@ func Read(name string, img *qcow2.Image, facts Facts, o Options) *Chain {
 	return c
 }
 
+// OfRaw returns the chain of an open file that QEMU would probe as raw: it is the
+// only layer. The error says what else the file is. Close does not close it.
+func OfRaw(name string, f File) (*Chain, error) {
+	_, err := qcow2.Open(f, f.Size())
+	if err == nil {
+		return nil, errors.New("it is a qcow2 image")
+	}
+	if looksLike(name, f, err) != formatRaw {
+		return nil, err
+	}
+	l := &Layer{Filename: name, Name: name, HasName: true, Facts: f}
+	l.readRaw(f)
+	return &Chain{Layers: []*Layer{l}}, nil
+}
+
 // Close closes the files of all layers but that of the image.
 func (c *Chain) Close() error {
 	var errs []error

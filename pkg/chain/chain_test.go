@@ -349,6 +349,41 @@ func TestSymbolicLink(t *testing.T) {
 	}
 }
 
+// TestParentOfLink: ".." after a symbolic link in the name of the image or of an
+// allowed directory is the parent of the link's target, and no absolute name leads
+// there that only looks as if it did.
+func TestParentOfLink(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write(t, "", "base", qcow2test.Image{Size: 4 * cluster}.Build().Bytes)
+	write(t, "", "real/base", qcow2test.Image{Size: 2 * cluster}.Build().Bytes)
+	write(t, "", "real/deep/x", nil)
+	link(t, "real/deep", "sub")
+	for _, tt := range []struct {
+		image, name string // DIR is the working directory
+		allowed     []string
+		want        chain.Status
+	}{
+		{"sub/../top", "DIR/base", nil, chain.NotAllowed},
+		{"sub/../top", "DIR/real/base", nil, chain.Opened},
+		{"real/deep/top", "DIR/base", []string{"sub/.."}, chain.NotAllowed},
+		{"real/deep/top", "DIR/real/base", []string{"sub/.."}, chain.Opened},
+		{"real/deep/top", "DIR/real/base", []string{"DIR/sub/.."}, chain.Opened},
+	} {
+		place := func(s string) string { return strings.ReplaceAll(s, "DIR", dir) }
+		write(t, "real", "top", overlay(place(tt.name), "qcow2").Build().Bytes)
+		write(t, "real/deep", "top", overlay(place(tt.name), "qcow2").Build().Bytes)
+		for i := range tt.allowed {
+			tt.allowed[i] = place(tt.allowed[i])
+		}
+		c, _ := follow(t, tt.image, 0, tt.allowed...)
+		l := c.Layers[1]
+		if l.Status != tt.want || l.Status == chain.Opened && l.VirtualSize != 2*cluster {
+			t.Errorf("%s over %s, allowed %q: %v (%s), %d bytes; want %v", tt.image, tt.name, tt.allowed, l.Status, l.Reason, l.VirtualSize, tt.want)
+		}
+	}
+}
+
 // TestFormats: a format that is declared wins over what the file looks like.
 func TestFormats(t *testing.T) {
 	qcow := qcow2test.Image{Size: 4 * cluster}.Build().Bytes
@@ -377,6 +412,9 @@ func TestFormats(t *testing.T) {
 		{vmdk, "vmdk", chain.Opaque, "vmdk", false, `"vmdk"`, nil},
 		{vmdk, "", chain.Opaque, "vmdk", true, "looks like vmdk", []chain.RemarkKind{chain.FormatUndeclared}},
 		{luks, "", chain.Opaque, "luks", true, "looks like luks", []chain.RemarkKind{chain.FormatUndeclared}},
+		{[]byte("#x\nversion=1\n"), "", chain.Opaque, "vmdk", true, "looks like vmdk", []chain.RemarkKind{chain.FormatUndeclared}},
+		{[]byte("Bochs Virtual HD Image"), "", chain.Opaque, "bochs", true, "looks like bochs", []chain.RemarkKind{chain.FormatUndeclared}},
+		{[]byte("#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n"), "", chain.Opaque, "cloop", true, "looks like cloop", []chain.RemarkKind{chain.FormatUndeclared}},
 		{qcow, "nbd", chain.Opaque, "qcow2", false, `"nbd", and looks like qcow2`, nil},
 		{qcow, "fo\x1bo", chain.Opaque, "qcow2", false, `"fo\x1bo"`, nil},
 	}
@@ -397,6 +435,19 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%.4q declared %q: remarks %v, want %v", tt.content, tt.declared, kinds, tt.remarks)
 		}
 		holdSums(t, c)
+	}
+}
+
+// TestDMG: QEMU takes a file of this name for an image of that format.
+func TestDMG(t *testing.T) {
+	t.Chdir(t.TempDir())
+	write(t, ".", "base.dmg", make([]byte, 1024))
+	for declared, want := range map[string]chain.Status{"": chain.Opaque, "raw": chain.Opened} {
+		write(t, ".", "top", overlay("base.dmg", declared).Build().Bytes)
+		c, _ := follow(t, "top", 0)
+		if l := c.Layers[1]; l.Status != want {
+			t.Errorf("declared %q: %v, format %q", declared, l.Status, l.Format)
+		}
 	}
 }
 

@@ -66,13 +66,28 @@ func openFolder(dir string) (folder, error) {
 	if d.root, err = os.OpenRoot(dir); err != nil {
 		return d, err
 	}
-	for _, form := range []func(string) (string, error){filepath.Abs, filepath.EvalSymlinks} {
-		if name, err := form(dir); err == nil {
-			dir = name
+	info, err := d.root.Stat(".")
+	if err != nil {
+		return d, errors.Join(err, d.root.Close())
+	}
+	for _, form := range []func(string) (string, error){filepath.Abs, resolved} {
+		if name, err := form(dir); err == nil && isCalled(info, name) { // Abs removes ".." as text
 			d.names = append(d.names, withSlash(filepath.ToSlash(name)))
 		}
 	}
 	return d, nil
+}
+
+// resolved returns the absolute name of a directory without symbolic links.
+func resolved(dir string) (string, error) {
+	if !filepath.IsAbs(dir) {
+		cwd, err := os.Getwd()
+		if err != nil {
+			return "", err
+		}
+		dir = cwd + "/" + dir // not joined: ".." is not removed as text
+	}
+	return filepath.EvalSymlinks(dir)
 }
 
 // Close closes the directories.

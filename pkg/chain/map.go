@@ -27,7 +27,7 @@ type MapOptions struct {
 	Snapshot *qcow2.Snapshot
 	// Offset and Length select a range of guest addresses, in bytes; a Length of 0
 	// goes to the end. The range is widened to whole clusters, of extended L2 entries
-	// subclusters, of the image.
+	// subclusters, of the image, and to sectors if that is a raw file.
 	Offset, Length uint64
 	// Mapped leaves out what is unallocated.
 	Mapped bool
@@ -57,11 +57,14 @@ func (c *Chain) Map(ctx context.Context, o MapOptions) iter.Seq2[*Extent, error]
 
 // window returns the guest addresses that are wanted, in bytes.
 func (c *Chain) window(o *MapOptions, size uint64) (from, to uint64) {
-	g, err := c.Layers[0].Image.Geometry()
-	if err != nil {
-		return 0, 0
+	unit := uint64(sectorSize)
+	if img := c.Layers[0].Image; img != nil {
+		g, err := img.Geometry()
+		if err != nil {
+			return 0, 0
+		}
+		unit = g.SubclusterSize
 	}
-	unit := g.SubclusterSize
 	from, to = o.Offset&^(unit-1), size
 	if end := o.Offset + o.Length; o.Length > 0 && end >= o.Offset && end < size {
 		to = min(size, (end+unit-1)&^(unit-1))

@@ -109,6 +109,23 @@ func TestRawMap(t *testing.T) {
 	}
 }
 
+// TestOfRaw: a raw file is a chain of one layer, and another file is none.
+func TestOfRaw(t *testing.T) {
+	c, err := chain.OfRaw("base", inMemory(make([]byte, 1000), [2]uint64{0, 600}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := holdSums(t, c)
+	if l := c.Layers[0]; len(c.Layers) != 1 || l.Format != "raw" || l.VirtualSize != 1024 || l.FileSize != 1000 || !c.Complete() || s.Layers[0].Visible != 600 {
+		t.Errorf("%+v, %+v", l, s)
+	}
+	for _, p := range [][]byte{qcow2test.Image{Size: cluster}.Build().Bytes, []byte("KDMV")} {
+		if c, err := chain.OfRaw("base", inMemory(p)); err == nil || c != nil {
+			t.Errorf("%.4q is raw", p)
+		}
+	}
+}
+
 // TestMapRange: a range is widened to clusters of the image, and what lies outside
 // is neither there nor unknown.
 func TestMapRange(t *testing.T) {
@@ -175,7 +192,8 @@ func TestInUse(t *testing.T) {
 	}
 }
 
-// TestMapAllocations: the mapping takes no memory for its rows.
+// TestMapAllocations: the mapping takes no memory for its rows, and a little for each
+// of the L2 tables, which have 512 entries here.
 func TestMapAllocations(t *testing.T) {
 	allocations := func(clusters uint64) float64 {
 		top := qcow2test.Image{Size: clusters * 4096, ClusterBits: 12, BackingFile: "base", Clusters: map[uint64]qcow2test.Kind{}}

@@ -1,9 +1,11 @@
 package qcow2
 
+import "strings"
+
 // A ForeignFormat is the Kind of an [Error] about a file in another format than
 // qcow2, and an [ErrNotQcow2]. It is QEMU's name of the format if QEMU has one:
 // "vmdk", "vhdx", "vpc", "vdi", "qcow" (version 1), "qed", "luks", "parallels",
-// "bochs", "raw"; else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
+// "bochs", "cloop", "raw"; else "iso", "tar", "gzip", "bzip2", "xz" or "zstd".
 //
 // A format is recognised by a few bytes; what they point to is not read.
 type ForeignFormat string
@@ -22,6 +24,8 @@ type signature struct {
 	text   string
 }
 
+const descriptorWords = "a vmdk descriptor, which names the files of the image"
+
 // signatures are of the formats that are mistaken for qcow2, or wrapped around it.
 // The first that matches decides: formats that can hold any bytes where others have
 // their signature come last.
@@ -30,7 +34,7 @@ var signatures = [...]signature{
 	{"", "", 0, "QFI\xfb"}, // qcow2: no foreign format
 	{"vmdk", "a vmdk image", 0, "KDMV"},
 	{"vmdk", "a vmdk image", 0, "COWD"},
-	{"vmdk", "a vmdk descriptor, which names the files of the image", 0, "# Disk DescriptorFile"},
+	{"vmdk", descriptorWords, 0, "# Disk DescriptorFile"},
 	{"vhdx", "a vhdx image", 0, "vhdxfile"},
 	{"vpc", "a vpc (vhd) image", 0, "conectix"},
 	{"qed", "a qed image", 0, "QED\x00"},
@@ -38,6 +42,7 @@ var signatures = [...]signature{
 	{"parallels", "a parallels image", 0, "WithoutFreeSpace"},
 	{"parallels", "a parallels image", 0, "WithouFreSpacExt"},
 	{"bochs", "a bochs image", 0, "Bochs Virtual HD Image"},
+	{"cloop", "a cloop image", 0, "#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n"},
 	{"gzip", "a gzip-compressed file", 0, "\x1f\x8b\x08"},
 	{"bzip2", "a bzip2-compressed file", 0, "BZh"},
 	{"xz", "an xz-compressed file", 0, "\xfd7zXZ\x00"},
@@ -54,6 +59,9 @@ var signatures = [...]signature{
 // foreignError returns an error when the file, which begins with p, is in a
 // known format other than qcow2.
 func (s *source) foreignError(p []byte) error {
+	if s.hasVMDKVersion(p) {
+		return notQcow2("vmdk", descriptorWords)
+	}
 	for i := range signatures {
 		sig := &signatures[i]
 		if !s.holds(p, sig) {
@@ -62,9 +70,24 @@ func (s *source) foreignError(p []byte) error {
 		if sig.format == "" {
 			return nil
 		}
-		return errorf(SectionHeader, 0, sig.format, "%v: this is %s", ErrNotQcow2, sig.what)
+		return notQcow2(sig.format, sig.what)
 	}
 	return nil
+}
+
+func notQcow2(format ForeignFormat, what string) error {
+	return errorf(SectionHeader, 0, format, "%v: this is %s", ErrNotQcow2, what)
+}
+
+// hasVMDKVersion reports whether the file, which begins with p, is a vmdk descriptor
+// to QEMU, whatever its comments say.
+func (s *source) hasVMDKVersion(p []byte) bool {
+	if len(p) == 0 || !strings.ContainsRune("# v", rune(p[0])) { // no more is read
+		return false
+	}
+	p, err := s.read(SectionHeader, 0, min(s.size, vmdkProbeBytes), "a signature")
+	_, ok := vmdkVersion(p)
+	return err == nil && ok
 }
 
 // holds reports whether the file, which begins with p, has a signature. One that

@@ -16,9 +16,10 @@ type Slack struct {
 	Offset, Length uint64   // bytes
 }
 
-// Slacks yields the bytes of structures' clusters that mean nothing: in the first
-// cluster behind the header extensions and around the name of the backing file, and
-// behind tables whose last cluster they do not fill. Structures that cannot be found
+// Slacks yields the bytes of structures' clusters that mean nothing, as far as this
+// package knows: header fields that it does not know, in the first cluster what is
+// behind the header extensions and around the name of the backing file, and behind
+// tables whose last cluster they do not fill. Structures that cannot be found
 // have none; [Image.Check] says which. The error is that of [Image.Supported].
 func (img *Image) Slacks() iter.Seq2[Slack, error] {
 	return func(yield func(Slack, error) bool) {
@@ -48,6 +49,9 @@ func (img *Image) Slacks() iter.Seq2[Slack, error] {
 func (img *Image) headerSlacks(yield func(from, to uint64) bool) bool {
 	h := &img.header
 	at := uint64(h.HeaderLength) // where the extensions end
+	if at > KnownHeaderLength && !yield(KnownHeaderLength, at) {
+		return false
+	}
 	for x, err := range img.Extensions() {
 		if err != nil {
 			return true // nobody can tell what follows

@@ -39,6 +39,26 @@ func TestSlacks(t *testing.T) {
 	}
 }
 
+// TestSlacksOfLongHeader: nobody knows what is in header fields that are not known.
+func TestSlacksOfLongHeader(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9}.Build()
+	clear(b.Bytes[104:512])
+	b.Set("header_length", 400)
+	var got []qcow2.Slack
+	for s, err := range open(t, b).Slacks() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Kind == qcow2.HostHeader {
+			got = append(got, s)
+		}
+	}
+	want := []qcow2.Slack{{Kind: qcow2.HostHeader, Offset: 112, Length: 288}, {Kind: qcow2.HostHeader, Offset: 408, Length: 104}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestNonZero(t *testing.T) {
 	b := qcow2test.Image{}.Build()
 	b.Bytes = append(b.Bytes, make([]byte, 3<<20)...)[:3<<20]
