@@ -40,7 +40,9 @@ type Page struct {
 func (p *Picture) HTML(o Page) string {
 	script, style := pageScript, pageStyle+shadeStyles()
 	data, err := json.Marshal(p.pageData(&o)) // which escapes what could end the element
-	must(err)
+	if err != nil {
+		panic("picture: " + err.Error()) // all its types can be marshalled
+	}
 	return fmt.Sprintf(pageFrame, hash(script), hash(style), html.EscapeString(o.Title), style, html.EscapeString(o.Title),
 		html.EscapeString(p.subtitle(&o)), html.EscapeString(p.Sentence(o.Usage, o.Size)),
 		checked(o.By == ByNeed), checked(o.By == ByRuns), hidden(o.By == ByNeed), html.EscapeString(o.Verdict), data, script)

@@ -1,8 +1,8 @@
 package picture
 
 import (
-	"encoding/xml"
 	"fmt"
+	"html"
 	"math"
 	"strings"
 )
@@ -40,8 +40,8 @@ func (p *Picture) SVG(o SVG) string {
 	bottom := svgTop + float64(d.rows)*d.step
 	height := int(bottom) + svgLine*(1+(len(entries)+svgEntries-1)/svgEntries)
 	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui,sans-serif" font-size="13">`+"\n", svgWidth, height)
-	d.printf("<title>%s</title>\n<style>\n%s</style>\n", d.escape(d.Title), d.style(entries))
-	d.printf(`<text class="title" x="%d" y="18">%s</text>`+"\n", svgAxis, d.escape(d.Title))
+	d.printf("<title>%s</title>\n<style>\n%s</style>\n", html.EscapeString(d.Title), d.style(entries))
+	d.printf(`<text class="title" x="%d" y="18">%s</text>`+"\n", svgAxis, html.EscapeString(d.Title))
 	d.axis()
 	d.paths()
 	d.legend(entries, bottom+svgLine)
@@ -57,20 +57,6 @@ type svgDrawing struct {
 	columns int // squares in a line
 	rows    int
 	step    float64 // from one square to the next
-}
-
-// escape returns a text as XML has it.
-func (*svgDrawing) escape(s string) string {
-	var b strings.Builder
-	must(xml.EscapeText(&b, []byte(s)))
-	return b.String()
-}
-
-// must panics on an error of a writer that has none.
-func must(err error) {
-	if err != nil {
-		panic("picture: " + err.Error())
-	}
 }
 
 // style returns the colours of the shades in the legend.
@@ -120,6 +106,6 @@ func (d *svgDrawing) legend(entries []legendEntry, y float64) {
 	for i, e := range entries {
 		x, y := svgAxis+i%svgEntries*(svgMap/svgEntries), int(y)+i/svgEntries*svgLine
 		d.printf(`<rect class="%s" x="%d" y="%d" width="12" height="12"/><text x="%d" y="%d">%s</text>`+"\n",
-			e.shade.look().key, x, y-11, x+18, y, d.escape(e.text))
+			e.shade.look().key, x, y-11, x+18, y, html.EscapeString(e.text))
 	}
 }
