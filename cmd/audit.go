@@ -113,7 +113,7 @@ reject. Only 0 is a yes.`,
 		ready := func() error { return f.check(cmd.Flags()) }
 		return a.loadBy(loading{open: open, ready: ready}, func(rep *report) error { return runAudit(rep, f) })(cmd, names)
 	})
-	f.add(cmd)
+	f.add(a, cmd)
 	return cmd
 }
 

@@ -29,7 +29,7 @@ func newAuditFlags() *auditFlags {
 }
 
 // add adds the flags to the command.
-func (f *auditFlags) add(cmd *cobra.Command) {
+func (f *auditFlags) add(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.Var(f.policy, "policy", "policy: "+f.policy.choices())
 	flags.Var(&f.maxVirtualSize, "max-virtual-size", "largest disk that is accepted, such as 2T")
@@ -40,11 +40,11 @@ func (f *auditFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.headerOnly, "header-only", false, "look at the start alone; '-' is standard input")
 	flags.BoolVar(&f.all, "all", false, "list every rule, not only those that fail")
 	selects(flags, "declared", "content", "header-only", "all")
-	must(cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions(f.policy.names(), cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("declared", cobra.FixedCompletions(f.declared.names(), cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("rule", completeRules))
-	must(cmd.RegisterFlagCompletionFunc("max-virtual-size", cobra.NoFileCompletions))
-	must(cmd.RegisterFlagCompletionFunc("max-ratio", cobra.NoFileCompletions))
+	a.completeFlag(cmd, "policy", cobra.FixedCompletions(f.policy.names(), cobra.ShellCompDirectiveNoFileComp))
+	a.completeFlag(cmd, "declared", cobra.FixedCompletions(f.declared.names(), cobra.ShellCompDirectiveNoFileComp))
+	a.completeFlag(cmd, "rule", completeRules)
+	a.completeFlag(cmd, "max-virtual-size", cobra.NoFileCompletions)
+	a.completeFlag(cmd, "max-ratio", cobra.NoFileCompletions)
 }
 
 // check returns an error for flags that contradict each other: a rule that somebody

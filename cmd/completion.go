@@ -88,6 +88,15 @@ func (a *app) completeSnapshots(_ *cobra.Command, args []string, _ string) ([]co
 	return a.completeFrom(args, snapshotWords)
 }
 
+// completeFlag sets what completes the value of a flag, if a shell asks. Cobra keeps
+// that for good, and with it the command tree of this run: a process that runs the
+// command more than once must not.
+func (a *app) completeFlag(cmd *cobra.Command, name string, complete cobra.CompletionFunc) {
+	if len(a.Args) > 0 && strings.HasPrefix(a.Args[0], cobra.ShellCompRequestCmd) {
+		must(cmd.RegisterFlagCompletionFunc(name, complete))
+	}
+}
+
 // completeFrom completes what the image on the command line has. If it cannot be read
 // there is nothing, and no message, which would disturb the line that is being typed.
 func (a *app) completeFrom(args []string, words func(*qcow2.Image) []cobra.Completion) ([]cobra.Completion, cobra.ShellCompDirective) {

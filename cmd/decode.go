@@ -206,9 +206,9 @@ Exit status: 0 fine, 1 there is no such table, 2 a table or an entry is damaged.
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
-	must(cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(tableKindNames(), cobra.ShellCompDirectiveNoFileComp)))
-	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
-	must(cmd.RegisterFlagCompletionFunc("bitmap", a.completeBitmaps))
+	a.completeFlag(cmd, "kind", cobra.FixedCompletions(tableKindNames(), cobra.ShellCompDirectiveNoFileComp))
+	a.completeFlag(cmd, "snapshot", a.completeSnapshots)
+	a.completeFlag(cmd, "bitmap", a.completeBitmaps)
 	return cmd
 }
 

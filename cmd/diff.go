@@ -147,7 +147,7 @@ shown, 2 a table or an entry is damaged.`,
 	}
 	o.addFlags(cmd.Flags())
 	for _, name := range []string{"from", "to"} {
-		must(cmd.RegisterFlagCompletionFunc(name, a.completeMappings))
+		a.completeFlag(cmd, name, a.completeMappings)
 	}
 	return cmd
 }

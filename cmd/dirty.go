@@ -155,7 +155,7 @@ every layer could be read.`,
 	selects(flags, "bitmap")
 	o.chain.addFlags(flags)
 	must(cmd.MarkFlagDirname("allow"))
-	must(cmd.RegisterFlagCompletionFunc("bitmap", a.completeBitmaps))
+	a.completeFlag(cmd, "bitmap", a.completeBitmaps)
 	return cmd
 }
 

@@ -51,7 +51,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 what is shown is damaged.`,
 	flags.BoolVar(&o.guest, "guest", false, "where each guest cluster lies")
 	flags.Var(&o.snapshot, "snapshot", snapshotUsage)
 	selects(flags, "host", "guest", "snapshot")
-	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
+	a.completeFlag(cmd, "snapshot", a.completeSnapshots)
 	return cmd
 }
 

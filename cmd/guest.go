@@ -259,7 +259,7 @@ or with --follow not every layer could be read.`,
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
-	must(cmd.RegisterFlagCompletionFunc("snapshot", a.completeSnapshots))
+	a.completeFlag(cmd, "snapshot", a.completeSnapshots)
 	must(cmd.MarkFlagDirname("allow"))
 	return cmd
 }

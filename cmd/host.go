@@ -234,7 +234,7 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
-	must(cmd.RegisterFlagCompletionFunc("kind", completeList(qcow2.HostKindNames())))
+	a.completeFlag(cmd, "kind", completeList(qcow2.HostKindNames()))
 	return cmd
 }
 

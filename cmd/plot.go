@@ -98,8 +98,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 a table or an entry is damaged.
 		return a.lasting(run)(cmd, args)
 	}
 	o.addFlags(cmd.Flags())
-	must(cmd.RegisterFlagCompletionFunc("output", completeList(o.output.names())))
-	must(cmd.RegisterFlagCompletionFunc("by", completeList(o.by.names())))
+	a.completeFlag(cmd, "output", completeList(o.output.names()))
+	a.completeFlag(cmd, "by", completeList(o.by.names()))
 	return cmd
 }
 

@@ -85,6 +85,6 @@ func (a *app) addFlags(root *cobra.Command) {
 	flags.String("config", "", "config file, instead of the user's own")
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
-	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(a.output.names(), cobra.ShellCompDirectiveNoFileComp)))
-	must(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(a.color.names(), cobra.ShellCompDirectiveNoFileComp)))
+	a.completeFlag(root, "output", cobra.FixedCompletions(a.output.names(), cobra.ShellCompDirectiveNoFileComp))
+	a.completeFlag(root, "color", cobra.FixedCompletions(a.color.names(), cobra.ShellCompDirectiveNoFileComp))
 }

@@ -192,7 +192,7 @@ what it should point to may be missing.`,
 	}))
 	cmd.Flags().Var(&o.without, "without", "a snapshot to be deleted, by id, name or @position")
 	selects(cmd.Flags(), "without")
-	must(cmd.RegisterFlagCompletionFunc("without", a.completeSnapshots))
+	a.completeFlag(cmd, "without", a.completeSnapshots)
 	return cmd
 }
 
