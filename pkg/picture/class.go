@@ -27,9 +27,6 @@ const (
 // String returns the name of the class, as in JSON.
 func (c Class) String() string { return shade(c).look().key }
 
-// Title returns the name of the class for people.
-func (c Class) Title() string { return shade(c).look().title }
-
 // Letter returns the letter that stands for the class where there are no colours.
 func (c Class) Letter() byte { return shade(c).look().letter }
 

@@ -18,24 +18,22 @@ func (p *Picture) legend(by By, size func(uint64) string) (entries []legendEntry
 		entries[0].text = "run of 1 cluster"
 		return entries
 	}
-	all, sum := p.Bytes(), uint64(0)
-	for _, n := range all {
-		sum += n
-	}
+	all := p.Bytes()
+	sum := total(&all)
 	for c, n := range all {
 		if n > 0 {
 			s := shade(c)
-			entries = append(entries, legendEntry{s, fmt.Sprintf("%s %s %s", s.look().title, size(n), Share(n, sum))})
+			entries = append(entries, legendEntry{s, fmt.Sprintf("%s %s %s", s.look().title, size(n), share(n, sum))})
 		}
 	}
 	return entries
 }
 
-// Share returns a part of a sum as a percentage.
-func Share(n, sum uint64) string {
-	share := 100 * float64(n) / float64(max(sum, 1))
-	if n > 0 && share < 0.05 {
+// share returns a part of a sum as a percentage.
+func share(n, sum uint64) string {
+	percent := 100 * float64(n) / float64(max(sum, 1))
+	if n > 0 && percent < 0.05 {
 		return "<0.1 %"
 	}
-	return fmt.Sprintf("%.1f %%", share)
+	return fmt.Sprintf("%.1f %%", percent)
 }

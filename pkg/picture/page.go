@@ -45,7 +45,7 @@ func (p *Picture) HTML(o Page) string {
 	}
 	return fmt.Sprintf(pageFrame, hash(script), hash(style), html.EscapeString(o.Title), style, html.EscapeString(o.Title),
 		html.EscapeString(p.subtitle(&o)), html.EscapeString(p.Sentence(o.Usage, o.Size)),
-		checked(o.By == ByNeed), checked(o.By == ByRuns), hidden(o.By == ByNeed), html.EscapeString(o.Verdict), data, script)
+		attribute("checked", o.By == ByNeed), attribute("checked", o.By == ByRuns), attribute("hidden", o.By == ByNeed), html.EscapeString(o.Verdict), data, script)
 }
 
 // pageFrame is the page without what depends on the image.
@@ -95,16 +95,10 @@ func hash(s string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func checked(ok bool) string {
+// attribute returns an attribute of an element, if ok.
+func attribute(name string, ok bool) string {
 	if ok {
-		return " checked"
-	}
-	return ""
-}
-
-func hidden(ok bool) string {
-	if ok {
-		return " hidden"
+		return " " + name
 	}
 	return ""
 }

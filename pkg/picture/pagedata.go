@@ -156,14 +156,12 @@ func (p *Picture) pageRange(r *qcow2.HostRange, ids []string) pageRange {
 
 // addLooks adds the legend.
 func (d *pageData) addLooks(p *Picture) {
-	all, sum := p.Bytes(), uint64(0)
-	for _, n := range all {
-		sum += n
-	}
+	all := p.Bytes()
+	sum := total(&all)
 	for s, l := range looks {
 		look := pageLook{Key: l.key, Title: l.title, Letter: string(l.letter)}
 		if s < Classes {
-			look.Bytes, look.Share = all[s], Share(all[s], sum)
+			look.Bytes, look.Share = all[s], share(all[s], sum)
 			d.Classes = append(d.Classes, look)
 		} else {
 			d.Levels = append(d.Levels, look)

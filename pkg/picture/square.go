@@ -12,8 +12,11 @@ type Square struct {
 }
 
 // Length returns how long the square is, in bytes.
-func (s *Square) Length() (n uint64) {
-	for _, b := range s.Bytes {
+func (s *Square) Length() uint64 { return total(&s.Bytes) }
+
+// total returns the bytes of all classes together.
+func total(all *[Classes]uint64) (n uint64) {
+	for _, b := range all {
 		n += b
 	}
 	return n
