@@ -73,7 +73,9 @@ func (img *Image) Check(ctx context.Context, o CheckOptions) (CheckResult, error
 	if err := img.Supported(); err != nil {
 		return CheckResult{}, err
 	}
-	c := newChecker(ctx, img, o)
+	w := newReferenceWalk(ctx, img)
+	c := newChecker(w, o)
+	w.sink, w.entry, w.run, w.beyond = c, c.checkL1Entry, c.checkRun, c.need
 	c.check()
 	return c.result, ctx.Err()
 }

@@ -64,20 +64,18 @@ type errorKey struct {
 	detail string
 }
 
-func newChecker(ctx context.Context, img *Image, o CheckOptions) *checker {
-	n := img.geometry.HostClusters
+func newChecker(w *referenceWalk, o CheckOptions) *checker {
+	img, n := w.img, w.clusters
 	return &checker{
-		ctx: ctx, img: img, options: o, result: CheckResult{TotalClusters: img.geometry.Clusters},
+		ctx: w.ctx, img: img, walk: w, options: o, result: CheckResult{TotalClusters: img.geometry.Clusters},
 		counts: sparse.NewBuilder[byte](n), more: sparse.NewScattered[uint64](n),
 		lookup: newRefcounts(img), overlaps: sparse.NewScattered[bool](n), mapped: map[uint64]uint64{}, seen: map[errorKey]bool{},
 	}
 }
 
-// check checks the image.
+// check checks the image. The walk has its sink.
 func (c *checker) check() {
 	c.checkImage()
-	c.walk = newReferenceWalk(c.ctx, c.img, c)
-	c.walk.entry, c.walk.run, c.walk.beyond = c.checkL1Entry, c.checkRun, c.need
 	if !c.walk.begin(nil, c.options.Progress) {
 		return
 	}

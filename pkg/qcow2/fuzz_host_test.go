@@ -26,9 +26,9 @@ func hostSeeds() [][]byte {
 	return seeds
 }
 
-// FuzzHost: whatever the bytes, Host, Check and Usage end, and agree: lengths
+// FuzzHost: whatever the bytes, Host, Check, Usage and Survey end, and agree: lengths
 // add up to the size of the file, a cluster has as many owners as references,
-// two checks are equal, and usage is the sum over host.
+// two checks are equal, usage is the sum over host, and a survey is check and usage.
 func FuzzHost(f *testing.F) {
 	for _, seed := range hostSeeds() {
 		f.Add(seed)
@@ -75,6 +75,7 @@ func fuzzImage(t *testing.T, p []byte, img *qcow2.Image) {
 	}
 	bounded(t, img, "Host", func() { fuzzHost(t, p, img) })
 	bounded(t, img, "Check", func() { fuzzCheck(t, img) })
+	bounded(t, img, "Survey", func() { fuzzSurvey(t, img) })
 	bounded(t, img, "BitmapContents", func() { fuzzBitmaps(t, p, img) })
 }
 
@@ -127,6 +128,14 @@ func fuzzCheck(t *testing.T, img *qcow2.Image) {
 	second, again := check(t, img)
 	if !slices.Equal(first, second) || result != again {
 		t.Errorf("two checks differ (-first +second):\n%s", cmp.Diff(first, second))
+	}
+}
+
+// fuzzSurvey compares Survey with Check and Usage.
+func fuzzSurvey(t *testing.T, img *qcow2.Image) {
+	t.Helper()
+	for _, wrong := range compareSurvey(t, img) {
+		t.Error(wrong)
 	}
 }
 

@@ -32,7 +32,8 @@ func indexHost(ctx context.Context, img *Image, o HostOptions, yield func(error)
 	if o.Owners {
 		x.owners = newOwnerList(img, o)
 	}
-	x.walk = newReferenceWalk(ctx, img, x)
+	x.walk = newReferenceWalk(ctx, img)
+	x.walk.sink = x
 	if o.Sharing && img.header.NbSnapshots > 0 {
 		x.sharing = newSharingMap(x.walk)
 	}

@@ -52,7 +52,8 @@ func (img *Image) Repeats(ctx context.Context) (Repeats, error) {
 		img: img, tables: sparse.NewScattered[uint32](img.geometry.HostClusters),
 		clusters: sparse.NewBuilder[uint32](img.geometry.HostClusters), ofSegment: map[uint64]uint32{},
 	}
-	f.walk = newReferenceWalk(ctx, img, f)
+	f.walk = newReferenceWalk(ctx, img)
+	f.walk.sink = f
 	f.walk.run = f.addRun
 	f.walk.walk(nil, nil)
 	f.compare()

@@ -156,16 +156,9 @@ func (img *Image) Usage(ctx context.Context, o UsageOptions) (*Usage, error) {
 	if err := img.Supported(); err != nil {
 		return nil, err
 	}
-	c := newUsageCounter(ctx, img, o.Damage)
-	if c.walk.walk(nil, o.Progress) {
-		c.mapped.addEnd(ctx)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s := newUsageSum(c, o.Without)
-	if !s.addClusters() {
-		return nil, ctx.Err()
-	}
-	return s.finish(), nil
+	w := newReferenceWalk(ctx, img)
+	c := newUsageCounter(w, o.Damage)
+	w.sink, w.entry, w.run = c, c.mapped.addL1Entry, c.mapped.addRun
+	w.walk(nil, o.Progress)
+	return c.finish(o.Without)
 }

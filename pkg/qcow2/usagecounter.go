@@ -1,7 +1,5 @@
 package qcow2
 
-import "context"
-
 // A usageCounter sums up the references to each cluster. It is the sink of a walk.
 type usageCounter struct {
 	img    *Image
@@ -22,13 +20,9 @@ type usageTable struct {
 	whole   bool   // the active image is its first owner, and all that it maps there is on the disk
 }
 
-func newUsageCounter(ctx context.Context, img *Image, damage func(error)) *usageCounter {
-	c := &usageCounter{img: img, damage: damage}
-	c.words = newUsageWords(img, c.joined)
-	c.walk = newReferenceWalk(ctx, img, c)
-	c.owners = newOwnerSets(c.walk)
-	c.mapped = newMappedCounter(img, c.walk)
-	c.walk.entry, c.walk.run = c.mapped.addL1Entry, c.mapped.addRun
+func newUsageCounter(w *referenceWalk, damage func(error)) *usageCounter {
+	c := &usageCounter{img: w.img, walk: w, damage: damage, owners: newOwnerSets(w), mapped: newMappedCounter(w)}
+	c.words = newUsageWords(w.img, c.joined)
 	return c
 }
 
@@ -41,6 +35,19 @@ func (c *usageCounter) fail(err error) bool {
 		c.damage(err)
 	}
 	return true
+}
+
+// finish adds up what the walk has found.
+func (c *usageCounter) finish(without []Snapshot) (*Usage, error) {
+	ctx := c.walk.ctx
+	if c.mapped.addEnd(ctx); ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	s := newUsageSum(c, without)
+	if !s.addClusters() {
+		return nil, ctx.Err()
+	}
+	return s.finish(), nil
 }
 
 // addStructures implements referenceSink.

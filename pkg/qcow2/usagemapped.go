@@ -24,10 +24,10 @@ type mappedCounter struct {
 	part  compactCounter // what a copy needs for the table, if several do
 }
 
-func newMappedCounter(img *Image, w *referenceWalk) mappedCounter {
-	g := &img.geometry
-	whole := min(g.VirtualSize/(g.L2Entries<<g.ClusterBits), uint64(img.header.L1Size))
-	return mappedCounter{img: img, walk: w, whole: whole, again: map[uint64]uint64{}}
+func newMappedCounter(w *referenceWalk) mappedCounter {
+	g := &w.img.geometry
+	whole := min(g.VirtualSize/(g.L2Entries<<g.ClusterBits), uint64(w.img.header.L1Size))
+	return mappedCounter{img: w.img, walk: w, whole: whole, again: map[uint64]uint64{}}
 }
 
 // counts reports whether the i-th entry of an L1 table is one of those that the

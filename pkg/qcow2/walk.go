@@ -70,8 +70,9 @@ type referenceWalk struct {
 	beyond func(offset uint64)
 }
 
-func newReferenceWalk(ctx context.Context, img *Image, sink referenceSink) *referenceWalk {
-	w := &referenceWalk{ctx: ctx, img: img, sink: sink, clusters: img.geometry.HostClusters, tables: newLabelMap(img, sparse.NewScattered[label](img.geometry.HostClusters))}
+// newReferenceWalk returns a walk whose sink is still to be set.
+func newReferenceWalk(ctx context.Context, img *Image) *referenceWalk {
+	w := &referenceWalk{ctx: ctx, img: img, clusters: img.geometry.HostClusters, tables: newLabelMap(img, sparse.NewScattered[label](img.geometry.HostClusters))}
 	if img.geometry.L2EntrySize == 8 {
 		w.single = img.plainBits()
 	}
