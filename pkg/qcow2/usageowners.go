@@ -139,8 +139,9 @@ func (u *Usage) addOwners(sets *ownerSets, all *sparse.Map[setUsage], without []
 	tables := sets.walk.l1.tables
 	n := len(tables)
 	s := &ownerSum{sets: sets, owners: make([]OwnerUsage, n), without: sets.selected(without), referenced: make([]uint64, n+1), vmState: make([]uint64, n+1)}
-	for set := uint64(0); set < 1<<rangeset.Bits; {
-		v := all.View(set, 1<<rangeset.Bits)
+	bound := sets.sets.Bound()
+	for set := uint64(0); set < bound; {
+		v := all.View(set, bound)
 		for i := range v.Words {
 			s.add(uint32(set)+uint32(i), &v.Words[i])
 		}

@@ -3,7 +3,6 @@ package qcow2
 import (
 	"math/bits"
 
-	"github.com/qinspect/qinspect/pkg/qcow2/internal/rangeset"
 	"github.com/qinspect/qinspect/pkg/qcow2/internal/sparse"
 )
 
@@ -36,7 +35,7 @@ func newUsageSum(c *usageCounter, without []Snapshot) *usageSum {
 	s := &usageSum{
 		usage: &Usage{FileSize: img.src.size, Mapped: c.mapped.sum, HasOnDisk: true}, counter: c,
 		refcounts: newRefcounts(img), holes: holeFinder{src: &img.src}, without: without,
-		sets: sparse.NewScattered[setUsage](1 << rangeset.Bits),
+		sets: sparse.NewScattered[setUsage](c.owners.sets.Bound()),
 	}
 	for k := range HostUnknown + 1 {
 		s.usage.Kinds = append(s.usage.Kinds, KindUsage{Kind: k})

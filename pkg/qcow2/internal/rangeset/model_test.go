@@ -82,7 +82,7 @@ func runScript(t *testing.T, p []byte) {
 			want = m.number(setOf(list))
 			got = s.Of(list)
 		}
-		if got != want || s.Full() || s.Len() != len(m.sets) || !slices.Equal(s.Ranges(got), ranges(m.sets[want])) {
+		if got != want || uint64(got) >= s.Bound() || s.Full() || s.Len() != len(m.sets) || !slices.Equal(s.Ranges(got), ranges(m.sets[want])) {
 			t.Fatalf("%d: set %d of %d, %v, full %v, want set %d of %d, %v", p[:3], got, s.Len(), s.Ranges(got), s.Full(), want, len(m.sets), ranges(m.sets[want]))
 		}
 	}

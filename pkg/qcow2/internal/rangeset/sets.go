@@ -53,6 +53,9 @@ func (s *Sets) Ranges(set uint32) []Range {
 	return s.spans.span(set).ranges()
 }
 
+// Bound returns a number that is above those of all sets, now and later.
+func (s *Sets) Bound() uint64 { return s.spans.bound() }
+
 // Spend counts n numbers, of which a set is about to be made, against Limit, and
 // reports whether there was room.
 func (s *Sets) Spend(n uint64) bool {

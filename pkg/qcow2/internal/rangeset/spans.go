@@ -37,6 +37,9 @@ func newSpans(n uint32) spans {
 	return 0
 }
 
+// bound returns a number that is above those of all spans, and of all other sets.
+func (b spans) bound() uint64 { return firstSpan + 2*uint64(b)*uint64(b) }
+
 // span returns the span with a number.
 func (b spans) span(set uint32) span {
 	digits := set - firstSpan

@@ -116,8 +116,8 @@ func TestUnionOfNeighbours(t *testing.T) {
 			if got := numbers(s.Ranges(set)); !slices.Equal(got, want) {
 				t.Fatalf("%v, want %v", got, want)
 			}
-			if set >= 1<<Bits {
-				t.Fatalf("set %d has more than %d bits", set, Bits)
+			if uint64(set) >= s.Bound() || s.Bound() > 1<<Bits {
+				t.Fatalf("set %d, the bound %d, and %d bits at most", set, s.Bound(), Bits)
 			}
 		}
 	}
