@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -30,13 +31,16 @@ func TestInOrder(t *testing.T) {
 	for _, s := range []side{{1, 1}, {2, 2}, {3, 8}, {8, 8}, {8, 200}, {200, 200}} {
 		t.Run(fmt.Sprint(s), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var begun, running, most atomic.Int64
+				var begun, running atomic.Int64
+				var mu sync.Mutex
+				var most int64
 				var got, want []int
 				work := func(i int, _ <-chan struct{}) int {
 					now := running.Add(1)
 					defer running.Add(-1)
-					for old := most.Load(); now > old && !most.CompareAndSwap(old, now); old = most.Load() {
-					}
+					mu.Lock()
+					most = max(most, now)
+					mu.Unlock()
 					time.Sleep(time.Duration(i*7919%13) * time.Second)
 					return i
 				}
@@ -53,8 +57,8 @@ func TestInOrder(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Errorf("order (-want +got):\n%s", cmp.Diff(want, got))
 				}
-				if most.Load() > int64(s.jobs) {
-					t.Errorf("%d at a time, want %d at most", most.Load(), s.jobs)
+				if most > int64(s.jobs) {
+					t.Errorf("%d at a time, want %d at most", most, s.jobs)
 				}
 			})
 		})
