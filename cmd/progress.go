@@ -1,8 +1,10 @@
 package cmd
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -88,4 +90,61 @@ func (p *progress) hide() {
 		p.bar.Abort(true)
 		p.bars.Wait()
 	}
+}
+
+// A tally shows on standard error how many images were looked at, and how much is in
+// them, if that is a terminal and the command takes long. A nil tally shows nothing.
+type tally struct {
+	terminal      io.Writer
+	images, bytes atomic.Uint64
+	stop          chan struct{}
+	ended         chan struct{} // closed when nothing is drawn any more
+	done          bool          // hidden for good
+}
+
+// newTally returns the tally of a command, nil if standard error is not a terminal
+// that can redraw a line.
+func newTally(stderr io.Writer) *tally {
+	if terminal(stderr) == nil || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	t := &tally{terminal: stderr, stop: make(chan struct{}), ended: make(chan struct{})}
+	go t.draw()
+	return t
+}
+
+// add counts an image. It can be called by several goroutines.
+func (t *tally) add(bytes uint64) {
+	if t != nil {
+		t.images.Add(1)
+		t.bytes.Add(bytes)
+	}
+}
+
+// draw draws the line until it is hidden.
+func (t *tally) draw() {
+	defer close(t.ended)
+	select {
+	case <-t.stop:
+		return
+	case <-time.After(progressDelay):
+	}
+	bars := mpb.New(mpb.WithOutput(t.terminal), mpb.WithAutoRefresh())
+	bar := bars.New(0, mpb.NopStyle(), mpb.PrependDecorators(
+		decor.Any(func(decor.Statistics) string {
+			return fmt.Sprintf("%s, %s ", counted(t.images.Load(), "image", "images"), render.SizeText(t.bytes.Load()))
+		}), decor.Elapsed(decor.ET_STYLE_MMSS)))
+	<-t.stop
+	bar.Abort(true)
+	bars.Wait()
+}
+
+// hide removes the line from the terminal for good.
+func (t *tally) hide() {
+	if t == nil || t.done {
+		return
+	}
+	t.done = true
+	close(t.stop)
+	<-t.ended
 }

@@ -51,7 +51,7 @@ With several images the exit status is the worst of them; from best to worst:
 	a.addFlags(root)
 	addGroup(root, "Look at metadata:", a.newHeaderCommand(), a.newExtensionsCommand(), a.newSnapshotsCommand(), a.newBitmapsCommand(), a.newDecodeCommand())
 	addGroup(root, "Map addresses:", a.newGuestCommand(), a.newHostCommand(), a.newDirtyCommand(), a.newDiffCommand(), a.newChainCommand())
-	addGroup(root, "Judge an image:", a.newCheckCommand(), a.newAuditCommand())
+	addGroup(root, "Judge images:", a.newCheckCommand(), a.newScanCommand(), a.newAuditCommand())
 	addGroup(root, "Account for space:", a.newUsageCommand(), a.newPlotCommand())
 	const other = "Other commands:"
 	addGroup(root, other, a.newDumpCommand(), a.newConfigCommand(), a.newVersionCommand())

@@ -49,8 +49,12 @@ func (r *jsonRenderer) begin() {
 	r.comma = false
 	dst := r.appendKey(append(r.head[:0], '{'), "schema")
 	dst = r.appendKey(appendJSONString(dst, r.doc.Schema), "filename")
-	dst = r.appendKey(appendJSONString(dst, r.doc.Filename), "filename-hex")
-	r.head = appendHexBytes(dst, r.doc.Filename)
+	if r.doc.Unnamed {
+		dst = append(dst, "null"...)
+	} else {
+		dst = appendJSONString(dst, r.doc.Filename)
+	}
+	r.head = appendHexBytes(r.appendKey(dst, "filename-hex"), r.doc.Filename)
 }
 
 // appendKey appends a key of the document and the colon.
@@ -80,7 +84,7 @@ func (r *jsonRenderer) Section(s *Section) {
 	case r.hidden:
 	case r.inLines:
 		r.begin() // what came before the stream is not repeated after it
-		r.line = appendJSONString(append(r.line[:0], `{"filename":`...), r.doc.Filename)
+		r.line = r.appendLineStart(r.line[:0])
 	case s.Layout != LayoutSingle:
 		r.open = true
 		r.flushHead()
@@ -105,12 +109,20 @@ func (r *jsonRenderer) Row(row []Value) error {
 // appendRowStart appends what stands before the members of a row of a list.
 func (r *jsonRenderer) appendRowStart(dst []byte) []byte {
 	if r.inLines {
-		return append(append(dst, r.line...), ',')
+		return append(dst, r.line...)
 	}
 	if r.rows > 0 {
 		dst = append(dst, ',')
 	}
 	return append(append(dst, r.style.row...), '{')
+}
+
+// appendLineStart appends what each line of a stream begins with.
+func (r *jsonRenderer) appendLineStart(dst []byte) []byte {
+	if r.doc.Unnamed {
+		return append(dst, '{')
+	}
+	return append(appendJSONString(append(dst, `{"filename":`...), r.doc.Filename), ',')
 }
 
 // rowEnd returns what stands behind the members of a row of a list.

@@ -26,6 +26,9 @@ type Document struct {
 	Schema   string // "qinspect/header/1"
 	Filename string // as the user gave it
 	Heading  bool   // show the file name in tables and plain lines too
+	// Unnamed is for a document about several files: the file name is null in JSON, and
+	// rows that are lines do not begin with it.
+	Unnamed bool
 }
 
 // A Renderer writes documents, one after the other. The first write error sticks:

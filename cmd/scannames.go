@@ -1,0 +1,101 @@
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+)
+
+// A nameList is the names of what is to be scanned.
+type nameList struct {
+	names iter.Seq[string]
+	err   error // why there are no more; known when names has ended
+}
+
+// namesFrom returns the names in a file, or of standard input for "-", as du(1)
+// reads them: each ends with a NUL. They end when the context is done.
+func (a *app) namesFrom(ctx context.Context, name string) (*nameList, error) {
+	in := a.Stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { f.Close() }) //nolint:errcheck // it was only read
+		in = f
+	}
+	if in == nil {
+		in = bytes.NewReader(nil)
+	}
+	l := &nameList{}
+	l.names = func(yield func(string) bool) {
+		read := make(chan namedResult)
+		go readNames(ctx, in, read)
+		for {
+			select {
+			case r, ok := <-read:
+				if !ok {
+					return
+				}
+				if r.err != nil {
+					l.err = errors.Join(l.err, r.err)
+				} else if !yield(r.name) {
+					return
+				}
+			case <-ctx.Done(): // the read may wait for a pipe
+				return
+			}
+		}
+	}
+	return l, nil
+}
+
+// A namedResult is a name, or why there is none.
+type namedResult struct {
+	name string
+	err  error
+}
+
+// readNames reads names, and closes the channel at their end.
+func readNames(ctx context.Context, in io.Reader, to chan<- namedResult) {
+	defer close(to)
+	send := func(r namedResult) bool {
+		select {
+		case to <- r:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	n := 1
+	names := bufio.NewScanner(in)
+	names.Split(splitNUL)
+	for ; names.Scan(); n++ {
+		r := namedResult{name: names.Text()}
+		if r.name == "" {
+			r.err = fmt.Errorf("name %d is empty", n)
+		}
+		if !send(r) {
+			return
+		}
+	}
+	if err := names.Err(); err != nil {
+		send(namedResult{err: fmt.Errorf("reading name %d: %w", n, err)})
+	}
+}
+
+// splitNUL splits names. The last can lack its NUL.
+func splitNUL(data []byte, atEOF bool) (advance int, token []byte, err error) {
+	if i := bytes.IndexByte(data, 0); i >= 0 {
+		return i + 1, data[:i], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}

@@ -1,0 +1,139 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+)
+
+// A File is what a [Scanner] asks of the file that an image is in. A [qcow2.File] has
+// these methods.
+type File interface {
+	Close() error
+	AllocatedBytes() (n int64, ok bool)
+	Changed() (changed, ok bool)
+	OpenElsewhere() (state qcow2.Elsewhere, ok bool)
+}
+
+// A Scanner looks at images. Its methods can be called by several goroutines.
+type Scanner struct {
+	// Open opens an image; nil: as [qcow2.OpenFile] does.
+	Open func(name string) (*qcow2.Image, File, error)
+	// Timeout is how long looking at an image may take; 0: as long as it does.
+	Timeout time.Duration
+
+	hanging atomic.Int64 // reads that were abandoned and have not ended
+}
+
+// maxHanging is how many reads may hang: each keeps a thread of the system.
+const maxHanging = 256
+
+// The errors of [Scanner.Look] for what is no image.
+var (
+	// ErrNoImage: the file was found because it lies in a directory, and is no qcow2
+	// image.
+	ErrNoImage = errors.New("no image")
+	// ErrVanished: the file was in a directory, and is not there any more.
+	ErrVanished = errors.New("vanished")
+)
+
+// Look opens what was found and looks at it. An image that cannot be read has a row
+// that says so. The error is [ErrNoImage], [ErrVanished], or that of the context. A
+// read that hangs is abandoned when the time is over, or when the context is done.
+func (s *Scanner) Look(ctx context.Context, f Found) (*Row, error) {
+	if f.Err != nil {
+		return &Row{Name: f.Name, Status: statusOf(f.Err), Err: f.Err}, ctx.Err()
+	}
+	if s.hanging.Load() >= maxHanging {
+		return timedOut(f, fmt.Errorf("%w: not looked at, as %d reads of other images hang", ErrTimeout, maxHanging)), ctx.Err()
+	}
+	own, cancel := ctx, func() {}
+	if s.Timeout > 0 {
+		own, cancel = context.WithTimeout(ctx, s.Timeout)
+	}
+	defer cancel()
+	l, ok := within(own, func() look { return s.look(own, f) }, func() { s.hanging.Add(-1) })
+	if !ok {
+		s.hanging.Add(1)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case !ok || errors.Is(l.err, context.DeadlineExceeded) && own.Err() != nil:
+		return timedOut(f, fmt.Errorf("%w after %v", ErrTimeout, s.Timeout)), nil
+	}
+	return l.row, l.err
+}
+
+// A look is what came of looking at an image.
+type look struct {
+	row *Row
+	err error
+}
+
+// timedOut returns the row of an image that took too long.
+func timedOut(f Found, err error) *Row { return &Row{Name: f.Name, Status: StatusTimedOut, Err: err} }
+
+// look opens an image and looks at it.
+func (s *Scanner) look(ctx context.Context, f Found) look {
+	img, file, err := s.open(f.Name)
+	switch {
+	case err != nil && f.Any && errors.Is(err, qcow2.ErrNotQcow2):
+		return look{err: ErrNoImage}
+	case err != nil && f.Walked && errors.Is(err, fs.ErrNotExist):
+		return look{err: ErrVanished}
+	case err != nil:
+		return look{row: &Row{Name: f.Name, Status: statusOf(err), Err: err}}
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	row := &Row{Name: f.Name, File: newFileFacts(img, file), Image: newImageFacts(img)}
+	row.Counts, err = count(ctx, img, f.Name)
+	if ctx.Err() != nil {
+		return look{err: ctx.Err()}
+	}
+	row.File.lookAgain(file)
+	row.judge(err)
+	return look{row: row}
+}
+
+func (s *Scanner) open(name string) (*qcow2.Image, File, error) {
+	if s.Open != nil {
+		return s.Open(name)
+	}
+	f, err := qcow2.OpenFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.Image, f, nil
+}
+
+// count checks an image, and adds up its usage.
+func count(ctx context.Context, img *qcow2.Image, name string) (*Counts, error) {
+	if err := img.Supported(); err != nil {
+		return nil, err
+	}
+	if _, err := img.Geometry(); err != nil {
+		return nil, err
+	}
+	if full, err := filepath.Abs(name); err == nil {
+		name = full
+	}
+	damaged := false
+	check, usage, err := img.Survey(ctx, qcow2.CheckOptions{Name: name}, qcow2.UsageOptions{Damage: func(error) { damaged = true }})
+	if err != nil {
+		return nil, err
+	}
+	return &Counts{
+		Corruptions: check.Corruptions, Leaks: check.Leaks, CheckErrors: check.CheckErrors,
+		ImageEndOffset: check.ImageEndOffset,
+		FreeBytes:      usage.Free.Bytes, LeakedBytes: usage.Kinds[qcow2.HostLeaked].Bytes,
+		SnapshotsOnly:    usage.SnapshotsOnly,
+		HasSnapshotsOnly: usage.Owners != nil && !damaged && usage.DamagedClusters == 0,
+	}, nil
+}
