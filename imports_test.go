@@ -40,7 +40,7 @@ var layers = []struct {
 	{
 		dir: "cmd",
 		allow: []string{
-			module + "pkg/audit", module + "pkg/chain", module + "pkg/picture", module + "pkg/qcow2", module + "pkg/render",
+			module + "pkg/audit", module + "pkg/chain", module + "pkg/fleet", module + "pkg/picture", module + "pkg/qcow2", module + "pkg/render",
 			"github.com/klauspost/compress",
 			"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/spf13/viper",
 			"golang.org/x/term", "github.com/vbauerster/mpb",
@@ -56,6 +56,11 @@ var layers = []struct {
 		dir:    "pkg/chain",
 		allow:  []string{module + "pkg/qcow2"},
 		remedy: "a chain is images and files: let cmd show it",
+	},
+	{
+		dir:    "pkg/fleet",
+		allow:  []string{module + "pkg/qcow2"},
+		remedy: "a row is facts of pkg/qcow2 and of the system: let cmd show it",
 	},
 	{
 		dir:    "pkg/picture",
