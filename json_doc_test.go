@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,15 +44,15 @@ func TestJSONDocumentation(t *testing.T) {
 		tables[string(text[h[2]:h[3]])] = rows
 	}
 	const shared, aboutImages = "What all documents share", "What documents about an image share"
-	for _, command := range append(documented, "config") {
-		got := maps.Clone(tables[command])
-		if got == nil {
+	for _, command := range append(documented, "scan", "config") {
+		if tables[command] == nil {
 			t.Fatalf("docs/json.md has no chapter %q", command)
 		}
-		maps.Copy(got, tables[shared])
-		if command != "config" {
+		got := maps.Clone(tables[shared])
+		if slices.Contains(documented, command) {
 			maps.Copy(got, tables[aboutImages])
 		}
+		maps.Copy(got, tables[command])
 		want := schemaPaths(documentSchema(command))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("keys of %s (-schema +docs/json.md):\n%s", command, diff)

@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 			"patch":    patch,
 			"truncate": truncate,
 			"portable": portable,
+			"printf0":  printf0,
 		},
 	})
 }
@@ -125,6 +126,16 @@ func number(ts *testscript.TestScript, s string) int {
 	return int(n)
 }
 
+// printf0 FILE NAME...
+//
+// It writes names to a file, each with a NUL after it.
+func printf0(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: printf0 file name...")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], "\x00")+"\x00"), 0o600))
+}
+
 // portable FROM TO
 //
 // It copies output (stdout, or a file) to a file without what depends on the
@@ -141,7 +152,7 @@ func portable(ts *testscript.TestScript, neg bool, args []string) {
 const hidden = "(SPACE ON DISK)"
 
 var (
-	actualSizeKey = regexp.MustCompile(`(?m)("actual-size": ?|^(?:chain\.\d+\.|totals\.)?actual-size: |"unwritten":|^holes\.unwritten: )\d+`)
+	actualSizeKey = regexp.MustCompile(`(?m)("actual-size": ?|^(?:chain\.\d+\.|totals\.)?actual-size: |"unwritten":|^holes\.unwritten: |\bon disk |^qinspect_\w+_actual_size_bytes(?:\{.*\})? )\d+`)
 	wholeTable    = regexp.MustCompile(`┌[^└]*└.*\n`)
 )
 
