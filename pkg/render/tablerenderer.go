@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 )
@@ -29,6 +30,11 @@ type tableRenderer struct {
 	below      []*payload // sections and documents to draw under the table
 	long       *longTable
 	template   template
+}
+
+func (r *tableRenderer) Reset(w io.Writer, opts Options) {
+	r.w.reset(w)
+	*r = tableRenderer{w: r.w, opts: opts, drawer: r.drawer, held: r.held[:0]}
 }
 
 func (r *tableRenderer) Begin(d Document) {
