@@ -33,8 +33,10 @@ func (f *fakeTerminal) String() string {
 // newTestProgress returns a progress on a fake terminal, and its clock.
 func newTestProgress(name string) (*progress, *fakeTerminal, *time.Time) {
 	terminal, clock := &fakeTerminal{}, time.Unix(0, 0)
-	return &progress{terminal: terminal, name: name, now: func() time.Time { return clock }}, terminal, &clock
+	return &progress{terminal: terminal, name: name, turn: always, now: func() time.Time { return clock }}, terminal, &clock
 }
+
+func always() bool { return true }
 
 // reports calls report as often as it takes for one look at the clock.
 func (p *progress) reports(done, total uint64) {
@@ -84,7 +86,7 @@ func TestNoProgress(t *testing.T) {
 	}
 	defer file.Close()
 	for _, w := range []io.Writer{file, &bytes.Buffer{}} {
-		if p := newProgress(w, "disk.qcow2"); p != nil {
+		if p := newProgress(w, "disk.qcow2", always); p != nil {
 			t.Errorf("there is a progress on a %T that is no terminal", w)
 		}
 	}
