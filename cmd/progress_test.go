@@ -78,6 +78,25 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestProgressTurn: an image has no bar before its turn.
+func TestProgressTurn(t *testing.T) {
+	p, _, clock := newTestProgress("disk.qcow2")
+	turn := false
+	p.turn = func() bool { return turn }
+	p.reports(1, 100)
+	*clock = clock.Add(2 * progressDelay)
+	p.reports(2, 100)
+	if p.bars != nil {
+		t.Error("there is a bar before the turn")
+	}
+	turn = true
+	p.reports(3, 100)
+	if p.bars == nil {
+		t.Error("there is no bar in the turn")
+	}
+	p.hide()
+}
+
 // TestNoProgress: a progress that nobody can see does nothing.
 func TestNoProgress(t *testing.T) {
 	file, err := os.Create(t.TempDir() + "/stderr")

@@ -53,17 +53,21 @@ func (w *turnWriter) Write(p []byte) (int, error) {
 		}
 		<-w.turn
 	}
-	w.flush()
+	if err := w.flush(); err != nil {
+		return 0, err
+	}
 	return w.put(p)
 }
 
 // flush writes what is kept. The turn must have come.
 func (w *turnWriter) flush() error {
-	if len(w.kept) > 0 {
-		w.put(w.kept)
-		w.kept = nil
+	if len(w.kept) == 0 {
+		return w.err
 	}
-	return w.err
+	kept := w.kept
+	w.kept = nil
+	_, err := w.put(kept)
+	return err
 }
 
 // put writes to the queue.
