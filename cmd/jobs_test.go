@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"strconv"
 	"strings"
@@ -271,4 +272,43 @@ func TestJobsInterruptEarly(t *testing.T) {
 			t.Errorf("status %d, error %v, output %q", code, err, out.String())
 		}
 	})
+}
+
+// A slowReader takes a second for each read.
+type slowReader struct{ io.ReaderAt }
+
+func (r slowReader) ReadAt(p []byte, off int64) (int, error) {
+	time.Sleep(time.Second)
+	return r.ReaderAt.ReadAt(p, off)
+}
+
+// TestJobsStopSoon: when nobody reads the output, images that take long are not read
+// to their end.
+func TestJobsStopSoon(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	const tables = 10_000
+	image := qcow2test.Image{ClusterBits: 9, Size: tables << 15, Clusters: map[uint64]qcow2test.Kind{}}
+	for i := range uint64(tables) {
+		image.Clusters[i<<6] = qcow2test.Zero
+	}
+	slow := &memoryFile{built: image.Build()}
+	open := func(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
+		if name == "quick" {
+			return nil, nil, fs.ErrNotExist
+		}
+		img, err := qcow2.Open(slowReader{slow.built.Reader()}, int64(len(slow.built.Bytes)), append(opts, qcow2.WithoutReadAhead())...)
+		return img, slow, err
+	}
+	run := func(out io.Writer, names ...string) (took time.Duration) {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			cmd.Execute(t.Context(), cmd.Process{Args: append([]string{"check", "-o", "ndjson", "--jobs", "2"}, names...), Stdout: out, Stderr: io.Discard, Open: open})
+			took = time.Since(began)
+		})
+		return took
+	}
+	all := run(io.Discard, "slow")
+	if took := run(&jobsWriter{at: func(int) error { return syscall.EPIPE }}, "quick", "slow"); took > all/2 {
+		t.Errorf("the run goes on for %s after the reader has gone, of %s in all", took, all)
+	}
 }

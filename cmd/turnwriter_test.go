@@ -161,3 +161,39 @@ func TestTurnWriterClosed(t *testing.T) {
 		t.Errorf("%d bytes are written when nothing more is wanted", out.Len())
 	}
 }
+
+// TestRemarksInOrder: a remark about the output, such as a column that was left out,
+// is kept until the turn of the image, and comes before its errors.
+func TestRemarksInOrder(t *testing.T) {
+	var complaints bytes.Buffer
+	l := &loader{app: &app{Process: Process{Stderr: &complaints}}, ctx: t.Context()}
+	out, give := newTestTurn(&queue{outputWriter: outputWriter{io.Discard}})
+	rep := &report{out: out, ctx: l.ctx, name: "disk.qcow2"}
+	rep.remark(l.app, "left out: A")
+	rep.failures.add(exitDamaged, errors.New("broken"))
+	if complaints.Len() > 0 {
+		t.Errorf("before its turn an image says %q", complaints.String())
+	}
+	give()
+	rep.remark(l.app, "left out: B")
+	const remarks = "qinspect: left out: A\nqinspect: left out: B\n"
+	if got := complaints.String(); got != remarks {
+		t.Errorf("in its turn an image says %q, want %q", got, remarks)
+	}
+	if err := l.take(rep); err != nil || l.code != exitDamaged {
+		t.Errorf("error %v, status %d", err, l.code)
+	}
+	if got, want := complaints.String(), remarks+"qinspect: disk.qcow2: broken\n"; got != want {
+		t.Errorf("taken, an image says %q, want %q", got, want)
+	}
+
+	complaints.Reset()
+	out, give = newTestTurn(&queue{outputWriter: outputWriter{&brokenWriter{err: errors.New("disk full")}}})
+	rep = &report{out: out, ctx: l.ctx, name: "disk.qcow2"}
+	rep.remark(l.app, "left out: C")
+	out.write(t, "x")
+	give()
+	if err := l.take(rep); err == nil || complaints.String() != "qinspect: left out: C\n" {
+		t.Errorf("error %v, and the image says %q", err, complaints.String())
+	}
+}

@@ -22,7 +22,8 @@ type tableRenderer struct {
 	opts   Options
 	drawer drawer
 
-	drawn      bool // a table has been drawn above
+	drawn      bool // a table has been drawn above, under the last heading
+	headed     bool // there is a heading above
 	section    *Section
 	incomplete bool       // rows of the section are missing
 	held       []Value    // the first rows, one after the other
@@ -40,8 +41,9 @@ func (r *tableRenderer) Reset(w io.Writer, opts Options) {
 func (r *tableRenderer) Begin(d Document) {
 	r.section = nil
 	if d.Heading {
+		r.drawn = r.drawn || r.headed
 		r.title(Escape(d.Filename))
-		r.drawn = false
+		r.drawn, r.headed = false, true
 	}
 }
 
