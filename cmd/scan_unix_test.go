@@ -13,7 +13,7 @@ import (
 // TestScanSpecialFiles: a named pipe, a socket, and a loop of symbolic links are
 // passed by in a directory; as names they are rows, and nothing waits for a writer.
 func TestScanSpecialFiles(t *testing.T) {
-	dir := fleet(t, 1)
+	dir := imagesIn(t, 1)
 	pipe, socket, loop := filepath.Join(dir, "pipe.qcow2"), filepath.Join(dir, "socket.qcow2"), filepath.Join(dir, "loop")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
