@@ -27,7 +27,7 @@ func FuzzCommands(f *testing.F) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(image), "base.qcow2"), base.Build().Bytes, 0o600); err != nil {
 		f.Fatal(err)
 	}
-	commands := append(slices.Clone(everyCommand), []string{"guest", "--follow", "--all"})
+	commands := append(slices.Clone(everyCommand), []string{"guest", "--follow", "--all"}, []string{"scan"})
 	f.Fuzz(func(t *testing.T, p []byte, command uint8) {
 		if err := os.WriteFile(image, p, 0o600); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
+	"github.com/qinspect/qinspect/pkg/qcow2/qcow2test"
 )
 
 // TestScanSchema validates what scan writes of healthy and broken images, as JSON and
@@ -70,7 +74,7 @@ func TestScanNumbers(t *testing.T) {
 	seen := map[string]bool{}
 	for _, image := range imagesToValidate(t) {
 		if info, err := os.Stat(image); err == nil && info.IsDir() {
-			continue
+			continue // of images
 		}
 		var scan struct {
 			Images []map[string]any
@@ -96,9 +100,7 @@ func TestScanNumbers(t *testing.T) {
 		for _, key := range []string{"image-end-offset", "corruptions", "leaks", "check-errors", "changed", "open-elsewhere"} {
 			want[key] = check[key]
 		}
-		for _, key := range []string{"snapshots-only"} {
-			want[key] = usage[key]
-		}
+		want["snapshots-only"] = usage["snapshots-only"]
 		want["free-bytes"], want["leaked-bytes"] = nil, nil
 		if free, ok := usage["free"].(map[string]any); ok {
 			want["free-bytes"], want["leaked-bytes"] = free["bytes"], 0.0
@@ -130,4 +132,91 @@ func TestScanNumbers(t *testing.T) {
 			t.Errorf("no image has the status %s", status)
 		}
 	}
+}
+
+// TestScanMalformed scans images that are broken in every way that is known, found in
+// a directory: each has a row, whose status and numbers are those of the library, and
+// nothing reaches a terminal but text.
+func TestScanMalformed(t *testing.T) {
+	dir := t.TempDir()
+	want := map[string]string{}
+	for name, b := range qcow2test.Malformed() {
+		path := filepath.Join(dir, strings.ReplaceAll(name, "/", "-"))
+		if err := os.WriteFile(path, b.Bytes, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		img, err := qcow2.Open(b.Reader(), int64(len(b.Bytes)))
+		if errors.Is(err, qcow2.ErrNotQcow2) {
+			continue // was only found in the directory
+		}
+		want[path] = scanned(t, img, err)
+	}
+	stdout, _, code := execute(t, "scan", dir, "-o", "json")
+	var scan struct {
+		Images []struct {
+			Filename, Status   string
+			Corruptions, Leaks *uint64
+			End                *uint64 `json:"image-end-offset"`
+			Only               *uint64 `json:"snapshots-only"`
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &scan); err != nil || code != 1 {
+		t.Fatal(err, code)
+	}
+	number := func(n *uint64) string {
+		if n == nil {
+			return "unknown"
+		}
+		return fmt.Sprint(*n)
+	}
+	got := map[string]string{}
+	for _, r := range scan.Images {
+		got[r.Filename] = fmt.Sprintf("%s, errors %s, leaks %s, end %s, snapshots hold %s", r.Status, number(r.Corruptions), number(r.Leaks), number(r.End), number(r.Only))
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(got) < 300 {
+		t.Errorf("%d rows (-library +scan):\n%s", len(got), diff)
+	}
+	for _, format := range []string{"table", "plain"} {
+		stdout, stderr, code := execute(t, "scan", dir, "-o", format)
+		holdText(t, format, ran{code, stdout, stderr})
+	}
+}
+
+// scanned returns the row of an image in words.
+func scanned(t *testing.T, img *qcow2.Image, err error) string {
+	t.Helper()
+	status := "ok"
+	switch {
+	case errors.Is(err, qcow2.ErrUnsupported):
+		status = "unsupported"
+	case err != nil:
+		status = "unreadable"
+	case img.Supported() != nil:
+		if status = "errors"; errors.Is(img.Supported(), qcow2.ErrUnsupported) {
+			status = "unsupported"
+		}
+	}
+	if status != "ok" {
+		return status + ", errors unknown, leaks unknown, end unknown, snapshots hold unknown"
+	}
+	check, err := img.Check(t.Context(), qcow2.CheckOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := false
+	usage, err := img.Usage(t.Context(), qcow2.UsageOptions{Damage: func(error) { hidden = true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := fmt.Sprint(usage.SnapshotsOnly)
+	if hidden || usage.DamagedClusters > 0 || usage.Owners == nil {
+		only = "unknown"
+	}
+	switch {
+	case check.Corruptions > 0:
+		status = "errors"
+	case check.Leaks > 0:
+		status = "leaks"
+	}
+	return fmt.Sprintf("%s, errors %d, leaks %d, end %d, snapshots hold %s", status, check.Corruptions, check.Leaks, check.ImageEndOffset, only)
 }

@@ -13,26 +13,22 @@ const mostPageProblems = 100
 
 // drawPage writes the page that shows a picture.
 func drawPage(rep *report, p *picture.Picture, by picture.By) error {
-	u, err := rep.img.Usage(rep.ctx, qcow2.UsageOptions{Progress: rep.progress.report}) // its damage is that of the fold
-	if err != nil {
-		return err
-	}
 	page := picture.Page{
-		Title: render.Escape(rep.name), File: shellFile(rep.name), By: by, Usage: u, Size: render.SizeText, SnapshotIDs: snapshotIDs(rep.img),
+		Title: render.Escape(rep.name), File: shellFile(rep.name), By: by, Size: render.SizeText, SnapshotIDs: snapshotIDs(rep.img),
+	}
+	if err := surveyForPage(rep, &page); err != nil {
+		return err
 	}
 	names := escapedSnapshots(rep.img)
 	for i := range page.SnapshotIDs {
 		page.SnapshotIDs[i] = render.Escape(page.SnapshotIDs[i])
 	}
-	for _, o := range u.Owners {
+	for _, o := range page.Usage.Owners {
 		name := "active image"
 		if i, ok := o.Owner.Snapshot(); ok {
 			name = names[i]
 		}
 		page.Owners = append(page.Owners, name)
-	}
-	if err := checkPage(rep, &page); err != nil {
-		return err
 	}
 	return drawLines(rep, p.HTML(page))
 }
@@ -49,8 +45,9 @@ func escapedSnapshots(img *qcow2.Image) (names []string) {
 	return names
 }
 
-// checkPage sets what check says of the image, and what it finds as lines.
-func checkPage(rep *report, page *picture.Page) error {
+// surveyForPage sets what check and usage say of the image, and what check finds as
+// lines.
+func surveyForPage(rep *report, page *picture.Page) error {
 	g, err := rep.mappable()
 	if err != nil {
 		return err
@@ -58,7 +55,7 @@ func checkPage(rep *report, page *picture.Page) error {
 	var v checkVerdict
 	omitted := uint64(0)
 	row, line := problemRow{cells: make([]render.Value, checkColumns), ids: snapshotIDs(rep.img), g: g}, problemLine{g}
-	v.result, err = rep.img.Check(rep.ctx, qcow2.CheckOptions{Name: fullName(rep.name), Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
+	o := qcow2.CheckOptions{Name: fullName(rep.name), Progress: rep.progress.report, Finding: func(f *qcow2.Finding) bool {
 		if f.Severity == qcow2.SeverityWarning {
 			v.warnings++
 		}
@@ -68,7 +65,8 @@ func checkPage(rep *report, page *picture.Page) error {
 		}
 		page.Problems = append(page.Problems, string(line.append(nil, row.of(f))))
 		return true
-	}})
+	}}
+	v.result, page.Usage, err = rep.img.Survey(rep.ctx, o, qcow2.UsageOptions{}) // damage is that of the fold
 	if omitted > 0 {
 		page.Problems = append(page.Problems, fmt.Sprintf("%d more: see 'qinspect check'", omitted))
 	}

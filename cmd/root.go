@@ -27,7 +27,7 @@ Exit status:
       0  fine
       1  not answered: wrong usage, not readable, not a qcow2 image
       2  damaged: something that the command reads is invalid; rejected (audit)
-      3  leaks, and nothing else (check)
+      3  leaks, and nothing else (check, scan)
     129, 130, 143  interrupted by SIGHUP, SIGINT, SIGTERM
 
 With several images the exit status is the worst of them; from best to worst:

@@ -32,14 +32,14 @@ type scanOptions struct {
 
 func (o *scanOptions) addFlags(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.VarP(o.output, "output", "o", "format: "+o.output.choices())
-	flags.UintVar(&o.jobs, "jobs", 0, "images read side by side (0: one for each processor)")
-	flags.Var(&o.shard, "shard", "look at part K of N, such as 1/4")
-	flags.StringArrayVar(&o.match, "match", nil, "take files in directories by a glob on their name, not by their content")
-	flags.StringVar(&o.names, "files0-from", "", "read names, each ended by a NUL, from this file ('-': standard input)")
-	flags.Var(&o.timeout, "timeout", "give an image no more time than this, such as 30s")
-	flags.Var(&o.sort, "sort", "sort the rows by this key, '-' before it: descending")
-	flags.BoolVar(&o.plugin, "plugin", false, "write the line of a monitoring plugin, and exit as one")
+	flags.VarP(o.output, "output", "o", o.output.choices())
+	flags.UintVar(&o.jobs, "jobs", 0, "images side by side, 0: one per CPU")
+	flags.Var(&o.shard, "shard", "part K of N, such as 1/4")
+	flags.StringArrayVar(&o.match, "match", nil, "`glob` by which files in directories are taken")
+	flags.StringVar(&o.names, "files0-from", "", "`file` with names, a NUL after each; '-': stdin")
+	flags.Var(&o.timeout, "timeout", "time that an image may take, such as 30s")
+	flags.Var(&o.sort, "sort", "`key` of the rows; '-' before it: descending")
+	flags.BoolVar(&o.plugin, "plugin", false, "write one line, and exit as a monitoring plugin")
 	selects(flags, "output", "shard", "match", "files0-from", "sort", "plugin")
 	must(cmd.MarkFlagFilename("files0-from"))
 	a.completeFlag(cmd, "output", completeList(o.output.names()))
@@ -63,7 +63,8 @@ damaged, and has no verdict if it changed meanwhile.
 Directories are walked: every regular file that begins as a qcow2 image does is
 taken, whatever its name; with --match every file whose name fits. Symbolic
 links are followed only if they are a PATH, and no file is opened that an image
-names. A file is taken once, by the first of its names.
+names. A file is taken once, by the first of its names. --files0-from reads what
+'find -print0' writes.
 
 Rows come in the order of the names, whatever takes longest. --shard K/N takes
 the images that fall to part K, always the same ones: by the FNV-1a hash, of 64
@@ -75,12 +76,12 @@ critical for errors, unknown for what has no verdict, warning for leaks.
 
 Exit status: that of the worst image, from best to worst: 0 consistent, 3 leaks
 only, 2 errors, 1 no verdict.`,
-		Example: `  $ qinspect scan /var/lib/libvirt/images
-  $ qinspect scan --sort -snapshots-only images
-  $ qinspect scan -o ndjson --shard 1/4 images >part1.ndjson
-  $ find images -name '*.qcow2' -print0 | qinspect scan --files0-from -
-  $ qinspect scan -o metrics images >qinspect.prom.$$ && mv qinspect.prom.$$ qinspect.prom
-  $ qinspect scan --plugin --timeout 30s images`,
+		Example: `  $ qinspect scan .
+  $ qinspect scan --sort -snapshots-only .
+  $ qinspect scan -o ndjson . | jq -r '[.filename, .status] | @tsv'
+  $ qinspect scan -o json --shard 1/2 . | jq .totals
+  $ qinspect scan -o metrics .
+  $ qinspect scan --plugin --timeout 30s .`,
 
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return nil, cobra.ShellCompDirectiveDefault

@@ -55,7 +55,7 @@ func (d *scanDocument) end(t *fleet.Totals, vanished uint64) error {
 // complain says on standard error why rows have no verdict.
 func (d *scanDocument) complain(a *app) {
 	for _, r := range d.unread {
-		a.complain(r.Name, errors.New(r.Message()))
+		a.complain(r.Name, r.Err)
 	}
 	if d.more > 0 {
 		a.complain("", errors.New(counted(d.more, "more image without a verdict", "more images without a verdict")))

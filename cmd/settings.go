@@ -179,7 +179,7 @@ func checkValue(flag *pflag.Flag, value any) error {
 	case bool:
 		typed = flag.Value.Type() == "bool"
 	case string:
-		typed = flag.Value.Type() == "string" || flag.Value.Type() == "size" || flag.Value.Type() == "rules"
+		typed = slices.Contains([]string{"string", "size", "rules", "duration"}, flag.Value.Type())
 	case int, int64, uint64, float64: // float64: from JSON
 		typed = isNumber(flag) || flag.Value.Type() == "size"
 	case []any:

@@ -109,6 +109,8 @@ func (r *Row) judge(failed error) {
 	switch {
 	case r.File.Changed:
 		r.Status, r.Err = StatusChanged, errChanged
+	case errors.Is(failed, qcow2.ErrTruncated): // after what Open needs
+		r.Status = StatusErrors
 	case failed != nil:
 		r.Status = statusOf(failed)
 	case r.Counts.Corruptions == 0 && r.Counts.Leaks == 0:

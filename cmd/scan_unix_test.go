@@ -1,0 +1,52 @@
+//go:build unix
+
+package cmd_test
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestScanSpecialFiles: a named pipe, a socket, and a loop of symbolic links are
+// passed by in a directory; as names they are rows, and nothing waits for a writer.
+func TestScanSpecialFiles(t *testing.T) {
+	dir := fleet(t, 1)
+	pipe, socket, loop := filepath.Join(dir, "pipe.qcow2"), filepath.Join(dir, "socket.qcow2"), filepath.Join(dir, "loop")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir) // the names of sockets are short
+	l, err := net.Listen("unix", "socket.qcow2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // the test is over
+	for from, to := range map[string]string{loop: dir, filepath.Join(dir, "a"): "b", filepath.Join(dir, "b"): "a"} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{nil, {"--match", "*"}} {
+		out, complaints, code := runFiles(t, append([]string{"scan", "-o", "json", dir}, args...)...)
+		if doc := decodeScan(t, out); code != 0 || len(doc.Images) != 1 || doc.Images[0].Status != "ok" || complaints != "" {
+			t.Errorf("%s: exit status %d, %+v, %q", args, code, doc, complaints)
+		}
+	}
+	out, _, code := runFiles(t, "scan", "-o", "json", pipe, socket, os.DevNull, filepath.Join(dir, "a"), loop)
+	doc := decodeScan(t, out)
+	want := []string{
+		"a named pipe, not a file or block device", "a socket, not a file or block device", "a character device, not a file or block device",
+		"too many levels of symbolic links", "",
+	}
+	if code != 1 || len(doc.Images) != len(want) {
+		t.Fatalf("exit status %d, %+v", code, doc)
+	}
+	for i, row := range doc.Images {
+		if row.Message != want[i] || (row.Status == "unreadable") != (want[i] != "") {
+			t.Errorf("%+v, want %q", row, want[i])
+		}
+	}
+}
