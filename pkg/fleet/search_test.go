@@ -188,7 +188,7 @@ func TestShard(t *testing.T) {
 	for key, hash := range map[string]uint64{"": 0xcbf29ce484222325, "a": 0xaf63dc4c8601ec8c, "foobar": 0x85944171f73967e8} { // of the authors' test vectors
 		for _, n := range []uint64{1, 3, 4, 1000} {
 			for k := range n {
-				if got, want := (fleet.Shard{K: k + 1, N: n}).Has(key), hash%n == k; got != want {
+				if got, want := (fleet.Shard{K: k + 1, N: n}).Has(key), (hash^hash>>32)%n == k; got != want {
 					t.Errorf("%d/%d has %q: %v, want %v", k+1, n, key, got, want)
 				}
 			}
@@ -225,6 +225,27 @@ func TestShard(t *testing.T) {
 	for key, part := range before {
 		if after[key] != part {
 			t.Errorf("%s has moved from part %d to %d", key, part, after[key])
+		}
+	}
+}
+
+// TestShardSizes: parts have about the same number of images, also where names have
+// a number twice, as those of virtual machines often do.
+func TestShardSizes(t *testing.T) {
+	const images = 1000
+	for _, pattern := range []string{"%d.qcow2", "%[1]d/vm-%[1]d-disk-0.qcow2", "vm-%[1]d/vm-%[1]d.qcow2"} {
+		for _, n := range []uint64{2, 3, 4, 8, 16} {
+			for k := range n {
+				size := uint64(0)
+				for i := range images {
+					if (fleet.Shard{K: k + 1, N: n}).Has(fmt.Sprintf(pattern, i)) {
+						size++
+					}
+				}
+				if fair := images / n; size < fair*2/3 || size > fair*3/2 {
+					t.Errorf("%d/%d has %d images of %q, want about %d", k+1, n, size, pattern, fair)
+				}
+			}
 		}
 	}
 }

@@ -33,13 +33,17 @@ func (s Shard) String() string {
 	return strconv.FormatUint(s.K, 10) + "/" + strconv.FormatUint(s.N, 10)
 }
 
-// Has reports whether the part has the image with a key (see [Found]): it goes by
-// the FNV-1a hash, of 64 bits, of the key's bytes.
+// Has reports whether the part has the image with a key (see [Found]): whether K-1
+// is the remainder of a hash divided by N. The hash is FNV-1a, of 64 bits, of the
+// key's bytes, with its upper half XORed to the lower one: the lowest bit of FNV-1a
+// alone is the parity of those of all bytes, which is the same for all names that
+// have a number twice, as "7/vm-7" and "8/vm-8".
 func (s Shard) Has(key string) bool {
 	if s.N == 0 {
 		return true
 	}
 	h := fnv.New64a()
 	io.WriteString(h, key) //nolint:errcheck // a hash returns none
-	return h.Sum64()%s.N == s.K-1
+	sum := h.Sum64()
+	return (sum^sum>>32)%s.N == s.K-1
 }
