@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,7 @@ func levelTones() []render.Tone {
 
 func (a *app) newAuditCommand() *cobra.Command {
 	f := newAuditFlags()
+	stdin := sync.OnceValues(a.readStdin)
 	cmd := &cobra.Command{
 		Use:   "audit IMAGE...",
 		Short: "Judge by rules whether an image is safe to accept",
@@ -109,11 +111,12 @@ reject. Only 0 is a yes.`,
 		ValidArgsFunction: completeImages,
 	}
 	cmd.RunE = a.lasting(func(cmd *cobra.Command, names []string) error {
-		open := func(name string) (*qcow2.Image, File, error) { return a.openToAudit(name, f.headerOnly) }
+		open := func(name string) (*qcow2.Image, File, error) { return a.openToAudit(name, f.headerOnly, stdin) }
 		ready := func() error { return f.check(cmd.Flags()) }
 		return a.loadBy(loading{open: open, ready: ready}, func(rep *report) error { return runAudit(rep, f) })(cmd, names)
 	})
 	f.add(a, cmd)
+	addJobs(cmd, 1)
 	return cmd
 }
 

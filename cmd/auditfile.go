@@ -35,8 +35,8 @@ func (p *pipe) DataRange(uint64) (start, end uint64, err error) {
 }
 
 // openToAudit opens a file, be it an image or not; "-" is standard input, of which
-// the start is read. It returns no image.
-func (a *app) openToAudit(name string, headerOnly bool) (*qcow2.Image, File, error) {
+// stdin returns the start. It returns no image.
+func (a *app) openToAudit(name string, headerOnly bool, stdin func() ([]byte, error)) (*qcow2.Image, File, error) {
 	if name != "-" {
 		f, err := a.OpenHostFile(name)
 		if err != nil {
@@ -44,12 +44,17 @@ func (a *app) openToAudit(name string, headerOnly bool) (*qcow2.Image, File, err
 		}
 		return nil, f, nil
 	}
-	switch {
-	case !headerOnly:
+	if !headerOnly {
 		return nil, nil, &hintError{errors.New("an image cannot come from a pipe"), "name a file or a block device, or look at its start alone with --header-only"}
-	case a.Stdin == nil:
-		return nil, nil, errors.New("there is no standard input")
 	}
-	p, err := audit.ReadPrefix(a.Stdin)
+	p, err := stdin()
 	return nil, &pipe{bytes.NewReader(p)}, err
+}
+
+// readStdin returns the start of standard input.
+func (a *app) readStdin() ([]byte, error) {
+	if a.Stdin == nil {
+		return nil, errors.New("there is no standard input")
+	}
+	return audit.ReadPrefix(a.Stdin)
 }

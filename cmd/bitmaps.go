@@ -88,7 +88,7 @@ func setContent(c []render.Value, b *qcow2.BitmapContent) {
 }
 
 func (a *app) newBitmapsCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "bitmaps IMAGE...",
 		Short: "Show what each dirty bitmap says, and whether it can be trusted",
 		Long: `Show the persistent dirty bitmaps: how much of the disk each says was written
@@ -117,6 +117,8 @@ shown, 2 a bitmap or a table that maps its ranges is damaged.`,
 
 		ValidArgsFunction: completeImages,
 	}
+	addJobs(cmd, 1)
+	return cmd
 }
 
 func runBitmaps(rep *report) error {

@@ -204,6 +204,7 @@ changed), 2 errors, 3 leaks only.`,
 		return runCheck(rep, &list)
 	}))
 	cmd.Flags().Uint64Var(&limit, "limit", defaultProblems, "problems listed, 0: all; JSON: all by default")
+	addJobs(cmd, 1)
 	return cmd
 }
 

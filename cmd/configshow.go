@@ -79,7 +79,7 @@ func (a *app) runConfigShow(cmd *cobra.Command, keys []string) error {
 		return err
 	}
 	name := cmp.Or(c.file, usualConfigFile())
-	r := a.newRenderer(&outputWriter{Writer: a.Stdout})
+	r := render.New(a.output.value, &outputWriter{a.Stdout}, a.renderOptions())
 	rep := &report{Sections: r, document: r}
 	r.Begin(render.Document{Schema: "qinspect/config/1", Filename: name})
 	rep.single(configFileSection(), render.Text(printable(name)), render.Bool(c.file != ""))

@@ -152,7 +152,7 @@ func (r *extensionRow) decodeFeatureNames(x qcow2.Extension) {
 }
 
 func (a *app) newExtensionsCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "extensions IMAGE...",
 		Short: "Show the header extensions, each decoded",
 		Long: `Show every header extension: the feature name table, backing format, external
@@ -174,6 +174,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 an extension is damaged.`,
 
 		ValidArgsFunction: completeImages,
 	}
+	addJobs(cmd, 1)
+	return cmd
 }
 
 func runExtensions(rep *report) error {

@@ -209,7 +209,7 @@ func listFields(rep *report, h *qcow2.Header) error {
 }
 
 func (a *app) newHeaderCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "header IMAGE...",
 		Short: "Show every header field, the features by name, derived sizes",
 		Long: `Show the image header: every field with its byte offset, the feature bits by
@@ -233,6 +233,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the header is damaged.`,
 
 		ValidArgsFunction: completeImages,
 	}
+	addJobs(cmd, 1)
+	return cmd
 }
 
 func runHeader(rep *report) error {

@@ -24,7 +24,8 @@ const (
 // terminal and the command takes long. A nil progress shows nothing.
 type progress struct {
 	terminal io.Writer
-	name     string // of the image
+	name     string      // of the image
+	turn     func() bool // whether there can be a bar: a terminal has room for one
 	now      func() time.Time
 
 	calls int
@@ -36,11 +37,11 @@ type progress struct {
 
 // newProgress returns the progress of a command on the named image, nil if standard
 // error is not a terminal that can redraw a line.
-func newProgress(stderr io.Writer, name string) *progress {
+func newProgress(stderr io.Writer, name string, turn func() bool) *progress {
 	if terminal(stderr) == nil || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
-	return &progress{terminal: stderr, name: name, now: time.Now}
+	return &progress{terminal: stderr, name: name, turn: turn, now: time.Now}
 }
 
 // report takes how much of the work is done.
@@ -58,7 +59,7 @@ func (p *progress) update(done, total uint64) {
 	if p.began.IsZero() {
 		p.began = p.now()
 	}
-	if p.bars == nil && p.now().Sub(p.began) < progressDelay {
+	if p.bars == nil && (p.now().Sub(p.began) < progressDelay || !p.turn()) {
 		return
 	}
 	if p.bars == nil {

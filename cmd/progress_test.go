@@ -33,8 +33,10 @@ func (f *fakeTerminal) String() string {
 // newTestProgress returns a progress on a fake terminal, and its clock.
 func newTestProgress(name string) (*progress, *fakeTerminal, *time.Time) {
 	terminal, clock := &fakeTerminal{}, time.Unix(0, 0)
-	return &progress{terminal: terminal, name: name, now: func() time.Time { return clock }}, terminal, &clock
+	return &progress{terminal: terminal, name: name, turn: always, now: func() time.Time { return clock }}, terminal, &clock
 }
+
+func always() bool { return true }
 
 // reports calls report as often as it takes for one look at the clock.
 func (p *progress) reports(done, total uint64) {
@@ -76,6 +78,25 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// TestProgressTurn: an image has no bar before its turn.
+func TestProgressTurn(t *testing.T) {
+	p, _, clock := newTestProgress("disk.qcow2")
+	turn := false
+	p.turn = func() bool { return turn }
+	p.reports(1, 100)
+	*clock = clock.Add(2 * progressDelay)
+	p.reports(2, 100)
+	if p.bars != nil {
+		t.Error("there is a bar before the turn")
+	}
+	turn = true
+	p.reports(3, 100)
+	if p.bars == nil {
+		t.Error("there is no bar in the turn")
+	}
+	p.hide()
+}
+
 // TestNoProgress: a progress that nobody can see does nothing.
 func TestNoProgress(t *testing.T) {
 	file, err := os.Create(t.TempDir() + "/stderr")
@@ -84,7 +105,7 @@ func TestNoProgress(t *testing.T) {
 	}
 	defer file.Close()
 	for _, w := range []io.Writer{file, &bytes.Buffer{}} {
-		if p := newProgress(w, "disk.qcow2"); p != nil {
+		if p := newProgress(w, "disk.qcow2", always); p != nil {
 			t.Errorf("there is a progress on a %T that is no terminal", w)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type report struct {
 	render.Sections
 	document render.Renderer
+	out      *turnWriter // where the document goes
 	ctx      context.Context
 	name     string // of the image, as the user gave it
 	img      *qcow2.Image
@@ -24,7 +25,9 @@ type report struct {
 	motion   motion
 	judges   bool // the command gives a verdict on the image: there is none on one that changed
 	failures failures
-	notes    []error // remarks to the user that are not about damage
+	written  error    // by finish: why the document could not be written
+	remarks  []string // about the output, which are not on standard error yet
+	notes    []error  // remarks to the user that are not about damage
 	progress *progress
 	calls    int // of interrupted
 }
@@ -57,9 +60,8 @@ func (rep *report) interrupted() error {
 	return rep.ctx.Err()
 }
 
-// finish ends the document. err is what the command returned. The error of finish
-// is one of writing the output.
-func (rep *report) finish(err error) error {
+// finish ends the document. err is what the command returned.
+func (rep *report) finish(err error) {
 	_, unwritten := errors.AsType[*outputError](err)
 	switch {
 	case rep.ctx.Err() != nil:
@@ -68,21 +70,41 @@ func (rep *report) finish(err error) error {
 		rep.failures.add(exitFailed, err)
 	}
 	rep.progress.hide()
-	if rep.file != nil {
-		rep.motion.look(rep.file)
-	}
+	rep.look()
 	if rep.judges && rep.motion.changed {
 		rep.failures.add(exitFailed, errNoVerdict)
 	}
 	rep.single(motionSection(), rep.motion.row()...)
-	return rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
+	rep.written = rep.failures.render(rep.document) // draws rows that were held back: the image has to be open
+	rep.look()
 }
 
-// complain writes to standard error what the user has to know.
-func (rep *report) complain(a *app) {
+// look asks the file, if it could be opened, whether it holds still.
+func (rep *report) look() {
 	if rep.file != nil {
-		rep.motion.look(rep.file) // tables pull some rows at the end of the document
+		rep.motion.look(rep.file)
 	}
+}
+
+// remark takes a remark about the output, and writes it to standard error when the
+// image has its turn.
+func (rep *report) remark(a *app, s string) {
+	rep.remarks = append(rep.remarks, s)
+	if rep.out.hasTurn() {
+		rep.complainOfOutput(a)
+	}
+}
+
+// complainOfOutput writes the remarks about the output to standard error.
+func (rep *report) complainOfOutput(a *app) {
+	for _, s := range rep.remarks {
+		a.complain("", errors.New(s))
+	}
+	rep.remarks = nil
+}
+
+// complain writes to standard error what the user has to know of the image.
+func (rep *report) complain(a *app) {
 	rep.failures.complain(a, rep.name)
 	for _, note := range append(rep.notes, rep.motion.notes(rep.judges)...) {
 		a.complain(rep.name, note)

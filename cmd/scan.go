@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync/atomic"
 
@@ -21,7 +22,6 @@ const formatMetrics render.Format = "metrics"
 // scanOptions are the flags of scan.
 type scanOptions struct {
 	output  *choice[render.Format]
-	jobs    uint
 	shard   shardFlag
 	match   []string
 	names   string // file with names
@@ -33,7 +33,6 @@ type scanOptions struct {
 func (o *scanOptions) addFlags(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.VarP(o.output, "output", "o", o.output.choices())
-	flags.UintVar(&o.jobs, "jobs", 0, "images side by side, 0: one per CPU")
 	flags.Var(&o.shard, "shard", "part K of N, such as 1/4")
 	flags.StringArrayVar(&o.match, "match", nil, "`glob` by which files in directories are taken")
 	flags.StringVar(&o.names, "files0-from", "", "`file` with names, a NUL after each; '-': stdin")
@@ -44,7 +43,7 @@ func (o *scanOptions) addFlags(a *app, cmd *cobra.Command) {
 	must(cmd.MarkFlagFilename("files0-from"))
 	a.completeFlag(cmd, "output", completeList(o.output.names()))
 	a.completeFlag(cmd, "sort", completeList(scanKeys()))
-	for _, name := range []string{"jobs", "shard", "match", "timeout"} {
+	for _, name := range []string{"shard", "match", "timeout"} {
 		a.completeFlag(cmd, name, cobra.NoFileCompletions)
 	}
 }
@@ -101,6 +100,7 @@ only, 2 errors, 1 no verdict.`,
 		}
 		return err
 	})
+	addJobs(cmd, 0)
 	o.addFlags(a, cmd)
 	return cmd
 }
@@ -167,13 +167,13 @@ type scan struct {
 }
 
 func (s *scan) run(cmd *cobra.Command) error {
-	out := &outputWriter{Writer: s.Stdout}
+	out := &scanWriter{outputWriter{s.Stdout}, func() {}}
 	if mayBeSeen(s.Stdout) {
 		out.before = s.progress.hide
 	}
 	rep := &report{ctx: cmd.Context()}
 	finish := s.newOutput(cmd, out, rep)
-	s.look(rep)
+	s.look(rep, jobsOf(cmd))
 	s.progress.hide()
 	if err := s.end(rep); err != nil {
 		return s.unwritten(rep, err)
@@ -231,7 +231,7 @@ func scanCode(r *fleet.Row) exitCode {
 
 // newOutput begins the output. What it returns is called when all of it is written,
 // with the exit status so far.
-func (s *scan) newOutput(cmd *cobra.Command, out *outputWriter, rep *report) func(exitCode) error {
+func (s *scan) newOutput(cmd *cobra.Command, out io.Writer, rep *report) func(exitCode) error {
 	exit := func(code exitCode) error {
 		if code != exitOK {
 			return &exitError{code}
@@ -249,11 +249,7 @@ func (s *scan) newOutput(cmd *cobra.Command, out *outputWriter, rep *report) fun
 		s.output = m
 		return exit
 	}
-	r := render.New(format, out, render.Options{
-		Width: terminalWidth(s.Stdout),
-		Color: s.colored(),
-		Note:  func(words string) { s.complain("", errors.New(words)) },
-	})
+	r := render.New(format, out, s.renderOptions())
 	rep.Sections, rep.document = r, r
 	d := newScanDocument(rep, format == render.FormatTable)
 	s.output = d
@@ -263,12 +259,27 @@ func (s *scan) newOutput(cmd *cobra.Command, out *outputWriter, rep *report) fun
 	}
 }
 
+// A scanWriter writes output, and first clears the way for it.
+type scanWriter struct {
+	outputWriter
+	before func()
+}
+
+func (w *scanWriter) Write(p []byte) (int, error) {
+	w.before()
+	return w.outputWriter.Write(p)
+}
+
+// scanAhead is how many rows may wait for those before them, beside the images that
+// are being read.
+const scanAhead = 1024
+
 // look looks at the images, and hands on their rows.
-func (s *scan) look(rep *report) {
+func (s *scan) look(rep *report, jobs int) {
 	search := fleet.Search{Match: s.options.match, Shard: s.options.shard.Shard, Timeout: s.options.timeout.limit}
 	scanner := fleet.Scanner{Open: s.openImage, Timeout: s.options.timeout.limit}
 	ctx := rep.ctx
-	inOrder(s.options.side(), search.Find(ctx, s.names.names), func(f fleet.Found, _ <-chan struct{}) *fleet.Row {
+	inOrder(side{jobs, jobs + scanAhead}, search.Find(ctx, s.names.names), func(f fleet.Found, _ <-chan struct{}) *fleet.Row {
 		row, err := scanner.Look(ctx, f)
 		switch {
 		case errors.Is(err, fleet.ErrVanished):

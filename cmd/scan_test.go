@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -28,8 +29,8 @@ func healthy() []byte {
 	return qcow2test.Image{ClusterBits: 9, Size: 8 << 9, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data}}.Build().Bytes
 }
 
-// fleet makes a directory of n images whose names begin with their numbers.
-func fleet(t *testing.T, n int) string {
+// imagesIn makes a directory of n images whose names begin with their numbers.
+func imagesIn(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()
 	for i := range n {
@@ -60,7 +61,7 @@ func decodeScan(t *testing.T, out string) (doc scanDocument) {
 // TestScanOrder: images that take longer than those after them come first all the
 // same: the output has the same bytes however many are read side by side.
 func TestScanOrder(t *testing.T) {
-	dir := fleet(t, 100)
+	dir := imagesIn(t, 100)
 	var want string
 	for _, jobs := range []string{"1", "2", "8", "0"} {
 		t.Setenv("XDG_CONFIG_HOME", t.TempDir())
@@ -97,7 +98,7 @@ func TestScanOrder(t *testing.T) {
 // looked at.
 func TestScanTimeout(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	dir := fleet(t, 5)
+	dir := imagesIn(t, 5)
 	until := make(chan struct{})
 	defer close(until)
 	open := func(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
@@ -122,7 +123,7 @@ func TestScanTimeout(t *testing.T) {
 // for, with the rows so far and a whole document.
 func TestScanInterrupted(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	dir := fleet(t, 3)
+	dir := imagesIn(t, 3)
 	pipe, names := io.Pipe() // nothing more comes, and no end
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
@@ -144,7 +145,7 @@ func TestScanInterrupted(t *testing.T) {
 // row: there is nothing wrong with it.
 func TestScanVanished(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	dir := fleet(t, 4)
+	dir := imagesIn(t, 4)
 	open := func(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
 		if strings.Contains(name, "0002") {
 			if err := os.Remove(name); err != nil {
@@ -168,7 +169,7 @@ func TestScanVanished(t *testing.T) {
 // TestScanManyMetrics: metrics of each image for 1000 of them, of all together for
 // more.
 func TestScanManyMetrics(t *testing.T) {
-	dir := fleet(t, 1001)
+	dir := imagesIn(t, 1001)
 	out, complaints, code := runFiles(t, "scan", "-o", "metrics", dir)
 	if code != 0 || strings.Contains(out, "qinspect_image_") || !strings.Contains(out, "\nqinspect_scan_images{status=\"ok\"} 1001\n") ||
 		complaints != "qinspect: there are more than 1000 images: metrics are of all together only\n" {
@@ -193,7 +194,7 @@ func TestScanHostileNames(t *testing.T) {
 	}
 	for _, format := range []string{"table", "plain"} {
 		out, _, code := runFiles(t, "scan", "-o", format, dir)
-		if code != 0 || strings.ContainsAny(out, "\x1b\xff") || strings.ContainsRune(out, '\u202e') || strings.Count(out, "/-rf") != 1 {
+		if code != 0 || strings.ContainsAny(out, "\x1b\u202e") || !utf8.ValidString(out) || strings.Count(out, "/-rf") != 1 {
 			t.Errorf("%s: exit status %d\n%q", format, code, out)
 		}
 		if format == "plain" && strings.Count(out, "\nok ") != len(names)-1 {
@@ -234,7 +235,7 @@ func TestScanHostileNames(t *testing.T) {
 		if strings.HasPrefix(line, "qinspect_image_file_size_bytes{") {
 			labels[line] = true
 		}
-		if strings.ContainsAny(line, "\x1b\xff") || !strings.HasPrefix(line, "# ") && !strings.HasPrefix(line, "qinspect_") {
+		if strings.Contains(line, "\x1b") || !utf8.ValidString(line) || !strings.HasPrefix(line, "# ") && !strings.HasPrefix(line, "qinspect_") {
 			t.Errorf("a line %q", line)
 		}
 	}
@@ -246,7 +247,7 @@ func TestScanHostileNames(t *testing.T) {
 // TestScanUnwritten: output that cannot be written ends a scan.
 func TestScanUnwritten(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
-	dir := fleet(t, 3)
+	dir := imagesIn(t, 3)
 	for _, args := range [][]string{{"-o", "ndjson"}, {"-o", "table"}, {"-o", "metrics"}, {"-o", "json", "--sort", "filename"}} {
 		var complaints bytes.Buffer
 		code := cmd.Execute(t.Context(), cmd.Process{Args: append([]string{"scan", dir}, args...), Stdout: fullDisk{}, Stderr: &complaints})

@@ -13,7 +13,7 @@ import (
 // TestScanSpecialFiles: a named pipe, a socket, and a loop of symbolic links are
 // passed by in a directory; as names they are rows, and nothing waits for a writer.
 func TestScanSpecialFiles(t *testing.T) {
-	dir := fleet(t, 1)
+	dir := imagesIn(t, 1)
 	pipe, socket, loop := filepath.Join(dir, "pipe.qcow2"), filepath.Join(dir, "socket.qcow2"), filepath.Join(dir, "loop")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestScanSpecialFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // the test is over
+	defer l.Close()
 	for from, to := range map[string]string{loop: dir, filepath.Join(dir, "a"): "b", filepath.Join(dir, "b"): "a"} {
 		if err := os.Symlink(to, from); err != nil {
 			t.Fatal(err)

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/qinspect/qinspect/pkg/fleet"
@@ -57,16 +56,3 @@ func (t *timeLimit) parse(s string) (time.Duration, error) {
 }
 
 func (*timeLimit) allowed() string { return "a time with its unit (500ms, 30s, 5m)" }
-
-// scanAhead is how many rows may wait for those before them, beside the images that
-// are being read.
-const scanAhead = 1024
-
-// side returns how many images are looked at side by side.
-func (o *scanOptions) side() side {
-	jobs := int(min(o.jobs, 1<<10))
-	if jobs == 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
-	return side{jobs, jobs + scanAhead}
-}

@@ -53,7 +53,7 @@ func (p *scanPlugin) end(t *fleet.Totals, _ uint64) error {
 		words string
 	}{
 		{n(fleet.StatusErrors), "with errors"}, {p.bad, "marked corrupt"}, {n(fleet.StatusLeaks), "with leaks"}, {p.dirty, "marked dirty"},
-		{n(fleet.StatusLive), "in use"}, {unread, "without a verdict"},
+		{n(fleet.StatusLive), "live"}, {unread, "without a verdict"},
 	} {
 		if c.n > 0 {
 			words = append(words, fmt.Sprintf("%d %s", c.n, c.words))

@@ -83,7 +83,7 @@ func setSnapshot(c []render.Value, s *qcow2.Snapshot) {
 }
 
 func (a *app) newSnapshotsCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "snapshots IMAGE...",
 		Short: "List the internal snapshots",
 		Long: `List the snapshot table: id, name, date, VM clock, size of the VM state,
@@ -104,6 +104,8 @@ Exit status: 0 fine, 1 nothing could be shown, 2 the snapshot table is damaged.`
 
 		ValidArgsFunction: completeImages,
 	}
+	addJobs(cmd, 1)
+	return cmd
 }
 
 func runSnapshots(rep *report) error {

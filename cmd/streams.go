@@ -12,15 +12,9 @@ import (
 )
 
 // An outputWriter makes an outputError of each failure to write.
-type outputWriter struct {
-	io.Writer
-	before func() // if not nil, called before each write
-}
+type outputWriter struct{ io.Writer }
 
 func (w *outputWriter) Write(p []byte) (int, error) {
-	if w.before != nil {
-		w.before()
-	}
 	n, err := w.Writer.Write(p)
 	if err != nil {
 		return n, &outputError{err}

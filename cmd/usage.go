@@ -184,7 +184,7 @@ what it should point to may be missing.`,
 		ValidArgsFunction: completeImages,
 	}
 	cmd.RunE = a.lasting(a.load(func(rep *report) error {
-		o.people = a.output.value == render.FormatTable
+		o := usageOptions{without: o.without, people: a.output.value == render.FormatTable}
 		if !forPrograms(a.output.value) {
 			noteDataFile(rep, dataInDataFile)
 		}
@@ -193,6 +193,7 @@ what it should point to may be missing.`,
 	cmd.Flags().Var(&o.without, "without", "a snapshot to be deleted, by id, name or @position")
 	selects(cmd.Flags(), "without")
 	a.completeFlag(cmd, "without", a.completeSnapshots)
+	addJobs(cmd, 1)
 	return cmd
 }
 

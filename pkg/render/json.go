@@ -1,5 +1,7 @@
 package render
 
+import "io"
+
 // jsonStyle is where a JSON document has white space.
 type jsonStyle struct {
 	colon  string // after a key of the document
@@ -37,6 +39,11 @@ type jsonRenderer struct {
 	line    []byte // what each line of a stream begins with
 
 	template template
+}
+
+func (r *jsonRenderer) Reset(w io.Writer, _ Options) {
+	r.w.reset(w)
+	*r = jsonRenderer{w: r.w, style: r.style, head: r.head, line: r.line}
 }
 
 func (r *jsonRenderer) Begin(d Document) {

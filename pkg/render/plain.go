@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"io"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -18,6 +19,11 @@ type plainRenderer struct {
 
 	lines    Line
 	template template
+}
+
+func (r *plainRenderer) Reset(w io.Writer, _ Options) {
+	r.w.reset(w)
+	*r = plainRenderer{w: r.w, prefix: r.prefix}
 }
 
 func (r *plainRenderer) Begin(d Document) {

@@ -40,6 +40,9 @@ type Renderer interface {
 	Sections
 	// End ends the document and flushes it.
 	End() error
+	// Reset makes the renderer what [New] returns, of the same format, without the
+	// time and the memory that a new one takes. What it had not written is dropped.
+	Reset(w io.Writer, opts Options)
 }
 
 // Sections takes the content of a document.

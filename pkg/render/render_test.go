@@ -60,6 +60,37 @@ func failOnPanic(t *testing.T) {
 	}
 }
 
+// TestReset: after Reset a renderer writes what a new one would, whatever it wrote
+// before, and whether or not it could.
+func TestReset(t *testing.T) {
+	heading := Document{Schema: "s/1", Filename: "b.qcow2", Heading: true}
+	for _, f := range AllFormats() {
+		for _, width := range []int{0, 20} {
+			var want, got strings.Builder
+			opts := Options{Width: width, Color: width > 0}
+			if err := writeDocument(New(f, &want, opts), heading, checkDocument()...); err != nil {
+				t.Fatal(err)
+			}
+			r := New(f, &strings.Builder{}, Options{})
+			for name, before := range map[string]func(){
+				"nothing":            func() {},
+				"a document":         func() { writeDocument(r, testDocument, checkDocument()...) },
+				"a long document":    func() { writeDocument(r, testDocument, wideDocument()...) },
+				"no end":             func() { r.Begin(heading); r.Section(checkDocument()[1].section); r.Row([]Value{Uint(1)}) },
+				"a failure to write": func() { r.Reset(&fullWriter{}, Options{}); writeDocument(r, testDocument, wideDocument()...) },
+			} {
+				before()
+				got.Reset()
+				r.Reset(&got, opts)
+				if err := writeDocument(r, heading, checkDocument()...); err != nil {
+					t.Errorf("%s after %s: %v", f, name, err)
+				}
+				checkOutput(t, want.String(), got.String())
+			}
+		}
+	}
+}
+
 func TestAllFormats(t *testing.T) {
 	want := []Format{"table", "plain", "json", "ndjson"}
 	if diff := cmp.Diff(want, AllFormats()); diff != "" {

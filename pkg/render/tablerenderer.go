@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 )
@@ -21,7 +22,8 @@ type tableRenderer struct {
 	opts   Options
 	drawer drawer
 
-	drawn      bool // a table has been drawn above
+	drawn      bool // a table has been drawn above, under the last heading
+	headed     bool // there is a heading above
 	section    *Section
 	incomplete bool       // rows of the section are missing
 	held       []Value    // the first rows, one after the other
@@ -31,11 +33,17 @@ type tableRenderer struct {
 	template   template
 }
 
+func (r *tableRenderer) Reset(w io.Writer, opts Options) {
+	r.w.reset(w)
+	*r = tableRenderer{w: r.w, opts: opts, drawer: r.drawer, held: r.held[:0]}
+}
+
 func (r *tableRenderer) Begin(d Document) {
 	r.section = nil
 	if d.Heading {
+		r.drawn = r.drawn || r.headed
 		r.title(Escape(d.Filename))
-		r.drawn = false
+		r.drawn, r.headed = false, true
 	}
 }
 

@@ -251,6 +251,18 @@ func TestTableDocuments(t *testing.T) {
 	checkOutput(t, "a\n┌───┬───┐\n│ K │ 1 │\n└───┴───┘\n\nb\n┌───┬───┐\n│ K │ 1 │\n└───┴───┘\n", b.String())
 }
 
+// A document without tables is told from the next as well.
+func TestTableHeadings(t *testing.T) {
+	var b strings.Builder
+	r := New(FormatTable, &b, Options{})
+	for _, d := range []Document{{}, {Filename: "a", Heading: true}, {Filename: "b", Heading: true}, {}, {Filename: "c", Heading: true}} {
+		if err := writeDocument(r, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkOutput(t, "a\n\nb\n\nc\n", b.String())
+}
+
 // Nested sections below a long table: each has a title of its own.
 func TestTableNestedBelowLong(t *testing.T) {
 	nested := &Section{Title: "Below", Layout: LayoutList, Columns: []Column{{Key: "n", Title: "N", Kind: KindUint}}}

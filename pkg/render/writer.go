@@ -18,6 +18,9 @@ func newWriter(dst io.Writer) *writer {
 	return &writer{dst: dst, buf: make([]byte, 0, bufferSize+bufferSize/4)}
 }
 
+// reset makes the writer a new one, with the same buffer.
+func (w *writer) reset(dst io.Writer) { w.dst, w.buf, w.err = dst, w.buf[:0], nil }
+
 // take returns what is collected, to append to and to put back.
 func (w *writer) take() []byte { return w.buf }
 
