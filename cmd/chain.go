@@ -234,7 +234,7 @@ func (a *app) runLayers(rep *report, o *chainOptions, c *chain.Chain) error {
 // or nothing was asked.
 func showChain(rep *report, c *chain.Chain, shares *chain.Shares, search *chain.Search) {
 	top := c.Layers[0]
-	asked := c.Followed() || len(c.Layers) == 1
+	asked := c.Followed() || len(c.Layers) == 1 && top.DataFile == nil
 	rep.facts(&render.Section{},
 		fact{render.Column{Key: "virtual-size", Title: "Virtual size", Kind: render.KindSize}, render.Size(top.VirtualSize)},
 		fact{render.Column{Key: "complete", Title: "Complete", Kind: render.KindBool}, valueIf(asked, render.Bool(c.Complete()))})
