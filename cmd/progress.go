@@ -109,7 +109,12 @@ func newTally(stderr io.Writer) *tally {
 	if terminal(stderr) == nil || os.Getenv("TERM") == "dumb" {
 		return nil
 	}
-	t := &tally{terminal: stderr, stop: make(chan struct{}), ended: make(chan struct{})}
+	return startTally(stderr)
+}
+
+// startTally returns the tally on a terminal.
+func startTally(terminal io.Writer) *tally {
+	t := &tally{terminal: terminal, stop: make(chan struct{}), ended: make(chan struct{})}
 	go t.draw()
 	return t
 }

@@ -177,3 +177,29 @@ func TestProgressAllocs(t *testing.T) {
 		t.Errorf("report makes %v allocations", got)
 	}
 }
+
+// TestTally: the line counts images and bytes, and is gone for good when it is hidden;
+// one that is hidden soon was never there.
+func TestTally(t *testing.T) {
+	terminal := &fakeTerminal{}
+	tally := startTally(terminal)
+	tally.add(1 << 10)
+	tally.add(2 << 10)
+	for !strings.Contains(terminal.String(), "2 images, 3 KiB") {
+		time.Sleep(time.Millisecond) // until the test's own time is over
+	}
+	tally.hide()
+	tally.hide()
+	after := terminal.String()
+	if tally.add(1); terminal.String() != after {
+		t.Errorf("a hidden line writes %q", terminal.String()[len(after):])
+	}
+	terminal = &fakeTerminal{}
+	tally = startTally(terminal)
+	if tally.hide(); terminal.String() != "" {
+		t.Errorf("a line that is hidden at once writes %q", terminal.String())
+	}
+	tally = nil // where there is no terminal
+	tally.add(1)
+	tally.hide()
+}
