@@ -257,6 +257,23 @@ func TestScanUnwritten(t *testing.T) {
 	}
 }
 
+// TestScanUnwrittenWaits: output that cannot be written ends a scan that waits for
+// more names.
+func TestScanUnwrittenWaits(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	dir := imagesIn(t, 300) // more than are collected before they are written
+	pipe, names := io.Pipe()
+	go func() {
+		for i := range 300 {
+			fmt.Fprintf(names, "%s\x00", filepath.Join(dir, fmt.Sprintf("%04d.qcow2", i)))
+		}
+	}() // and no end
+	code := cmd.Execute(t.Context(), cmd.Process{Args: []string{"scan", "-o", "ndjson", "--jobs", "2", "--files0-from", "-"}, Stdin: pipe, Stdout: fullDisk{}, Stderr: io.Discard})
+	if code != 1 {
+		t.Errorf("exit status %d, want 1", code)
+	}
+}
+
 // A fullDisk takes nothing.
 type fullDisk struct{}
 
