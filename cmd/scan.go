@@ -2,9 +2,11 @@ package cmd
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"sync/atomic"
 
@@ -133,7 +135,7 @@ func (a *app) runScan(cmd *cobra.Command, o *scanOptions, paths []string) error 
 	if err := o.check(cmd.Flags(), paths); err != nil {
 		return usageError(cmd, err)
 	}
-	names := &nameList{names: slices.Values(paths)}
+	names := &nameList{names: func(context.Context) iter.Seq[string] { return slices.Values(paths) }}
 	if cmd.Flag("files0-from").Changed {
 		var err error
 		if names, err = a.namesFrom(cmd.Context(), o.names); err != nil {
@@ -278,8 +280,9 @@ const scanAhead = 1024
 func (s *scan) look(rep *report, jobs int) {
 	search := fleet.Search{Match: s.options.match, Shard: s.options.shard.Shard, Timeout: s.options.timeout.limit}
 	scanner := fleet.Scanner{Open: s.openImage, Timeout: s.options.timeout.limit}
-	ctx := rep.ctx
-	inOrder(side{jobs, jobs + scanAhead}, search.Find(ctx, s.names.names), func(f fleet.Found, _ <-chan struct{}) *fleet.Row {
+	ctx, stop := context.WithCancel(rep.ctx)
+	defer stop()
+	inOrder(side{jobs, jobs + scanAhead}, search.Find(ctx, s.names.names(ctx)), func(f fleet.Found, _ <-chan struct{}) *fleet.Row {
 		row, err := scanner.Look(ctx, f)
 		switch {
 		case errors.Is(err, fleet.ErrVanished):
@@ -293,7 +296,9 @@ func (s *scan) look(rep *report, jobs int) {
 		return nil
 	}, func(r *fleet.Row) bool {
 		if r != nil {
-			s.err = s.take(rep, r)
+			if s.err = s.take(rep, r); s.err != nil {
+				stop() // of a name that is waited for, of an image that takes long
+			}
 		}
 		return s.err == nil && ctx.Err() == nil
 	})

@@ -257,6 +257,35 @@ func TestScanUnwritten(t *testing.T) {
 	}
 }
 
+// TestScanUnwrittenWaits: output that cannot be written ends a scan whose next images
+// hang.
+func TestScanUnwrittenWaits(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	dir := imagesIn(t, 201) // more than are collected before they are written
+	hangs, until := make(chan struct{}), make(chan struct{})
+	timer := time.AfterFunc(5*time.Second, func() { close(until) })
+	defer timer.Stop()
+	open := func(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
+		switch {
+		case strings.Contains(name, "0200"):
+			close(hangs)
+			<-until
+			t.Error("the image that hangs was waited for")
+		case strings.Contains(name, "0000"):
+			<-hangs
+		}
+		f, err := qcow2.OpenFile(name, opts...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return f.Image, f, nil
+	}
+	code := cmd.Execute(t.Context(), cmd.Process{Args: []string{"scan", "-o", "ndjson", "--jobs", "256", dir}, Stdout: fullDisk{}, Stderr: io.Discard, Open: open})
+	if code != 1 {
+		t.Errorf("exit status %d, want 1", code)
+	}
+}
+
 // A fullDisk takes nothing.
 type fullDisk struct{}
 

@@ -3,11 +3,15 @@
 package cmd_test
 
 import (
+	"context"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/qinspect/qinspect/cmd"
 )
 
 // TestScanSpecialFiles: a named pipe, a socket, and a loop of symbolic links are
@@ -48,5 +52,23 @@ func TestScanSpecialFiles(t *testing.T) {
 		if row.Message != want[i] || (row.Status == "unreadable") != (want[i] != "") {
 			t.Errorf("%+v, want %q", row, want[i])
 		}
+	}
+}
+
+// TestScanNamesPipe: a scan that waits for a named pipe with names ends when it is
+// interrupted.
+func TestScanNamesPipe(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	pipe := filepath.Join(t.TempDir(), "names")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if code := cmd.Execute(ctx, cmd.Process{Args: []string{"scan", "--files0-from", pipe}, Stdout: io.Discard, Stderr: io.Discard}); code != 130 {
+		t.Errorf("exit status %d, want 130", code)
+	}
+	if f, err := os.OpenFile(pipe, os.O_RDWR, 0); err == nil { // ends the open that was left
+		f.Close()
 	}
 }

@@ -13,16 +13,16 @@ import (
 
 // A nameList is the names of what is to be scanned.
 type nameList struct {
-	names iter.Seq[string]
-	err   error // why there are no more; known when names has ended
+	names func(context.Context) iter.Seq[string] // they end when the context is done
+	err   error                                  // why there are no more; known when names has ended
 }
 
 // namesFrom returns the names in a file, or of standard input for "-", as du(1)
-// reads them: each ends with a NUL. They end when the context is done.
+// reads them: each ends with a NUL.
 func (a *app) namesFrom(ctx context.Context, name string) (*nameList, error) {
 	in := a.Stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := openNames(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -33,26 +33,51 @@ func (a *app) namesFrom(ctx context.Context, name string) (*nameList, error) {
 		in = bytes.NewReader(nil)
 	}
 	l := &nameList{}
-	l.names = func(yield func(string) bool) {
-		read := make(chan namedResult)
-		go readNames(ctx, in, read)
-		for {
-			select {
-			case r, ok := <-read:
-				if !ok {
-					return
-				}
-				if r.err != nil {
-					l.err = errors.Join(l.err, r.err)
-				} else if !yield(r.name) {
-					return
-				}
-			case <-ctx.Done(): // the read may wait for a pipe
-				return
-			}
-		}
+	l.names = func(ctx context.Context) iter.Seq[string] {
+		return func(yield func(string) bool) { l.read(ctx, in, yield) }
 	}
 	return l, nil
+}
+
+// openNames opens a file with names. A named pipe opens when something opens it for
+// writing: that is not waited for when the context is done.
+func openNames(ctx context.Context, name string) (*os.File, error) {
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(name)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, &exitError{interruptedBy(ctx)}
+	}
+}
+
+// read yields the names that it reads.
+func (l *nameList) read(ctx context.Context, in io.Reader, yield func(string) bool) {
+	read := make(chan namedResult)
+	go readNames(ctx, in, read)
+	for {
+		select {
+		case r, ok := <-read:
+			if !ok {
+				return
+			}
+			if r.err != nil {
+				l.err = errors.Join(l.err, r.err)
+			} else if !yield(r.name) {
+				return
+			}
+		case <-ctx.Done(): // the read may wait for a pipe
+			return
+		}
+	}
 }
 
 // A namedResult is a name, or why there is none.

@@ -134,7 +134,7 @@ func TestFindUnreadable(t *testing.T) {
 		if k == 3 {
 			shard = fleet.Shard{}
 		}
-		dir := tree(t, "a/0", "a/1", "a/2", "a/3", "a/4", "b/y")
+		dir := tree(t, "a/0", "a/1", "a/2", "a/3", "a/4", "a/ab", "b/y") // each part has one before b
 		replace := func() {
 			must(t, os.RemoveAll(filepath.Join(dir, "b")))
 			must(t, os.WriteFile(filepath.Join(dir, "b"), nil, 0o600))
