@@ -97,7 +97,8 @@ only, 2 errors, 1 no verdict.`,
 		return err
 	}
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if err = flagError(cmd, err); slices.Contains(a.Args, "--plugin") {
+		plugin := func(arg string) bool { return arg == "--plugin" || arg == "--plugin=true" } // the flags are not set yet
+		if err = flagError(cmd, err); slices.ContainsFunc(a.Args, plugin) {
 			return a.pluginFailed(err)
 		}
 		return err
@@ -247,7 +248,7 @@ func (s *scan) newOutput(cmd *cobra.Command, out io.Writer, rep *report) func(ex
 	}
 	format := s.options.format(cmd, s.app.output.value)
 	if format == formatMetrics {
-		m := &scanMetrics{w: out, note: func(words string) { s.complain("", errors.New(words)) }}
+		m := &scanMetrics{w: out, failures: &rep.failures, note: func(words string) { s.complain("", errors.New(words)) }}
 		s.output = m
 		return exit
 	}

@@ -286,6 +286,40 @@ func TestScanUnwrittenWaits(t *testing.T) {
 	}
 }
 
+// TestScanStreams: a row is written when it is known, and not when the next one is.
+func TestScanStreams(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	dir := imagesIn(t, 3)
+	for _, format := range []string{"ndjson", "json", "plain"} {
+		written := make(chan string, 100)
+		seen := ""
+		open := func(name string, opts ...qcow2.Option) (*qcow2.Image, cmd.File, error) {
+			if strings.Contains(name, "0001") {
+				for !strings.Contains(seen, "0000.qcow2") {
+					seen += <-written
+				}
+			}
+			f, err := qcow2.OpenFile(name, opts...)
+			if err != nil {
+				return nil, nil, err
+			}
+			return f.Image, f, nil
+		}
+		code := cmd.Execute(t.Context(), cmd.Process{Args: []string{"scan", "-o", format, "--jobs", "1", dir}, Stdout: writes(written), Stderr: io.Discard, Open: open})
+		if code != 0 || strings.Contains(seen, "0001.qcow2") {
+			t.Errorf("%s: exit status %d, %q before the second image was looked at", format, code, seen)
+		}
+	}
+}
+
+// writes passes on what is written.
+type writes chan<- string
+
+func (w writes) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
+}
+
 // A fullDisk takes nothing.
 type fullDisk struct{}
 

@@ -19,10 +19,13 @@ const maxMetricImages = 1000
 // A scanMetrics writes what Prometheus reads: the text format, version 0.0.4, as
 // the textfile collector of node_exporter takes it.
 type scanMetrics struct {
-	w    io.Writer
-	note func(string)
-	rows [][]render.Value // nil once there are too many
-	many bool
+	w io.Writer
+	// failures are those of the scan itself. If there are any, images are missing, and
+	// nothing is written: their series would end.
+	failures *failures
+	note     func(string)
+	rows     [][]render.Value // nil once there are too many
+	many     bool
 }
 
 func (m *scanMetrics) row(r *fleet.Row) error {
@@ -62,6 +65,9 @@ func imageMetrics() []struct {
 }
 
 func (m *scanMetrics) end(t *fleet.Totals, _ uint64) error {
+	if len(m.failures.list) > 0 {
+		return nil
+	}
 	var b bytes.Buffer
 	if m.many {
 		m.note(fmt.Sprintf("there are more than %d images: metrics are of all together only", maxMetricImages))

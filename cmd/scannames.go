@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"strings"
 )
 
 // A nameList is the names of what is to be scanned.
@@ -99,11 +100,15 @@ func readNames(ctx context.Context, in io.Reader, to chan<- namedResult) {
 	}
 	n := 1
 	names := bufio.NewScanner(in)
-	names.Split(splitNUL)
+	var splitter nulSplitter
+	names.Split(splitter.split)
 	for ; names.Scan(); n++ {
 		r := namedResult{name: names.Text()}
-		if r.name == "" {
+		switch {
+		case r.name == "":
 			r.err = fmt.Errorf("name %d is empty", n)
+		case splitter.cut && strings.Contains(r.name, "\n"): // a list of lines
+			r.err = &hintError{fmt.Errorf("name %d has no NUL after it, and newlines in it", n), "'find -print0' ends names with a NUL"}
 		}
 		if !send(r) {
 			return
@@ -114,12 +119,15 @@ func readNames(ctx context.Context, in io.Reader, to chan<- namedResult) {
 	}
 }
 
-// splitNUL splits names. The last can lack its NUL.
-func splitNUL(data []byte, atEOF bool) (advance int, token []byte, err error) {
+// A nulSplitter splits names. The last can lack its NUL: it is cut then.
+type nulSplitter struct{ cut bool }
+
+func (s *nulSplitter) split(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, 0); i >= 0 {
 		return i + 1, data[:i], nil
 	}
 	if atEOF && len(data) > 0 {
+		s.cut = true
 		return len(data), data, nil
 	}
 	return 0, nil, nil

@@ -39,7 +39,10 @@ func (d *scanDocument) row(r *fleet.Row) error {
 			d.more++
 		}
 	}
-	return d.rep.Row(d.cells)
+	if err := d.rep.Row(d.cells); err != nil {
+		return err
+	}
+	return d.rep.document.Flush() // the next row can take long
 }
 
 func (d *scanDocument) end(t *fleet.Totals, vanished uint64) error {

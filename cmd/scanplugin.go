@@ -59,6 +59,9 @@ func (p *scanPlugin) end(t *fleet.Totals, _ uint64) error {
 			words = append(words, fmt.Sprintf("%d %s", c.n, c.words))
 		}
 	}
+	for _, err := range p.failures.list {
+		words = append(words, pluginWords(err))
+	}
 	switch {
 	case n(fleet.StatusErrors)+p.bad > 0:
 		p.code = pluginCritical
@@ -78,10 +81,13 @@ func (a *app) pluginFailed(err error) error {
 	if _, done := errors.AsType[*exitError](err); err == nil || done {
 		return err
 	}
-	words, _, _ := strings.Cut(printable(reason(err)), "\n")
-	writePluginLine(a.Stdout, pluginUnknown, strings.ReplaceAll(words, "|", "/")) //nolint:errcheck // there is nobody left to tell
+	writePluginLine(a.Stdout, pluginUnknown, pluginWords(err)) //nolint:errcheck // there is nobody left to tell
 	return &exitError{pluginUnknown}
 }
+
+// pluginWords returns an error as a plugin can write it: on one line, and without the
+// character that performance data begin with.
+func pluginWords(err error) string { return strings.ReplaceAll(printable(reason(err)), "|", "/") }
 
 // writePluginLine writes the line of a plugin.
 func writePluginLine(w io.Writer, code exitCode, words string) error {

@@ -3,10 +3,8 @@ package fleet
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -28,11 +26,8 @@ type Scanner struct {
 	// Timeout is how long looking at an image may take; 0: as long as it does.
 	Timeout time.Duration
 
-	hanging atomic.Int64 // reads that were abandoned and have not ended
+	patience patience
 }
-
-// maxHanging is how many reads may hang: each keeps a thread of the system.
-const maxHanging = 256
 
 // The errors of [Scanner.Look] for what is no image.
 var (
@@ -50,23 +45,15 @@ func (s *Scanner) Look(ctx context.Context, f Found) (*Row, error) {
 	if f.Err != nil {
 		return &Row{Name: f.Name, Status: statusOf(f.Err), Err: f.Err}, ctx.Err()
 	}
-	if s.hanging.Load() >= maxHanging {
-		return timedOut(f, fmt.Errorf("%w: not looked at, as %d reads of other images hang", ErrTimeout, maxHanging)), ctx.Err()
-	}
-	own, cancel := ctx, func() {}
-	if s.Timeout > 0 {
-		own, cancel = context.WithTimeout(ctx, s.Timeout)
-	}
-	defer cancel()
-	l, ok := within(own, func() look { return s.look(own, f) }, func() { s.hanging.Add(-1) })
-	if !ok {
-		s.hanging.Add(1)
-	}
+	l, err := within(ctx, &s.patience, s.Timeout, func(ctx context.Context) look { return s.look(ctx, f) })
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case !ok || errors.Is(l.err, context.DeadlineExceeded) && own.Err() != nil:
-		return timedOut(f, fmt.Errorf("%w after %v", ErrTimeout, s.Timeout)), nil
+	case err == nil && errors.Is(l.err, context.DeadlineExceeded):
+		err = late(s.Timeout)
+	}
+	if err != nil {
+		return &Row{Name: f.Name, Status: StatusTimedOut, Err: err}, nil
 	}
 	return l.row, l.err
 }
@@ -76,9 +63,6 @@ type look struct {
 	row *Row
 	err error
 }
-
-// timedOut returns the row of an image that took too long.
-func timedOut(f Found, err error) *Row { return &Row{Name: f.Name, Status: StatusTimedOut, Err: err} }
 
 // look opens an image and looks at it.
 func (s *Scanner) look(ctx context.Context, f Found) look {

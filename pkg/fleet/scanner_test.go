@@ -213,7 +213,7 @@ func TestLookTimesOut(t *testing.T) {
 			must(t, err)
 			want := "timed out after 1s"
 			if i == 256 {
-				want = "timed out: not looked at, as 256 reads of other images hang"
+				want = "timed out: not looked at, as 256 others hang"
 			}
 			if row.Status != fleet.StatusTimedOut || row.Message() != want {
 				t.Fatalf("%d: %v, %q, want %q", i, row.Status, row.Message(), want)

@@ -72,9 +72,10 @@ func (s *Search) Find(ctx context.Context, names iter.Seq[string]) iter.Seq[Foun
 // A walk is one run of a Search.
 type walk struct {
 	*Search
-	ctx   context.Context
-	seen  *seen
-	yield func(Found) bool
+	ctx      context.Context
+	seen     *seen
+	patience patience
+	yield    func(Found) bool
 }
 
 // find yields a file, if the shard has it and no other name of it came before.
@@ -166,15 +167,9 @@ func asked[T any](w *walk, ask func() (T, error)) (T, error) {
 		value T
 		err   error
 	}
-	ctx := w.ctx
-	if w.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, w.Timeout)
-		defer cancel()
-	}
-	a, ok := within(ctx, func() answer { v, err := ask(); return answer{v, err} }, func() {})
-	if !ok {
-		return a.value, ErrTimeout
+	a, err := within(w.ctx, &w.patience, w.Timeout, func(context.Context) answer { v, err := ask(); return answer{v, err} })
+	if err != nil {
+		return a.value, err
 	}
 	return a.value, a.err
 }

@@ -106,15 +106,11 @@ func TestFind(t *testing.T) {
 func TestFindNames(t *testing.T) {
 	t.Chdir(tree(t, "-rf.qcow2", "d/x"))
 	for given, want := range map[string][]string{
-		".":      {"./-rf.qcow2", "./d/x"},
-		"d":      {"d/x"},
-		"d/":     {"d/x"},
-		"./d//":  {"./d//x"},
-		"../../": nil, // only that it ends
+		".":     {"./-rf.qcow2", "./d/x"},
+		"d":     {"d/x"},
+		"d/":    {"d/x"},
+		"./d//": {"./d//x"},
 	} {
-		if want == nil {
-			continue
-		}
 		var got []string
 		for f := range new(fleet.Search).Find(t.Context(), slices.Values([]string{given})) {
 			got = append(got, filepath.ToSlash(f.Name))

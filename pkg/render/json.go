@@ -172,6 +172,8 @@ func (r *jsonRenderer) closeSection() {
 	r.w.put(append(dst, ']'))
 }
 
+func (r *jsonRenderer) Flush() error { return r.w.flush() }
+
 func (r *jsonRenderer) End() error {
 	r.flushHead()
 	r.closeSection()

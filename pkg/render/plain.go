@@ -84,6 +84,8 @@ func (r *plainRenderer) Incomplete() {}
 
 func (r *plainRenderer) Lines(text func(dst []byte) []byte) error { return r.line(text(r.w.take())) }
 
+func (r *plainRenderer) Flush() error { return r.w.flush() }
+
 func (r *plainRenderer) End() error { return r.w.flush() }
 
 // line puts back what was taken from the writer, and a newline.

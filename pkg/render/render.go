@@ -38,6 +38,9 @@ type Renderer interface {
 	// Begin begins a document.
 	Begin(Document)
 	Sections
+	// Flush writes the rows that were pushed, for a reader who waits for them. A table
+	// keeps the first until it knows how wide its columns are.
+	Flush() error
 	// End ends the document and flushes it.
 	End() error
 	// Reset makes the renderer what [New] returns, of the same format, without the

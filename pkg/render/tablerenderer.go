@@ -148,6 +148,8 @@ func (r *tableRenderer) Incomplete() { r.incomplete = true }
 
 func (r *tableRenderer) Lines(func([]byte) []byte) error { return nil }
 
+func (r *tableRenderer) Flush() error { return r.w.flush() }
+
 func (r *tableRenderer) End() error {
 	r.finish()
 	return r.w.flush()
