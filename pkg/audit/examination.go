@@ -25,7 +25,6 @@ type examination struct {
 	g       qcow2.Geometry
 
 	checked func() (*checked, error)
-	usage   func() (*qcow2.Usage, error)
 	repeats func() (qcow2.Repeats, error)
 	names   func() ([]qcow2.FileReference, error)
 }
@@ -39,8 +38,7 @@ func examine(ctx context.Context, f File, o Options) (*examination, error) {
 	if o.HeaderOnly {
 		x.size = prefixLength(f, x.size)
 	}
-	x.checked = sync.OnceValues(x.runCheck)
-	x.usage = sync.OnceValues(func() (*qcow2.Usage, error) { return x.img.Usage(ctx, qcow2.UsageOptions{}) })
+	x.checked = sync.OnceValues(x.survey)
 	x.repeats = sync.OnceValues(func() (qcow2.Repeats, error) { return x.img.Repeats(ctx) })
 	x.names = sync.OnceValues(x.findNames)
 	x.head = make([]byte, min(x.size, qcow2.SignatureBytes))
@@ -121,20 +119,28 @@ func (x *examination) virtualSize() (uint64, bool) {
 	return 0, false
 }
 
-// A checked is what [qcow2.Image.Check] says, as far as rules ask.
+// A checked is what [qcow2.Image.Survey] says, as far as rules ask.
 type checked struct {
 	qcow2.CheckResult
+	usage    *qcow2.Usage
 	first    *Finding // of the errors
 	overlap  *Finding // of the overlaps
 	overlaps uint64   // clusters
 }
 
-// runCheck checks the image.
-func (x *examination) runCheck() (*checked, error) {
+// survey checks the image, and adds up its usage: one walk serves both.
+func (x *examination) survey() (*checked, error) {
 	c := &checked{}
+	o := qcow2.CheckOptions{Name: x.options.Name, Progress: x.options.Progress, Finding: c.add}
 	var err error
-	c.CheckResult, err = x.img.Check(x.ctx, qcow2.CheckOptions{Name: x.options.Name, Progress: x.options.Progress, Finding: c.add})
+	c.CheckResult, c.usage, err = x.img.Survey(x.ctx, o, qcow2.UsageOptions{})
 	return c, err
+}
+
+// usage returns the usage of the image.
+func (x *examination) usage() (*qcow2.Usage, error) {
+	c, err := x.checked()
+	return c.usage, err
 }
 
 // findNames finds the other files that the image names. The error says that there
