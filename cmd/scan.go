@@ -32,7 +32,7 @@ func (o *scanOptions) addFlags(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.VarP(o.output, "output", "o", o.output.choices())
 	flags.Var(&o.shard, "shard", "part K of N, such as 1/4")
-	flags.StringArrayVar(&o.match, "match", nil, "`glob` by which files in directories are taken")
+	flags.StringArrayVar(&o.match, "match", nil, "`glob` for files in directories, not their content")
 	flags.StringVar(&o.names, "files0-from", "", "`file` with names, a NUL after each; '-': stdin")
 	flags.Var(&o.timeout, "timeout", "time that an image may take, such as 30s")
 	flags.Var(&o.sort, "sort", "`key` of the rows; '-' before it: descending")
@@ -58,21 +58,23 @@ that says so; one that another program writes to is 'live' where it seems
 damaged, and has no verdict if it changed meanwhile.
 
 Directories are walked: every regular file that begins as a qcow2 image does is
-taken, whatever its name; with --match every file whose name fits. Symbolic
-links are followed only if they are a PATH, and no file is opened that an image
-names. A file is taken once, by the first of its names. --files0-from reads what
-'find -print0' writes.
+taken, whatever its name; with --match every file whose name fits, and what is
+no image then is a row, too. Symbolic links are followed only if they are a
+PATH, and no file is opened that an image names. A file is taken once, by the
+first of its names. --files0-from reads what 'find -print0' writes.
 
 Rows come in the order of the names, whatever takes longest. --shard K/N takes
-the images that fall to part K, always the same ones: by the FNV-1a hash, of 64
-bits, of the path below PATH. N parts are the whole, on any number of machines.
+the images that fall to part K, always the same ones: by a hash of the path
+below PATH, or of the base name of a PATH that is an image (docs/fleet.md). N
+parts are the whole, on any number of machines.
 
 '-o metrics' writes the text format of Prometheus, up to 1000 images one by one.
 --plugin writes one line, and exits with 0, 1, 2 or 3 as monitoring plugins do:
-critical for errors, unknown for what has no verdict, warning for leaks.
+critical for errors or the corrupt bit, unknown for what has no verdict, warning
+for leaks, or the dirty bit where nothing is writing.
 
 Exit status: that of the worst image, from best to worst: 0 consistent, 3 leaks
-only, 2 errors, 1 no verdict.`,
+only, 2 errors, also in a header that cannot be used, 1 no verdict.`,
 		Example: `  $ qinspect scan .
   $ qinspect scan --sort -snapshots-only .
   $ qinspect scan -o ndjson . | jq -r '[.filename, .status] | @tsv'
@@ -108,7 +110,7 @@ only, 2 errors, 1 no verdict.`,
 func (o *scanOptions) check(flags *pflag.FlagSet, paths []string) error {
 	for _, glob := range o.match {
 		if fleet.CheckMatch(glob) != nil {
-			return fmt.Errorf("--match: %q is no glob", glob)
+			return fmt.Errorf("--match: %q is malformed", glob)
 		}
 	}
 	named := flags.Changed("files0-from")

@@ -125,20 +125,32 @@ func TestScanInterrupted(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	dir := imagesIn(t, 3)
 	pipe, names := io.Pipe() // nothing more comes, and no end
-	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for i := range 3 {
 			fmt.Fprintf(names, "%s\x00", filepath.Join(dir, fmt.Sprintf("%04d.qcow2", i)))
 		}
-		time.Sleep(100 * time.Millisecond)
-		cancel()
 	}()
-	var out bytes.Buffer
-	code := cmd.Execute(ctx, cmd.Process{Args: []string{"scan", "-o", "json", "--files0-from", "-"}, Stdin: pipe, Stdout: &out, Stderr: io.Discard})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &thirdRow{cancel: cancel}
+	code := cmd.Execute(ctx, cmd.Process{Args: []string{"scan", "-o", "json", "--files0-from", "-"}, Stdin: pipe, Stdout: out, Stderr: io.Discard})
 	doc := decodeScan(t, out.String())
-	if code != 130 || len(doc.Errors) != 1 || doc.Errors[0].Message != "interrupted" || len(doc.Images) > 3 || len(doc.Images) != doc.Totals.Images {
+	if code != 130 || len(doc.Errors) != 1 || doc.Errors[0].Message != "interrupted" || len(doc.Images) != 3 || doc.Totals.Images != 3 {
 		t.Errorf("exit status %d, %+v", code, doc)
 	}
+}
+
+// A thirdRow cancels when the third row of a scan is written.
+type thirdRow struct {
+	bytes.Buffer
+	cancel context.CancelFunc
+}
+
+func (w *thirdRow) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("0002.qcow2")) {
+		w.cancel()
+	}
+	return w.Buffer.Write(p)
 }
 
 // TestScanVanished: a file that is gone when its turn comes is counted, and is no

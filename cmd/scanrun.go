@@ -77,7 +77,8 @@ func (s *scan) end(rep *report) error {
 	return cmp.Or(s.err, s.output.end(&s.totals, s.vanished.Load()))
 }
 
-// scanCode returns the exit status for an image: that of check.
+// scanCode returns the exit status for an image: that of check, but 2 for a header that
+// cannot be used.
 func scanCode(r *fleet.Row) exitCode {
 	switch {
 	case r.Status == fleet.StatusOK:
@@ -156,7 +157,7 @@ func (s *scan) look(rep *report, jobs int) {
 	}, func(r *fleet.Row) bool {
 		if r != nil {
 			if s.err = s.take(rep, r); s.err != nil {
-				stop() // of a name that is waited for, of an image that takes long
+				stop() // the wait for a name, and the look at a slow image
 			}
 		}
 		return s.err == nil && ctx.Err() == nil

@@ -11,7 +11,7 @@ import (
 
 // A Row is what is known of one image. What is not known is nil, or its Has is false.
 type Row struct {
-	Name   string
+	Name   string // that of [Found]
 	Status Status
 	// Err is why there is no verdict; nil if there is one.
 	Err error
@@ -57,9 +57,12 @@ type ImageFacts struct {
 
 // Counts are numbers of [qcow2.CheckResult] and [qcow2.Usage].
 type Counts struct {
-	Corruptions, Leaks, CheckErrors uint64
-	ImageEndOffset                  uint64 // bytes
-	FreeBytes, LeakedBytes          uint64
+	Corruptions    uint64 // errors
+	Leaks          uint64 // clusters
+	CheckErrors    uint64 // parts of the file that could not be read
+	ImageEndOffset uint64 // bytes
+	FreeBytes      uint64 // that nothing uses
+	LeakedBytes    uint64 // of kind [qcow2.HostLeaked]
 	// SnapshotsOnly is the number of bytes that only snapshots hold. HasSnapshotsOnly
 	// is false if tables are damaged, or clusters are shared in more ways than can be
 	// counted.
@@ -79,6 +82,12 @@ func (r *Row) Message() string {
 		return ""
 	}
 	var all []string
+	if r.Image.Corrupt {
+		all = append(all, "marked corrupt")
+	}
+	if r.Image.Dirty && !r.InUse() { // else it is usual
+		all = append(all, "marked dirty")
+	}
 	for _, n := range []struct {
 		n         uint64
 		one, many string

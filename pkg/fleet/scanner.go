@@ -14,6 +14,7 @@ import (
 // these methods.
 type File interface {
 	Close() error
+	Info() fs.FileInfo // nil where there is no system to say
 	AllocatedBytes() (n int64, ok bool)
 	Changed() (changed, ok bool)
 	OpenElsewhere() (state qcow2.Elsewhere, ok bool)
@@ -29,12 +30,13 @@ type Scanner struct {
 	patience patience
 }
 
-// The errors of [Scanner.Look] for what is no image.
+// The errors of [Scanner.Look] for files that have no row.
 var (
 	// ErrNoImage: the file was found because it lies in a directory, and is no qcow2
 	// image.
 	ErrNoImage = errors.New("no image")
-	// ErrVanished: the file was in a directory, and is not there any more.
+	// ErrVanished: the file was in a directory, and is not there any more. A symbolic
+	// link may have taken its place, or that of a directory above it.
 	ErrVanished = errors.New("vanished")
 )
 
@@ -42,8 +44,11 @@ var (
 // that says so. The error is [ErrNoImage], [ErrVanished], or that of the context. A
 // read that hangs is abandoned when the time is over, or when the context is done.
 func (s *Scanner) Look(ctx context.Context, f Found) (*Row, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if f.Err != nil {
-		return &Row{Name: f.Name, Status: statusOf(f.Err), Err: f.Err}, ctx.Err()
+		return &Row{Name: f.Name, Status: statusOf(f.Err), Err: f.Err}, nil
 	}
 	l, err := within(ctx, &s.patience, s.Timeout, func(ctx context.Context) look { return s.look(ctx, f) })
 	switch {
@@ -76,6 +81,9 @@ func (s *Scanner) look(ctx context.Context, f Found) look {
 		return look{row: &Row{Name: f.Name, Status: statusOf(err), Err: err}}
 	}
 	defer file.Close() //nolint:errcheck // it was only read
+	if f.Walked && !f.isStill(file.Info()) {
+		return look{err: ErrVanished}
+	}
 	row := &Row{Name: f.Name, File: newFileFacts(img, file), Image: newImageFacts(img)}
 	row.Counts, err = count(ctx, img, f.Name)
 	if ctx.Err() != nil {

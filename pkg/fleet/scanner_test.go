@@ -27,6 +27,7 @@ type testFile struct {
 }
 
 func (f testFile) Close() error                           { f.closed.Add(1); return nil }
+func (testFile) Info() fs.FileInfo                        { return nil }
 func (testFile) AllocatedBytes() (int64, bool)            { return 4096, true }
 func (f testFile) Changed() (changed, ok bool)            { return f.changed != nil && f.changed(), true }
 func (f testFile) OpenElsewhere() (qcow2.Elsewhere, bool) { return f.elsewhere, true }
@@ -66,6 +67,9 @@ func TestLook(t *testing.T) {
 		{"leaks", leaky(), testFile{}, fleet.StatusLeaks, "1 leaked cluster"},
 		{"leaks, and is read", leaky(), testFile{elsewhere: qcow2.ElsewhereReading}, fleet.StatusLeaks, "1 leaked cluster"},
 		{"errors", broken(), testFile{}, fleet.StatusErrors, "1 error"},
+		{"marked corrupt", small().Build().Set("incompatible_features", 2), testFile{}, fleet.StatusOK, "marked corrupt"},
+		{"marked dirty", small().Build().Set("incompatible_features", 1), testFile{}, fleet.StatusOK, "marked dirty"},
+		{"marked dirty, and in use", small().Build().Set("incompatible_features", 1), testFile{elsewhere: qcow2.ElsewhereWriting}, fleet.StatusOK, ""},
 		{"leaks in use", leaky(), testFile{elsewhere: qcow2.ElsewhereWriting}, fleet.StatusLive, "1 leaked cluster"},
 		{"errors in use", broken(), testFile{elsewhere: qcow2.ElsewhereWriting}, fleet.StatusLive, "1 error"},
 		{"changed", broken(), testFile{changed: func() bool { return true }}, fleet.StatusChanged, "the file changed while it was read"},
@@ -99,7 +103,23 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// TestLookFacts has every fact of a row.
+// TestLookNames has the facts that TestLookFacts lacks, each with a value of its own.
+func TestLookNames(t *testing.T) {
+	b := qcow2test.Image{
+		Version: 2, ClusterBits: 9, Size: 8 << 9, BackingFile: "base", Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data, 1: qcow2test.Data, 2: qcow2test.Data},
+	}.Build().Set("l2[0][0]", 0).Set("l2[0][1]", 0).Set("refcount[0]", 0).Set("crypt_method", 1)
+	row, err := (&fleet.Scanner{Open: opener(b, testFile{elsewhere: qcow2.ElsewhereReading, closed: new(atomic.Int64)})}).Look(t.Context(), fleet.Found{Name: "x"})
+	must(t, err)
+	want := &fleet.ImageFacts{Version: 2, Compat: "0.10", VirtualSize: 8 << 9, Encrypted: true, HasFeatures: true, Backing: "base", HasBacking: true, HasBitmaps: true}
+	if diff := cmp.Diff(want, row.Image); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if c := row.Counts; c.Corruptions != 1 || c.Leaks != 2 || c.LeakedBytes != 2<<9 || c.CheckErrors != 0 || row.File.Elsewhere != qcow2.ElsewhereReading || row.Message() != "1 error, 2 leaked clusters" {
+		t.Errorf("%+v, %+v, %q", c, row.File, row.Message())
+	}
+}
+
+// TestLookFacts has the facts of a healthy row.
 func TestLookFacts(t *testing.T) {
 	b := qcow2test.Image{
 		ClusterBits: 9, Size: 80 << 9, Clusters: map[uint64]qcow2test.Kind{0: qcow2test.Data},
@@ -190,6 +210,31 @@ func TestLookGrows(t *testing.T) {
 	must(t, err)
 	if row.Status != fleet.StatusChanged || row.Err == nil {
 		t.Errorf("%v, %v, want %v", row.Status, row.Err, fleet.StatusChanged)
+	}
+}
+
+// TestLookReplaced: a symbolic link that takes the place of a file that was found, or
+// of a directory above it, leads nowhere; a file that was given may be one.
+func TestLookReplaced(t *testing.T) {
+	dir, outside := tree(t, "d/"), filepath.Join(t.TempDir(), "x.qcow2")
+	must(t, os.WriteFile(outside, small().Build().Bytes, 0o600))
+	must(t, os.Symlink(outside, filepath.Join(dir, "file")))
+	must(t, os.Symlink(filepath.Dir(outside), filepath.Join(dir, "d", "link")))
+	must(t, os.WriteFile(filepath.Join(dir, "d", "real"), small().Build().Bytes, 0o600))
+	for _, tt := range []struct {
+		key    string
+		walked bool
+		want   error
+	}{
+		{"file", true, fleet.ErrVanished},
+		{"d/link/x.qcow2", true, fleet.ErrVanished},
+		{"d/real", true, nil},
+		{"file", false, nil},
+	} {
+		row, err := new(fleet.Scanner).Look(t.Context(), fleet.Found{Name: filepath.Join(dir, tt.key), Key: tt.key, Walked: tt.walked})
+		if !errors.Is(err, tt.want) || err == nil && row.Status != fleet.StatusOK {
+			t.Errorf("%s: %+v, %v, want %v", tt.key, row, err, tt.want)
+		}
 	}
 }
 

@@ -15,10 +15,12 @@ import (
 )
 
 // A Search finds images by names: of images, of block devices, and of directories,
-// which it walks. It follows a symbolic link only if that is one of the names.
+// which it walks. It follows a symbolic link only if that is one of the names; a
+// [Scanner] sees to it that none has taken the place of what was found.
 type Search struct {
 	// Match are globs, as of [filepath.Match]. A file in a directory is found if its
-	// base name is matched by one of them; if there are none, whatever its name.
+	// base name is matched by one of them; if there are none, whatever its name. A
+	// malformed one matches nothing: see [CheckMatch].
 	Match []string
 	// Shard is the part of what there is that is wanted.
 	Shard Shard
@@ -46,10 +48,11 @@ type Found struct {
 	Err error
 }
 
-// ErrTimeout is the error for what took longer than it may.
+// ErrTimeout is the error for what took longer than it may, or was not begun because
+// 256 calls before it hang.
 var ErrTimeout = errors.New("timed out")
 
-// CheckMatch returns an error for a glob that is none.
+// CheckMatch returns [filepath.ErrBadPattern] if a glob is malformed.
 func CheckMatch(glob string) error {
 	_, err := filepath.Match(glob, "")
 	return err
@@ -106,7 +109,7 @@ func (w *walk) directory(dir Found, info fs.FileInfo) bool {
 	if !w.seen.isNew(dir.Name, info) {
 		return true
 	}
-	entries, err := asked(w, func() ([]fs.FileInfo, error) { return list(dir.Name) })
+	entries, err := asked(w, func() ([]fs.DirEntry, error) { return os.ReadDir(dir.Name) })
 	if err != nil && (!dir.Walked || !errors.Is(err, fs.ErrNotExist)) {
 		dir.Err = fmt.Errorf("the directory cannot be listed: %w", unnamed(err))
 		if w.Shard.Has(dir.Key) && !w.yield(dir) {
@@ -130,35 +133,24 @@ func (w *walk) directory(dir Found, info fs.FileInfo) bool {
 }
 
 // entry takes what lies in a directory.
-func (w *walk) entry(f Found, info fs.FileInfo) bool {
+func (w *walk) entry(f Found, e fs.DirEntry) bool {
+	f.Any = len(w.Match) == 0
+	matched := f.Any || slices.ContainsFunc(w.Match, func(glob string) bool { ok, err := filepath.Match(glob, e.Name()); return ok && err == nil })
+	if !e.IsDir() && (!e.Type().IsRegular() || !matched) {
+		return true
+	}
+	info, err := asked(w, e.Info)
 	switch {
+	case errors.Is(err, fs.ErrNotExist): // gone since its directory was listed
+		return true
+	case err != nil:
+		f.Err = unnamed(err)
+	case info.Mode().Type() != e.Type(): // something else has its name by now
+		return true
 	case info.IsDir():
 		return w.directory(f, info)
-	case !info.Mode().IsRegular():
-		return true
-	}
-	f.Any = len(w.Match) == 0
-	if !f.Any && !slices.ContainsFunc(w.Match, func(glob string) bool { ok, err := filepath.Match(glob, info.Name()); return ok && err == nil }) {
-		return true
 	}
 	return w.find(f, info)
-}
-
-// list returns what a directory holds, by name. What has gone meanwhile is left out;
-// an error can come with what could be listed.
-func list(dir string) ([]fs.FileInfo, error) {
-	entries, err := os.ReadDir(dir)
-	all := make([]fs.FileInfo, 0, len(entries))
-	for _, e := range entries {
-		info, failed := e.Info()
-		switch {
-		case failed == nil:
-			all = append(all, info)
-		case !errors.Is(failed, fs.ErrNotExist):
-			err = errors.Join(err, failed)
-		}
-	}
-	return all, err
 }
 
 // asked asks the system something, and does not wait longer than the walk may.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -121,26 +123,28 @@ func TestFindNames(t *testing.T) {
 	}
 }
 
-// TestFindUnreadable: a directory that cannot be listed is found with the reason, in
-// one shard. Here it is one that has become a file when its turn comes.
+// TestFindUnreadable: what the system does not let be looked at is found with the
+// reason, in one part. Here it lies so deep that its path is too long.
 func TestFindUnreadable(t *testing.T) {
+	dir := tree(t, "a/x")
+	t.Chdir(dir)
+	for range 25 {
+		name := strings.Repeat("d", 200)
+		must(t, os.Mkdir(name, 0o700))
+		must(t, os.Chdir(name))
+	}
+	must(t, os.Chdir(dir))
 	var times [4]int
 	for k := range uint64(4) {
 		shard := fleet.Shard{K: k + 1, N: 3}
 		if k == 3 {
 			shard = fleet.Shard{}
 		}
-		dir := tree(t, "a/0", "a/1", "a/2", "a/3", "a/4", "a/ab", "b/y") // each part has one before b
-		replace := func() {
-			must(t, os.RemoveAll(filepath.Join(dir, "b")))
-			must(t, os.WriteFile(filepath.Join(dir, "b"), nil, 0o600))
-		}
 		for f := range (&fleet.Search{Shard: shard}).Find(t.Context(), slices.Values([]string{dir})) {
 			if f.Err == nil {
-				replace()
 				continue
 			}
-			if f.Key != "b" || f.Err.Error() != "the directory cannot be listed: not a directory" {
+			if !errors.Is(f.Err, syscall.ENAMETOOLONG) || !f.Walked {
 				t.Errorf("%+v", f)
 			}
 			times[k]++
@@ -148,6 +152,41 @@ func TestFindUnreadable(t *testing.T) {
 	}
 	if times[0]+times[1]+times[2] != 1 || times[3] != 1 {
 		t.Errorf("found %d times in the parts, want once, and once in the whole", times)
+	}
+}
+
+// TestFindReplaced: a directory that has become something else when its turn comes is
+// left out, above all one that has become a symbolic link.
+func TestFindReplaced(t *testing.T) {
+	for _, replace := range []func(name string) error{
+		func(name string) error { return os.WriteFile(name, nil, 0o600) },
+		func(name string) error { return os.Symlink("/", name) },
+	} {
+		dir := tree(t, "a", "b/y")
+		var got []string
+		for f := range new(fleet.Search).Find(t.Context(), slices.Values([]string{dir})) {
+			if got = append(got, f.Key); f.Key == "a" {
+				must(t, os.RemoveAll(filepath.Join(dir, "b")))
+				must(t, replace(filepath.Join(dir, "b")))
+			}
+		}
+		if !slices.Equal(got, []string{"a"}) {
+			t.Errorf("%q, want a alone", got)
+		}
+	}
+}
+
+// TestFindNamesAgain: a name that stood for nothing, and later for a file, is one row.
+func TestFindNamesAgain(t *testing.T) {
+	dir := tree(t)
+	name := filepath.Join(dir, "x")
+	n := 0
+	for range new(fleet.Search).Find(t.Context(), slices.Values([]string{name, name, dir})) {
+		n++
+		must(t, os.WriteFile(name, nil, 0o600))
+	}
+	if n != 1 {
+		t.Errorf("%d found, want 1", n)
 	}
 }
 

@@ -16,6 +16,9 @@ func newSeen() *seen { return &seen{map[identity]bool{}, map[string]bool{}} }
 // isNew reports whether a file is none of those before; info is nil if nothing is
 // known of it.
 func (s *seen) isNew(name string, info fs.FileInfo) bool {
+	if s.names[name] {
+		return false
+	}
 	if info != nil {
 		if id, ok := identityOf(info); ok {
 			again := s.files[id]
@@ -23,7 +26,6 @@ func (s *seen) isNew(name string, info fs.FileInfo) bool {
 			return !again
 		}
 	}
-	again := s.names[name]
 	s.names[name] = true
-	return !again
+	return true
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // A Shard is the K-th of N parts of whatever there is, from 1. Each image belongs to
-// one of them, always the same, whatever else is there. The zero Shard is the whole.
+// one of them, always the same, whatever else is there. The zero Shard is the whole; one
+// whose K is not from 1 to N has nothing.
 type Shard struct{ K, N uint64 }
 
 // ParseShard parses "K/N".

@@ -3,7 +3,7 @@ package fleet
 import "math"
 
 // Totals add up rows. A sum is of what is known: an image that could not be read has
-// no sizes. What damaged images claim can be more than 1<<64 - 1, where sums end.
+// no sizes. What damaged images claim can be more than 1<<64 - 1: sums stop there.
 type Totals struct {
 	Images   uint64
 	ByStatus [statuses]uint64 // by [Status]

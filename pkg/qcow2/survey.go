@@ -9,7 +9,7 @@ import (
 // Survey is [Image.Check] and [Image.Usage] at once: both results are the same, but
 // each table is read and decoded once, as one walk serves both.
 //
-// Progress is called as check says; that of usage is not called. If Finding ends the
+// Progress of check is called for the whole; that of usage is ignored. If Finding ends the
 // check, there is no usage: it is nil. The error is that of [Image.Supported], or of
 // a cancelled context.
 func (img *Image) Survey(ctx context.Context, check CheckOptions, usage UsageOptions) (CheckResult, *Usage, error) {
