@@ -75,7 +75,12 @@ func fuzzImage(t *testing.T, p []byte, img *qcow2.Image) {
 	}
 	bounded(t, img, "Host", func() { fuzzHost(t, p, img) })
 	bounded(t, img, "Check", func() { fuzzCheck(t, img) })
-	bounded(t, img, "Survey", func() { fuzzSurvey(t, img) })
+	bounded(t, img, "Survey", func() {
+		if _, _, err := img.Survey(t.Context(), qcow2.CheckOptions{}, qcow2.UsageOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	fuzzSurvey(t, img)
 	bounded(t, img, "BitmapContents", func() { fuzzBitmaps(t, p, img) })
 }
 
