@@ -135,8 +135,7 @@ func (w *walk) directory(dir Found, info fs.FileInfo) bool {
 // entry takes what lies in a directory.
 func (w *walk) entry(f Found, e fs.DirEntry) bool {
 	f.Any = len(w.Match) == 0
-	matched := f.Any || slices.ContainsFunc(w.Match, func(glob string) bool { ok, err := filepath.Match(glob, e.Name()); return ok && err == nil })
-	if !e.IsDir() && (!e.Type().IsRegular() || !matched) {
+	if !e.IsDir() && (!e.Type().IsRegular() || !f.Any && !w.matches(e.Name())) {
 		return true
 	}
 	info, err := asked(w, e.Info)
@@ -151,6 +150,11 @@ func (w *walk) entry(f Found, e fs.DirEntry) bool {
 		return w.directory(f, info)
 	}
 	return w.find(f, info)
+}
+
+// matches reports whether one of the globs matches the base name of a file.
+func (w *walk) matches(name string) bool {
+	return slices.ContainsFunc(w.Match, func(glob string) bool { ok, err := filepath.Match(glob, name); return ok && err == nil })
 }
 
 // asked asks the system something, and does not wait longer than the walk may.
