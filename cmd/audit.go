@@ -95,7 +95,7 @@ rejects what has the signature of any image format.
 
 It reads metadata, the first 36 KiB of the disk, up to 64 KiB at the end of the
 file, and with --content the bytes to which nothing refers. It opens no other
-file. QEMU's limits apply, whatever --no-limits says. --header-only reads the
+file. The limits apply, whatever --no-limits says. --header-only reads the
 first 64 KiB (or cluster, if that is larger), from a pipe, too, if the name is
 '-'; rules that look further are off.
 

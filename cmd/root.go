@@ -81,7 +81,7 @@ func (a *app) addFlags(root *cobra.Command) {
 	flags.VarP(a.output, "output", "o", "format: "+a.output.choices())
 	a.color = newChoice(colorAuto, colorAlways, colorNever)
 	flags.Var(a.color, "color", "colours in tables: "+a.color.choices())
-	flags.BoolVar(&a.noLimits, "no-limits", false, "read beyond QEMU's limits, as far as the file reaches")
+	flags.BoolVar(&a.noLimits, "no-limits", false, "read beyond the limits, as far as the file reaches")
 	flags.String("config", "", "config file, instead of the user's own")
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))

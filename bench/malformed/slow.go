@@ -24,8 +24,9 @@ const (
 // slowImages are images that take a reader long if it believes them.
 func slowImages() map[string]slowImage {
 	return map[string]slowImage{
-		"one-l2-table":      {largeL1(1), 0},
-		"two-l2-tables":     {largeL1(2), 0},
+		"one-l2-table":      {largeL1(1, 1), 0},
+		"two-l2-tables":     {largeL1(2, 1), 0},
+		"full-l2-table":     {largeL1(1, 4096), 0},
 		"l2-tables-hole":    {l2Holes(), 1 << 42},
 		"65536-snapshots":   {manySnapshots(), 0},
 		"one-l1-table":      {oneL1Table(), 0},
@@ -39,7 +40,7 @@ func slowImages() map[string]slowImage {
 		"one-block":         {oneBlock(), 1 << 43},
 		"blocks-in-hole":    {blocksInHole(), 1 << 39},
 		"block-of-ones":     {blockOf(0xff, 16384), 1 << 41}, // 8 MiB of refcount table
-		"block-of-halves":   {blockOf(0x55, 1024), 1 << 37},
+		"block-of-halves":   {blockOf(0x55, 16384), 1 << 41},
 		"owner-sets":        {ownerSets(800, 500), 1 << 30},
 		"65535-bitmaps":     {manyBitmaps(), 0},
 		"one-bitmap-table":  {oneBitmapTable(), 0},
@@ -48,13 +49,15 @@ func slowImages() map[string]slowImage {
 	}
 }
 
-// largeL1 has as many L1 entries as QEMU allows, which point to n L2 tables in
-// turn.
-func largeL1(n uint64) *qcow2test.Built {
+// largeL1 has as many L1 entries as QEMU allows, which point to n L2 tables in turn.
+// In each table every other entry is data, up to a number of them.
+func largeL1(n, data uint64) *qcow2test.Built {
 	const perTable = 8192
 	clusters := map[uint64]qcow2test.Kind{}
 	for i := range n {
-		clusters[i*perTable] = qcow2test.Data
+		for k := range data {
+			clusters[i*perTable+2*k] = qcow2test.Data
+		}
 	}
 	b := qcow2test.Image{Size: l1Entries * perTable << 16, L1Size: l1Entries, RefcountBits: 64, Clusters: clusters}.Build()
 	l1 := b.Get("l1_table_offset")
@@ -66,7 +69,7 @@ func largeL1(n uint64) *qcow2test.Built {
 
 // l2Holes has L1 entries that each point to a table of its own in a hole.
 func l2Holes() *qcow2test.Built {
-	b := largeL1(1)
+	b := largeL1(1, 1)
 	l1 := b.Get("l1_table_offset")
 	for i := range uint64(l1Entries) {
 		binary.BigEndian.PutUint64(b.Bytes[l1+i*8:], copied|(1<<36+i<<16))

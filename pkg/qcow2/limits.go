@@ -35,9 +35,14 @@ type Limits struct {
 	BitmapBytes uint64
 	// BackingFormatBytes bounds the format of the backing file, in bytes.
 	BackingFormatBytes uint64
+	// RepeatedTableBytes bounds the L2 tables that one L1 table leads to again, and the
+	// refcount blocks that the refcount table does, in bytes. The rest of such a table
+	// is not followed. There are none in an image that QEMU wrote.
+	RepeatedTableBytes uint64
 }
 
-// DefaultLimits returns the limits that QEMU enforces. docs/limits.md lists them.
+// DefaultLimits returns the limits that QEMU enforces, and 8 MiB as
+// RepeatedTableBytes, for which it has none. docs/limits.md lists them.
 func DefaultLimits() Limits {
 	return Limits{
 		L1Bytes:              32 << 20,
@@ -52,6 +57,7 @@ func DefaultLimits() Limits {
 		BitmapTableEntries:   0x8000000,
 		BitmapBytes:          0x20000000,
 		BackingFormatBytes:   15,
+		RepeatedTableBytes:   8 << 20,
 	}
 }
 
@@ -72,5 +78,6 @@ func NoLimits() Limits {
 		BitmapTableEntries:   none,
 		BitmapBytes:          none,
 		BackingFormatBytes:   none,
+		RepeatedTableBytes:   none,
 	}
 }

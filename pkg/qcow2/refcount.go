@@ -9,14 +9,15 @@ import (
 
 // A refcounts reads refcounts in the order of the clusters.
 type refcounts struct {
-	img    *Image
-	table  entryTable
-	reader entryReader // of the table
-	block  clusterReader
-	piece  window // of a block, for near
-	known  bool   // the table was read to its end
-	broken uint64 // the offset of the last block that cannot be read as a whole, + 1
-	failed uint64 // the offset of what the last error was about, + 1
+	img     *Image
+	table   entryTable
+	reader  entryReader // of the table
+	block   clusterReader
+	piece   window // of a block, for near
+	known   bool   // the table was read to its end
+	repeats repeatLimit
+	broken  uint64 // the offset of the last block that cannot be read as a whole, + 1
+	failed  uint64 // the offset of what the last error was about, + 1
 
 	cur   []byte // the block in hand, or a piece of it
 	at    uint64 // its offset, in bytes
@@ -29,7 +30,7 @@ type refcounts struct {
 func newRefcounts(img *Image) *refcounts {
 	table, err := img.refcountTable()
 	return &refcounts{
-		img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), known: err == nil,
+		img: img, table: table, reader: newEntryReader(&img.src, SectionRefcountTable), known: err == nil, repeats: newRepeatLimit(img),
 		block: clusterReader{window: window{src: &img.src}, sec: SectionRefcountBlock, size: img.geometry.ClusterSize},
 		piece: window{src: &img.src},
 	}
@@ -124,8 +125,11 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 	}
 	per := r.img.geometry.RefcountBlockEntries
 	i, j := cluster/per, cluster%per
-	if i >= r.table.entries {
+	switch {
+	case i >= r.table.entries:
 		return refcount{known: r.known}, limit, nil
+	case i >= r.repeats.stop:
+		return r.notFollowed(cluster, limit)
 	}
 	p, err := r.entriesFrom(i)
 	if err != nil {
@@ -139,6 +143,8 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 		return refcount{known: true}, min(limit, n*per-j), nil
 	case !r.img.isBlock(block):
 		return refcount{}, min(limit, per-j), nil
+	case !r.repeats.follow(i, block>>r.img.geometry.ClusterBits):
+		return r.notFollowed(cluster, limit)
 	default:
 		n, err := r.load(i, p, j)
 		if cluster-r.first < r.there {
@@ -146,6 +152,15 @@ func (r *refcounts) run(cluster, limit uint64) (refcount, uint64, error) {
 		}
 		return refcount{}, min(limit, n-(cluster-r.first)), r.once(r.at, err)
 	}
+}
+
+// notFollowed is run for a cluster whose entry of the refcount table, and all that
+// come after it, are not followed.
+func (r *refcounts) notFollowed(cluster, limit uint64) (refcount, uint64, error) {
+	per, at := r.img.geometry.RefcountBlockEntries, r.table.entryOffset(r.repeats.stop)
+	i, j := cluster/per, cluster%per
+	n := min(r.table.entries-i, ceilDiv(j+limit, per))*per - j
+	return refcount{}, min(limit, n), r.once(at, r.repeats.exceeded(SectionRefcountTable, at))
 }
 
 // one returns the refcount of any one cluster. Unlike run it reads no more than it

@@ -15,6 +15,7 @@ type tableWalk struct {
 
 	pointer  uint64 // file offset of what points to the L1 table, in bytes
 	need     uint64 // entries that the disk needs
+	repeats  repeatLimit
 	l1Reader entryReader
 	l2Tables clusterReader
 	holes    holeFinder
@@ -37,7 +38,7 @@ type badRead struct {
 // newTableWalk returns a walk for a disk of size bytes.
 func newTableWalk(ctx context.Context, img *Image, l1 entryTable, size uint64) *tableWalk {
 	return &tableWalk{
-		ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size),
+		ctx: ctx, img: img, l1: l1, need: img.geometry.l1Entries(size), repeats: newRepeatLimit(img),
 		l1Reader: newEntryReader(&img.src, SectionL1Table),
 		l2Tables: clusterReader{window: window{src: &img.src}, sec: SectionL2Table, size: img.geometry.ClusterSize}, holes: holeFinder{src: &img.src},
 	}
@@ -109,6 +110,9 @@ func (w *tableWalk) pieces(from, to uint64, yield func(*piece) bool) bool {
 func (w *tableWalk) pieceOf(from, to uint64) piece {
 	size := w.img.src.size
 	there := w.l1.indexOf(w.l1.span(size).To)
+	if stop := w.repeats.stop; from >= stop {
+		return piece{offset: w.l1.entryOffset(from), n: to - from, err: w.repeats.exceeded(SectionL1Table, w.l1.entryOffset(stop))}
+	}
 	if from < there {
 		return w.l1Reader.piece(w.l1.entryOffset(from), w.l1.entryOffset(min(to, there)))
 	}
@@ -137,7 +141,8 @@ func (w *tableWalk) walk(from, to uint64, yield func(*l2Run, error) bool) bool {
 }
 
 // walkPiece is walk for one piece of the L1 table. Of the guest clusters that it
-// maps, it yields those that are wanted.
+// maps, it yields those that are wanted. It cuts the piece where the table is not
+// followed any more.
 func (w *tableWalk) walkPiece(p *piece, wanted interval.Span, yield func(*l2Run, error) bool) bool {
 	per := w.img.geometry.L2Entries
 	entries := p.bytes
@@ -156,6 +161,10 @@ func (w *tableWalk) walkPiece(p *piece, wanted interval.Span, yield func(*l2Run,
 			n = 1
 			if !w.walkTable(i, entries, max(wanted.From, i*per), min(wanted.To, (i+1)*per), yield) {
 				return false
+			}
+			if i == w.repeats.stop {
+				p.n -= left
+				return true
 			}
 		}
 		if err := w.ctx.Err(); err != nil {
@@ -214,6 +223,9 @@ func (w *tableWalk) walkTable(i uint64, entries []byte, from, to uint64, yield f
 	if w.inHole(table) {
 		w.cur = l2Run{guest: from, n: to - from, at: table + (from-first)*g.L2EntrySize}
 		return yield(&w.cur, nil)
+	}
+	if !w.repeats.follow(i, table>>g.ClusterBits) {
+		return true
 	}
 	p, err := w.l2Table(i, entries, nil)
 	if err == nil {
