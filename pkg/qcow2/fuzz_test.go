@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -210,6 +211,7 @@ func FuzzGuest(f *testing.F) {
 		f.Add(healthy, uint64(0x1400), uint64(1), false, uint8(0))
 		f.Add(b.Set("l1[0]", b.Get("l1_table_offset")|1).Bytes, uint64(0), uint64(0), true, uint8(0))
 	}
+	f.Add(repeatedL2().Bytes, uint64(0), uint64(0), false, uint8(0))
 	f.Fuzz(func(t *testing.T, p []byte, offset, length uint64, vmState bool, snapshot uint8) {
 		img := openFuzzed(t, p)
 		if img == nil {
@@ -229,7 +231,31 @@ func FuzzGuest(f *testing.F) {
 		}
 		g, _ := img.Geometry()
 		sameMappings(t, o, runs, each, g.SubclusterSize)
+		limits := qcow2.NoLimits()
+		limits.RepeatedTableBytes = 0
+		limited, err := qcow2.Open(bytes.NewReader(p), int64(len(p)), qcow2.WithLimits(limits))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameStart(t, each, fuzzWalk(t, p, limited, o))
 	})
+}
+
+// sameStart checks that a walk which RepeatedTableBytes may have ended is the start of
+// the one without limits.
+func sameStart(t *testing.T, all, limited walked) {
+	t.Helper()
+	n, errs := len(limited.mappings), len(limited.errs)
+	ended := errs > 0 && strings.HasSuffix(limited.errs[errs-1], "(RepeatedTableBytes)")
+	if ended {
+		errs--
+	}
+	if n > len(all.mappings) || !slices.Equal(limited.mappings, all.mappings[:n]) || !ended && n < len(all.mappings) {
+		t.Fatalf("%d mappings with the limit, ended by it: %t; %d without, or others", n, ended, len(all.mappings))
+	}
+	if errs > len(all.errs) || !slices.Equal(limited.errs[:errs], all.errs[:errs]) || !ended && errs < len(all.errs) {
+		t.Fatalf("errors %q with the limit, %q without", limited.errs, all.errs)
+	}
 }
 
 // A walked is what Guest yielded.
