@@ -119,6 +119,8 @@ func (o *scanOptions) check(flags *pflag.FlagSet, paths []string) error {
 		return errors.New("--plugin goes without --output")
 	case named && len(paths) > 0:
 		return errors.New("--files0-from goes without names on the command line")
+	case named && o.names == "":
+		return errors.New("--files0-from: the name of the file is empty")
 	case !named && len(paths) == 0:
 		return errors.New("no image or directory given")
 	case slices.Contains(paths, ""):
