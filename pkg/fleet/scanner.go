@@ -36,7 +36,8 @@ var (
 	// image.
 	ErrNoImage = errors.New("no image")
 	// ErrVanished: the file was in a directory, and is not there any more. A symbolic
-	// link may have taken its place, or that of a directory above it.
+	// link may have taken its place, or that of a directory above it, or something else
+	// that a [Search] passes over, such as a named pipe.
 	ErrVanished = errors.New("vanished")
 )
 
@@ -75,7 +76,7 @@ func (s *Scanner) look(ctx context.Context, f Found) look {
 	switch {
 	case err != nil && f.Any && errors.Is(err, qcow2.ErrNotQcow2):
 		return look{err: ErrNoImage}
-	case err != nil && f.Walked && errors.Is(err, fs.ErrNotExist):
+	case err != nil && f.Walked && (errors.Is(err, fs.ErrNotExist) || f.isGone()):
 		return look{err: ErrVanished}
 	case err != nil:
 		return look{row: &Row{Name: f.Name, Status: statusOf(err), Err: err}}

@@ -176,6 +176,8 @@ func TestLookFound(t *testing.T) {
 		{fleet.Found{Name: text}, nil, fleet.StatusNotQcow2},
 		{fleet.Found{Name: missing, Any: true, Walked: true}, fleet.ErrVanished, 0},
 		{fleet.Found{Name: missing, Walked: true}, fleet.ErrVanished, 0},
+		{fleet.Found{Name: dir, Any: true, Walked: true}, fleet.ErrVanished, 0}, // it has taken the place of a file
+		{fleet.Found{Name: filepath.Join(text, "x"), Walked: true}, fleet.ErrVanished, 0},
 		{fleet.Found{Name: missing}, nil, fleet.StatusUnreadable},
 		{fleet.Found{Name: dir}, nil, fleet.StatusUnreadable},
 		{fleet.Found{Name: "y", Err: fs.ErrPermission}, nil, fleet.StatusUnreadable},

@@ -1,10 +1,12 @@
 package fleet
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // isStill reports whether the file that was opened is what the name stands for without
@@ -27,4 +29,14 @@ func (f *Found) isStill(opened fs.FileInfo) bool {
 		}
 	}
 	return true
+}
+
+// isGone reports whether the name stands for a regular file no more. A system that does
+// not say leaves it there.
+func (f *Found) isGone() bool {
+	info, err := os.Lstat(f.Name)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	}
+	return !info.Mode().IsRegular()
 }
