@@ -76,7 +76,7 @@ func (s *Scanner) look(ctx context.Context, f Found) look {
 	switch {
 	case err != nil && f.Any && errors.Is(err, qcow2.ErrNotQcow2):
 		return look{err: ErrNoImage}
-	case err != nil && f.Walked && (errors.Is(err, fs.ErrNotExist) || f.isGone()):
+	case err != nil && f.Walked && isGone(err):
 		return look{err: ErrVanished}
 	case err != nil:
 		return look{row: &Row{Name: f.Name, Status: statusOf(err), Err: err}}

@@ -222,6 +222,7 @@ func TestLookReplaced(t *testing.T) {
 	must(t, os.WriteFile(outside, small().Build().Bytes, 0o600))
 	must(t, os.Symlink(outside, filepath.Join(dir, "file")))
 	must(t, os.Symlink(filepath.Dir(outside), filepath.Join(dir, "d", "link")))
+	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
 	must(t, os.WriteFile(filepath.Join(dir, "d", "real"), small().Build().Bytes, 0o600))
 	for _, tt := range []struct {
 		key    string
@@ -230,6 +231,7 @@ func TestLookReplaced(t *testing.T) {
 	}{
 		{"file", true, fleet.ErrVanished},
 		{"d/link/x.qcow2", true, fleet.ErrVanished},
+		{"loop", true, fleet.ErrVanished},
 		{"d/real", true, nil},
 		{"file", false, nil},
 	} {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
 // isStill reports whether the file that was opened is what the name stands for without
@@ -31,12 +33,13 @@ func (f *Found) isStill(opened fs.FileInfo) bool {
 	return true
 }
 
-// isGone reports whether the name stands for a regular file no more. A system that does
-// not say leaves it there.
-func (f *Found) isGone() bool {
-	info, err := os.Lstat(f.Name)
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+// isGone reports whether the error of opening a file that a walk found says that its name
+// stands for no regular file any more.
+func isGone(err error) bool {
+	for _, gone := range []error{fs.ErrNotExist, qcow2.ErrNotFile, syscall.ENOTDIR, syscall.ELOOP} {
+		if errors.Is(err, gone) {
+			return true
+		}
 	}
-	return !info.Mode().IsRegular()
+	return false
 }
