@@ -165,7 +165,8 @@ func TestLookUntrusted(t *testing.T) {
 // there any more.
 func TestLookFound(t *testing.T) {
 	dir := tree(t, "text")
-	missing, text := filepath.Join(dir, "missing"), filepath.Join(dir, "text")
+	missing, text, image := filepath.Join(dir, "missing"), filepath.Join(dir, "text"), filepath.Join(dir, "image")
+	must(t, os.WriteFile(image, small().Build().Bytes, 0o600))
 	tests := []struct {
 		found fleet.Found
 		want  error
@@ -174,6 +175,9 @@ func TestLookFound(t *testing.T) {
 		{fleet.Found{Name: text, Any: true, Walked: true}, fleet.ErrNoImage, 0},
 		{fleet.Found{Name: text, Walked: true}, nil, fleet.StatusNotQcow2},
 		{fleet.Found{Name: text}, nil, fleet.StatusNotQcow2},
+		{fleet.Found{Name: text, Again: true}, nil, fleet.StatusNotQcow2},
+		{fleet.Found{Name: image, Again: true}, fleet.ErrAgain, 0},
+		{fleet.Found{Name: missing, Again: true}, fleet.ErrAgain, 0},
 		{fleet.Found{Name: missing, Any: true, Walked: true}, fleet.ErrVanished, 0},
 		{fleet.Found{Name: missing, Walked: true}, fleet.ErrVanished, 0},
 		{fleet.Found{Name: dir, Any: true, Walked: true}, fleet.ErrVanished, 0}, // it has taken the place of a file
