@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/qinspect/qinspect/pkg/chain"
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -58,6 +57,14 @@ func (f *failures) add(code exitCode, err error) {
 		return
 	}
 	f.list = append(f.list, err)
+}
+
+// addAll records the errors of others.
+func (f *failures) addAll(others *failures) {
+	for _, err := range others.list {
+		f.add(others.code, err)
+	}
+	f.omitted += others.omitted
 }
 
 // section declares the errors, the last section of every document.
@@ -138,4 +145,4 @@ func (f *failures) complain(a *app, name string) {
 }
 
 // moreErrors returns how many errors are not listed, in words.
-func moreErrors(n int) string { return fmt.Sprintf("%d more errors", n) }
+func moreErrors(n int) string { return counted(uint64(n), "more error", "more errors") }

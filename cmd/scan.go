@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -109,8 +111,11 @@ only, 2 errors, also in a header that cannot be used, 1 no verdict.`,
 // check returns an error for flags and names that do not go together.
 func (o *scanOptions) check(flags *pflag.FlagSet, paths []string) error {
 	for _, glob := range o.match {
-		if fleet.CheckMatch(glob) != nil {
+		switch {
+		case fleet.CheckMatch(glob) != nil:
 			return fmt.Errorf("--match: %q is malformed", glob)
+		case glob == "", strings.ContainsFunc(glob, func(r rune) bool { return r == '/' || r == filepath.Separator }):
+			return fmt.Errorf("--match: %q can match no file, as it is compared with the name without the directory", glob)
 		}
 	}
 	named := flags.Changed("files0-from")
@@ -119,6 +124,8 @@ func (o *scanOptions) check(flags *pflag.FlagSet, paths []string) error {
 		return errors.New("--plugin goes without --output")
 	case named && len(paths) > 0:
 		return errors.New("--files0-from goes without names on the command line")
+	case named && o.names == "":
+		return errors.New("--files0-from: the name of the file is empty")
 	case !named && len(paths) == 0:
 		return errors.New("no image or directory given")
 	case slices.Contains(paths, ""):

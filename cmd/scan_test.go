@@ -178,6 +178,28 @@ func TestScanVanished(t *testing.T) {
 	}
 }
 
+// TestScanLongLists: a list of names without NULs is told apart from one name, however
+// long it is, and one that has nothing but NULs takes no memory for each.
+func TestScanLongLists(t *testing.T) {
+	const hint = "qinspect: hint: 'find -print0' ends names with a NUL\n"
+	list := filepath.Join(t.TempDir(), "list")
+	for _, test := range []struct{ names, want string }{
+		{strings.Repeat("disks/a.qcow2\n", 10000), "qinspect: name 1 has no NUL after it, and newlines in it\n" + hint},
+		{strings.Repeat("a", 1<<16) + "\x00", "qinspect: name 1 has 65536 bytes or more, and nothing after it was read\n"},
+	} {
+		write(t, list, []byte(test.names))
+		if _, complaints, code := runFiles(t, "scan", "--files0-from", list); code != 1 || complaints != test.want {
+			t.Errorf("exit status %d, complaints (-want +got):\n%s", code, cmp.Diff(test.want, complaints))
+		}
+	}
+	write(t, list, make([]byte, 1500))
+	out, _, code := runFiles(t, "scan", "-o", "json", "--files0-from", list)
+	doc := decodeScan(t, out)
+	if n := len(doc.Errors); code != 1 || n != 1001 || doc.Errors[999].Message != "name 1000 is empty" || doc.Errors[1000].Message != "500 more errors" {
+		t.Errorf("exit status %d, %d errors, the last is %+v", code, n, doc.Errors[n-1])
+	}
+}
+
 // TestScanManyMetrics: metrics of each image for 1000 of them, of all together for
 // more.
 func TestScanManyMetrics(t *testing.T) {

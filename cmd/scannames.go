@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -14,8 +13,8 @@ import (
 
 // A nameList is the names of what is to be scanned.
 type nameList struct {
-	names func(context.Context) iter.Seq[string] // they end when the context is done
-	err   error                                  // why there are no more; known when names has ended
+	names    func(context.Context) iter.Seq[string] // they end when the context is done
+	failures failures                               // of reading them; known when names has ended
 }
 
 // namesFrom returns the names in a file, or of standard input for "-", as du(1)
@@ -25,7 +24,7 @@ func (a *app) namesFrom(ctx context.Context, name string) (*nameList, error) {
 	if name != "-" {
 		f, err := openNames(ctx, name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--files0-from: %w", err)
 		}
 		context.AfterFunc(ctx, func() { f.Close() }) //nolint:errcheck // it was only read
 		in = f
@@ -71,7 +70,7 @@ func (l *nameList) read(ctx context.Context, in io.Reader, yield func(string) bo
 				return
 			}
 			if r.err != nil {
-				l.err = errors.Join(l.err, r.err)
+				l.failures.add(exitFailed, r.err)
 			} else if !yield(r.name) {
 				return
 			}
@@ -109,6 +108,8 @@ func readNames(ctx context.Context, in io.Reader, to chan<- namedResult) {
 			r.err = fmt.Errorf("name %d is empty", n)
 		case splitter.cut && strings.Contains(r.name, "\n"): // a list of lines
 			r.err = &hintError{fmt.Errorf("name %d has no NUL after it, and newlines in it", n), "'find -print0' ends names with a NUL"}
+		case len(r.name) >= maxNameBytes:
+			r.err = fmt.Errorf("name %d has %d bytes or more, and nothing after it was read", n, maxNameBytes)
 		}
 		if !send(r) {
 			return
@@ -119,14 +120,22 @@ func readNames(ctx context.Context, in io.Reader, to chan<- namedResult) {
 	}
 }
 
-// A nulSplitter splits names. The last can lack its NUL: it is cut then.
+// maxNameBytes is more than any system takes for a name.
+const maxNameBytes = bufio.MaxScanTokenSize
+
+// A nulSplitter splits names. The last can lack its NUL: it is cut then. So is one that
+// is too long, which is the last.
 type nulSplitter struct{ cut bool }
 
 func (s *nulSplitter) split(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, 0); i >= 0 {
 		return i + 1, data[:i], nil
 	}
-	if atEOF && len(data) > 0 {
+	switch {
+	case len(data) >= maxNameBytes:
+		s.cut = true
+		return len(data), data, bufio.ErrFinalToken
+	case atEOF && len(data) > 0:
 		s.cut = true
 		return len(data), data, nil
 	}

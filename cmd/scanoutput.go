@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/qinspect/qinspect/pkg/fleet"
@@ -19,7 +20,7 @@ type scanDocument struct {
 	rep    *report
 	cells  []render.Value
 	table  bool         // totals are a row
-	unread []*fleet.Row // for standard error: a table has no column for their messages
+	untold []*fleet.Row // for standard error: a table has no column for their messages
 	more   uint64       // the same, those that are counted only
 }
 
@@ -32,9 +33,9 @@ func newScanDocument(rep *report, table bool) *scanDocument {
 
 func (d *scanDocument) row(r *fleet.Row) error {
 	scanCells(d.cells, r)
-	if d.table && r.Err != nil {
-		if len(d.unread) < maxFailures {
-			d.unread = append(d.unread, r)
+	if d.table && (r.Err != nil || r.Status == fleet.StatusOK && r.Message() != "") {
+		if len(d.untold) < maxFailures {
+			d.untold = append(d.untold, r)
 		} else {
 			d.more++
 		}
@@ -55,12 +56,13 @@ func (d *scanDocument) end(t *fleet.Totals, vanished uint64) error {
 	return d.rep.failures.render(d.rep.document)
 }
 
-// complain says on standard error why rows have no verdict.
+// complain says on standard error why rows have no verdict, and what is wrong with images
+// that are consistent: they have the corrupt bit, or the dirty bit.
 func (d *scanDocument) complain(a *app) {
-	for _, r := range d.unread {
-		a.complain(r.Name, r.Err)
+	for _, r := range d.untold {
+		a.complain(r.Name, cmp.Or(r.Err, errors.New(r.Message())))
 	}
 	if d.more > 0 {
-		a.complain("", errors.New(counted(d.more, "more image without a verdict", "more images without a verdict")))
+		a.complain("", errors.New(counted(d.more, "more image has a message", "more images have messages")))
 	}
 }

@@ -59,8 +59,11 @@ func (p *scanPlugin) end(t *fleet.Totals, _ uint64) error {
 			words = append(words, fmt.Sprintf("%d %s", c.n, c.words))
 		}
 	}
-	for _, err := range p.failures.list {
-		words = append(words, pluginWords(err))
+	if list := p.failures.list; len(list) > 0 {
+		words = append(words, pluginWords(list[0]))
+		if more := len(list) - 1 + p.failures.omitted; more > 0 {
+			words = append(words, moreErrors(more))
+		}
 	}
 	switch {
 	case n(fleet.StatusErrors)+p.bad > 0:

@@ -65,8 +65,8 @@ func (s *scan) take(rep *report, r *fleet.Row) error {
 func (s *scan) end(rep *report) error {
 	if rep.ctx.Err() != nil {
 		rep.failures.add(interruptedBy(rep.ctx), errors.New("interrupted"))
-	} else if s.names.err != nil {
-		rep.failures.add(exitFailed, s.names.err)
+	} else {
+		rep.failures.addAll(&s.names.failures)
 	}
 	s.options.sort.sort(s.rows)
 	for _, r := range s.rows {

@@ -36,13 +36,16 @@ var (
 	// image.
 	ErrNoImage = errors.New("no image")
 	// ErrVanished: the file was in a directory, and is not there any more. A symbolic
-	// link may have taken its place, or that of a directory above it.
+	// link may have taken its place, or that of a directory above it, or something else
+	// that a [Search] passes over, such as a named pipe.
 	ErrVanished = errors.New("vanished")
+	// ErrAgain: the file is found [Found.Again], and has a row already.
+	ErrAgain = errors.New("found again")
 )
 
 // Look opens what was found and looks at it. An image that cannot be read has a row
-// that says so. The error is [ErrNoImage], [ErrVanished], or that of the context. A
-// read that hangs is abandoned when the time is over, or when the context is done.
+// that says so. The error is [ErrNoImage], [ErrVanished], [ErrAgain], or that of the
+// context. A read that hangs is abandoned when the time is over, or when the context is done.
 func (s *Scanner) Look(ctx context.Context, f Found) (*Row, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -57,7 +60,10 @@ func (s *Scanner) Look(ctx context.Context, f Found) (*Row, error) {
 	case err == nil && errors.Is(l.err, context.DeadlineExceeded):
 		err = late(s.Timeout)
 	}
-	if err != nil {
+	switch {
+	case err != nil && f.Again: // it hung before
+		return nil, ErrAgain
+	case err != nil:
 		return &Row{Name: f.Name, Status: StatusTimedOut, Err: err}, nil
 	}
 	return l.row, l.err
@@ -72,15 +78,19 @@ type look struct {
 // look opens an image and looks at it.
 func (s *Scanner) look(ctx context.Context, f Found) look {
 	img, file, err := s.open(f.Name)
+	if err == nil {
+		defer file.Close() //nolint:errcheck // it was only read
+	}
 	switch {
+	case f.Again && !errors.Is(err, qcow2.ErrNotQcow2):
+		return look{err: ErrAgain}
 	case err != nil && f.Any && errors.Is(err, qcow2.ErrNotQcow2):
 		return look{err: ErrNoImage}
-	case err != nil && f.Walked && errors.Is(err, fs.ErrNotExist):
+	case err != nil && f.Walked && isGone(err):
 		return look{err: ErrVanished}
 	case err != nil:
 		return look{row: &Row{Name: f.Name, Status: statusOf(err), Err: err}}
 	}
-	defer file.Close() //nolint:errcheck // it was only read
 	if f.Walked && !f.isStill(file.Info()) {
 		return look{err: ErrVanished}
 	}

@@ -165,7 +165,8 @@ func TestLookUntrusted(t *testing.T) {
 // there any more.
 func TestLookFound(t *testing.T) {
 	dir := tree(t, "text")
-	missing, text := filepath.Join(dir, "missing"), filepath.Join(dir, "text")
+	missing, text, image := filepath.Join(dir, "missing"), filepath.Join(dir, "text"), filepath.Join(dir, "image")
+	must(t, os.WriteFile(image, small().Build().Bytes, 0o600))
 	tests := []struct {
 		found fleet.Found
 		want  error
@@ -174,8 +175,13 @@ func TestLookFound(t *testing.T) {
 		{fleet.Found{Name: text, Any: true, Walked: true}, fleet.ErrNoImage, 0},
 		{fleet.Found{Name: text, Walked: true}, nil, fleet.StatusNotQcow2},
 		{fleet.Found{Name: text}, nil, fleet.StatusNotQcow2},
+		{fleet.Found{Name: text, Again: true}, nil, fleet.StatusNotQcow2},
+		{fleet.Found{Name: image, Again: true}, fleet.ErrAgain, 0},
+		{fleet.Found{Name: missing, Again: true}, fleet.ErrAgain, 0},
 		{fleet.Found{Name: missing, Any: true, Walked: true}, fleet.ErrVanished, 0},
 		{fleet.Found{Name: missing, Walked: true}, fleet.ErrVanished, 0},
+		{fleet.Found{Name: dir, Any: true, Walked: true}, fleet.ErrVanished, 0}, // it has taken the place of a file
+		{fleet.Found{Name: filepath.Join(text, "x"), Walked: true}, fleet.ErrVanished, 0},
 		{fleet.Found{Name: missing}, nil, fleet.StatusUnreadable},
 		{fleet.Found{Name: dir}, nil, fleet.StatusUnreadable},
 		{fleet.Found{Name: "y", Err: fs.ErrPermission}, nil, fleet.StatusUnreadable},
@@ -220,6 +226,7 @@ func TestLookReplaced(t *testing.T) {
 	must(t, os.WriteFile(outside, small().Build().Bytes, 0o600))
 	must(t, os.Symlink(outside, filepath.Join(dir, "file")))
 	must(t, os.Symlink(filepath.Dir(outside), filepath.Join(dir, "d", "link")))
+	must(t, os.Symlink("loop", filepath.Join(dir, "loop")))
 	must(t, os.WriteFile(filepath.Join(dir, "d", "real"), small().Build().Bytes, 0o600))
 	for _, tt := range []struct {
 		key    string
@@ -228,6 +235,7 @@ func TestLookReplaced(t *testing.T) {
 	}{
 		{"file", true, fleet.ErrVanished},
 		{"d/link/x.qcow2", true, fleet.ErrVanished},
+		{"loop", true, fleet.ErrVanished},
 		{"d/real", true, nil},
 		{"file", false, nil},
 	} {

@@ -39,6 +39,9 @@ type Found struct {
 	// Any reports whether it was found for no other reason than that it lies in a
 	// directory: it may well be no image.
 	Any bool
+	// Again reports whether it was found as Any before, and is named now: it is news only
+	// if it is no image.
+	Again bool
 	// Walked reports whether it was found in a directory. If it is not there any more,
 	// nothing is wrong.
 	Walked bool
@@ -60,10 +63,11 @@ func CheckMatch(glob string) error {
 
 // Find yields what is found by the names, in their order, and below a directory in
 // that of the names there. Each file is yielded once, by the first of its names,
-// whatever shard that belongs to. Directories are read as the caller goes on.
+// whatever shard that belongs to; Again if it is named after its directory was.
+// Directories are read as the caller goes on.
 func (s *Search) Find(ctx context.Context, names iter.Seq[string]) iter.Seq[Found] {
 	return func(yield func(Found) bool) {
-		w := &walk{Search: s, ctx: ctx, seen: newSeen(), yield: yield}
+		w := &walk{Search: s, ctx: ctx, seen: seen{}, yield: yield}
 		for name := range names {
 			if !w.name(name) {
 				return
@@ -76,14 +80,14 @@ func (s *Search) Find(ctx context.Context, names iter.Seq[string]) iter.Seq[Foun
 type walk struct {
 	*Search
 	ctx      context.Context
-	seen     *seen
+	seen     seen
 	patience patience
 	yield    func(Found) bool
 }
 
 // find yields a file, if the shard has it and no other name of it came before.
 func (w *walk) find(f Found, info fs.FileInfo) bool {
-	if !w.seen.isNew(f.Name, info) || !w.Shard.Has(f.Key) {
+	if !w.seen.isNew(&f, info) || !w.Shard.Has(f.Key) {
 		return w.ctx.Err() == nil
 	}
 	return w.ctx.Err() == nil && w.yield(f)
@@ -106,7 +110,7 @@ func (w *walk) name(name string) bool {
 // directory takes what lies in a directory. Its Key is the path below the one that
 // was given.
 func (w *walk) directory(dir Found, info fs.FileInfo) bool {
-	if !w.seen.isNew(dir.Name, info) {
+	if !w.seen.isNew(&dir, info) {
 		return true
 	}
 	entries, err := asked(w, func() ([]fs.DirEntry, error) { return os.ReadDir(dir.Name) })

@@ -59,6 +59,9 @@ func find(t *testing.T, s *fleet.Search, dir string, names ...string) []string {
 		if f.Key != word {
 			word += " [" + f.Key + "]"
 		}
+		if f.Again {
+			word += " again"
+		}
 		if f.Err != nil {
 			word += ": " + f.Err.Error()
 		}
@@ -89,6 +92,10 @@ func TestFind(t *testing.T) {
 			[]string{"z", "a/notes.txt [notes.txt]"}},
 		{"each once, by its first name", fleet.Search{}, []string{"c-hard-link", "b/2.img", "b", "b/1.img", "."},
 			[]string{"c-hard-link", "b/2.img [2.img]", "a/deep/er/x.qcow2", "a/notes.txt", "b.img", "z"}},
+		{"again what was named after its directory, once", fleet.Search{}, []string{"b", "link-to-file", "b.img", "c-hard-link", "b/1.img", "b"},
+			[]string{"b/1.img [1.img]", "b/2.img [2.img]", "link-to-file", "c-hard-link again"}},
+		{"but not what was found by a glob", fleet.Search{Match: []string{"1*"}}, []string{"b", "b/1.img", "b/2.img"},
+			[]string{"b/1.img [1.img]", "b/2.img [2.img]"}},
 		{"a symbolic link that was given", fleet.Search{}, []string{"link-to-b", "link-to-file", "b"},
 			[]string{"link-to-b/1.img [1.img]", "link-to-b/2.img [2.img]", "link-to-file"}},
 		{"what is not there, once", fleet.Search{}, []string{"missing", "empty", "missing"},

@@ -1,10 +1,14 @@
 package fleet
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+
+	"github.com/qinspect/qinspect/pkg/qcow2"
 )
 
 // isStill reports whether the file that was opened is what the name stands for without
@@ -27,4 +31,15 @@ func (f *Found) isStill(opened fs.FileInfo) bool {
 		}
 	}
 	return true
+}
+
+// isGone reports whether the error of opening a file that a walk found says that its name
+// stands for no regular file any more.
+func isGone(err error) bool {
+	for _, gone := range []error{fs.ErrNotExist, qcow2.ErrNotFile, syscall.ENOTDIR, syscall.ELOOP} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
 }

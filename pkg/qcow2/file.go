@@ -77,7 +77,8 @@ func OpenHostFile(fsys HostFS, name string) (*HostFile, error) {
 		err = ErrReplaced
 	}
 	if err != nil {
-		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: err}, f.Close())
+		f.Close() //nolint:errcheck // it was only read
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
 	return h, nil
 }

@@ -46,6 +46,9 @@ func TestOpenReplaced(t *testing.T) {
 		if !errors.Is(err, want) || (f != nil) != (want == nil) {
 			t.Errorf("replaced by %q: %v, want %v", name, err, want)
 		}
+		if _, named := err.(*fs.PathError); err != nil && !named { //nolint:errorlint // its words are those of the system
+			t.Errorf("replaced by %q: %#v, want a *fs.PathError", name, err)
+		}
 		if f != nil {
 			f.Close()
 		}
