@@ -67,7 +67,7 @@ func CheckMatch(glob string) error {
 // Directories are read as the caller goes on.
 func (s *Search) Find(ctx context.Context, names iter.Seq[string]) iter.Seq[Found] {
 	return func(yield func(Found) bool) {
-		w := &walk{Search: s, ctx: ctx, seen: seen{}, yield: yield}
+		w := &walk{Search: s, ctx: ctx, seen: newSeen(), yield: yield}
 		for name := range names {
 			if !w.name(name) {
 				return
@@ -80,7 +80,7 @@ func (s *Search) Find(ctx context.Context, names iter.Seq[string]) iter.Seq[Foun
 type walk struct {
 	*Search
 	ctx      context.Context
-	seen     seen
+	seen     *seen
 	patience patience
 	yield    func(Found) bool
 }

@@ -2,25 +2,33 @@ package fleet
 
 import "io/fs"
 
-// seen holds the files that were found, so that each is taken once: by an identity, or by
-// the name of what is not there, or has none. The value tells of a file that was found
-// for no other reason than that it lies in a directory.
-type seen map[any]bool
+// seen holds the files that were found, so that each is taken once. The values tell
+// which were found for no other reason than that they lie in a directory.
+type seen struct {
+	files map[identity]bool
+	names map[string]bool // of what is not there, or has no identity
+}
 
 // An identity is what tells one file of the system from all others.
 type identity struct{ device, inode uint64 }
 
+func newSeen() *seen { return &seen{map[identity]bool{}, map[string]bool{}} }
+
 // isNew reports whether a file is none of those before, or is named now and may have been
 // passed over as no image: it is found again then. info is nil if nothing is known of it.
-func (s seen) isNew(f *Found, info fs.FileInfo) bool {
-	key := any(f.Name)
-	if _, unknown := s[key]; !unknown && info != nil {
+func (s *seen) isNew(f *Found, info fs.FileInfo) bool {
+	if _, named := s.names[f.Name]; !named && info != nil {
 		if id, ok := identityOf(info); ok {
-			key = id
+			return isNew(s.files, id, f)
 		}
 	}
-	lies, before := s[key]
+	return isNew(s.names, f.Name, f)
+}
+
+// isNew is seen.isNew for what a file goes by.
+func isNew[K comparable](seen map[K]bool, key K, f *Found) bool {
+	lies, before := seen[key]
 	f.Again = lies && !f.Any
-	s[key] = f.Any && f.Err == nil && (lies || !before)
+	seen[key] = f.Any && f.Err == nil && (lies || !before)
 	return !before || f.Again
 }
