@@ -177,7 +177,7 @@ func (f *HostFile) Changed() (changed, ok bool) {
 // lock is found says nothing there, so ok is false, too.
 func (f *HostFile) OpenElsewhere() (state Elsewhere, ok bool) {
 	state, ok = openElsewhere(f.f)
-	return state, ok && !(f.IsDevice() && state == ElsewhereNo)
+	return state, ok && (state != ElsewhereNo || !f.IsDevice())
 }
 
 // IsDevice reports whether it is a block device.
