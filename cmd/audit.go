@@ -131,7 +131,7 @@ func runAudit(rep *report, f *auditFlags) error {
 	if err != nil {
 		return err
 	}
-	if rep.motion.look(rep.file); r.Verdict == audit.Reject {
+	if rep.settle(); r.Verdict == audit.Reject {
 		rep.failures.verdict(exitDamaged)
 	}
 	showReport(rep, r, &o, input, f.all)

@@ -24,6 +24,7 @@ func (s *memoryHostFile) DataRange(offset uint64) (start, end uint64, err error)
 // auditMemory runs audit on an image that another program writes, or not.
 func auditMemory(t *testing.T, f memoryFile, args ...string) (doc struct {
 	Verdict *string
+	Changed bool
 	Errors  []struct{ Message string }
 }, stdout, stderr string, code int) {
 	t.Helper()
@@ -51,6 +52,25 @@ func TestAuditChanged(t *testing.T) {
 		if _, stdout, _, code := auditMemory(t, f, "-o", "plain"); code != 1 || !strings.HasPrefix(stdout, "verdict: -\n") {
 			t.Errorf("%s: status %d\n%s", name, code, stdout)
 		}
+	}
+}
+
+// TestAuditChangesLate: whenever a file changes, a document has a verdict or says that
+// there is none, and never both.
+func TestAuditChangesLate(t *testing.T) {
+	verdicts := 0
+	for looks := 1; looks <= 6; looks++ {
+		f := memoryFile{built: qcow2test.Image{Size: 1 << 20}.Build(), changesAfter: looks}
+		doc, _, _, code := auditMemory(t, f, "-o", "json")
+		if doc.Changed != (doc.Verdict == nil) || doc.Changed != (code == 1) || doc.Changed != (len(doc.Errors) == 1) {
+			t.Errorf("a change after %d looks: status %d, %+v", looks, code, doc)
+		}
+		if doc.Verdict != nil {
+			verdicts++
+		}
+	}
+	if verdicts == 0 || verdicts == 6 {
+		t.Errorf("%d of 6 changes are after the last look", verdicts)
 	}
 }
 

@@ -59,6 +59,9 @@ func readConfigFile(name string, known []setting) (map[string]any, error) {
 	if !slices.Contains([]string{".yaml", ".yml", ".toml", ".json"}, filepath.Ext(name)) {
 		return nil, errors.New("its name does not end in .yaml, .toml or .json")
 	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, errors.New("not a regular file") // a pipe can wait for ever, a device can have no end
+	}
 	file := viper.New() // the file alone, without the variables
 	file.SetConfigFile(name)
 	if err := file.ReadInConfig(); err != nil {

@@ -60,7 +60,11 @@ func (a *app) withChain(rep *report, o *followFlags, show func(*chain.Chain) err
 	for _, err := range c.Damage {
 		rep.damaged(besideLink(err, rep.name, c))
 	}
-	return show(c)
+	err := show(c)
+	if o.follow {
+		rep.motion.lookBelow(c)
+	}
+	return err
 }
 
 // besideLink adds a hint to the error about a missing backing file of an image that

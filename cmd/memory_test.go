@@ -21,6 +21,9 @@ type memoryFile struct {
 	built     *qcow2test.Built
 	allocated int64 // bytes; 0: not known
 	changed   bool
+	// changesAfter, if not 0, is after how many answers that it has not changed it does
+	changesAfter, looks int
+
 	elsewhere qcow2.Elsewhere // unknownElsewhere: not known
 	device    bool
 
@@ -29,10 +32,16 @@ type memoryFile struct {
 
 func (f *memoryFile) Close() error { f.closed++; return nil }
 func (f *memoryFile) OpenElsewhere() (qcow2.Elsewhere, bool) {
-	return f.elsewhere, f.elsewhere != unknownElsewhere
+	if f.elsewhere == unknownElsewhere {
+		return qcow2.ElsewhereNo, false
+	}
+	return f.elsewhere, true
 }
-func (f *memoryFile) Info() fs.FileInfo             { return nil }
-func (f *memoryFile) Changed() (bool, bool)         { return f.changed, true }
+func (f *memoryFile) Info() fs.FileInfo { return nil }
+func (f *memoryFile) Changed() (bool, bool) {
+	f.looks++
+	return f.changed || f.changesAfter > 0 && f.looks > f.changesAfter, true
+}
 func (f *memoryFile) AllocatedBytes() (int64, bool) { return f.allocated, f.allocated > 0 }
 func (f *memoryFile) IsDevice() bool                { return f.device }
 
@@ -262,12 +271,12 @@ func TestCompleteSnapshotsInMemory(t *testing.T) {
 }
 
 // memoryLayers are files in memory that images name.
-type memoryLayers map[string]*qcow2test.Built
+type memoryLayers map[string]*memoryFile
 
 // Open opens a file as another program would that keeps images elsewhere.
 func (m memoryLayers) Open(name string) (chain.File, error) {
-	if b, ok := m[name]; ok {
-		return memoryLayer{b.Reader(), &memoryFile{built: b, elsewhere: unknownElsewhere}}, nil
+	if f, ok := m[name]; ok {
+		return memoryLayer{f.built.Reader(), f}, nil
 	}
 	return nil, fs.ErrNotExist
 }
@@ -299,7 +308,7 @@ func TestLayersInMemory(t *testing.T) {
 				if image != "memory" || len(allowed) != 1 || allowed[0] != "there" {
 					t.Errorf("layers of %q, allowed %q", image, allowed)
 				}
-				return memoryLayers{name: base}, nil
+				return memoryLayers{name: {built: base, elsewhere: unknownElsewhere}}, nil
 			},
 		})
 		if code != want || code == 0 && out.String() != "0x10000-0x1ffff: 0x30000-0x3ffff [1 base]\n" {

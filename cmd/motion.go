@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 
+	"github.com/qinspect/qinspect/pkg/chain"
 	"github.com/qinspect/qinspect/pkg/qcow2"
 	"github.com/qinspect/qinspect/pkg/render"
 )
@@ -13,14 +14,38 @@ type motion struct {
 	changed, changedKnown bool
 	elsewhere             qcow2.Elsewhere
 	elsewhereKnown        bool
+	layers                *motion // of the layers below together; nil: no names are followed
 }
 
 // look asks the file once more. A program that had the image open at an earlier
 // look may have written since.
-func (m *motion) look(f File) {
+func (m *motion) look(f chain.Facts) {
 	m.changed, m.changedKnown = f.Changed()
 	state, ok := f.OpenElsewhere()
 	m.elsewhere, m.elsewhereKnown = max(m.elsewhere, state), ok
+}
+
+// lookBelow asks the files of the layers below the image. Standard error and the
+// remarks of chain say which of them it was.
+func (m *motion) lookBelow(c *chain.Chain) {
+	below := &motion{changedKnown: true, elsewhereKnown: true}
+	for _, l := range c.Layers[1:] {
+		if l.Facts != nil {
+			var layer motion
+			layer.look(l.Facts)
+			below.join(&layer)
+		}
+	}
+	m.layers = below
+}
+
+// join adds what is known of another file: of both together nothing is known that
+// is not known of each, but for a change.
+func (m *motion) join(o *motion) {
+	m.changed = m.changed || o.changed
+	m.changedKnown = m.changed || m.changedKnown && o.changedKnown
+	m.elsewhere = max(m.elsewhere, o.elsewhere)
+	m.elsewhereKnown = m.elsewhere == qcow2.ElsewhereWriting || m.elsewhereKnown && o.elsewhereKnown
 }
 
 // motionSection declares what a document says of it.
@@ -31,11 +56,15 @@ func motionSection() *render.Section {
 	}}
 }
 
-// row returns the row of the section.
+// row returns the row of the section, which is about all files that were read.
 func (m *motion) row() []render.Value {
+	all := *m
+	if m.layers != nil {
+		all.join(m.layers)
+	}
 	return []render.Value{
-		valueIf(m.changedKnown, render.Bool(m.changed)),
-		valueIf(m.elsewhereKnown, render.Enum(uint64(m.elsewhere))),
+		valueIf(all.changedKnown, render.Bool(all.changed)),
+		valueIf(all.elsewhereKnown, render.Enum(uint64(all.elsewhere))),
 	}
 }
 

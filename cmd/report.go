@@ -23,6 +23,7 @@ type report struct {
 	img      *qcow2.Image
 	file     File
 	motion   motion
+	settled  bool // motion is that of what the document says: there is no further look
 	judges   bool // the command gives a verdict on the image: there is none on one that changed
 	failures failures
 	written  error    // by finish: why the document could not be written
@@ -81,9 +82,16 @@ func (rep *report) finish(err error) {
 
 // look asks the file, if it could be opened, whether it holds still.
 func (rep *report) look() {
-	if rep.file != nil {
+	if rep.file != nil && !rep.settled {
 		rep.motion.look(rep.file)
 	}
+}
+
+// settle asks the file for the last time. Commands whose document depends on the
+// answer call it when all has been read, so that no later answer contradicts it.
+func (rep *report) settle() {
+	rep.look()
+	rep.settled = true
 }
 
 // remark takes a remark about the output, and writes it to standard error when the

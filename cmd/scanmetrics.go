@@ -190,6 +190,8 @@ func isLabelText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, isControl) && !strings.Contains(s, `\x`)
 }
 
-// isControl reports whether a terminal would act on a character. A newline has its
-// own escape.
-func isControl(r rune) bool { return r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 }
+// isControl reports whether a terminal would act on a character, or it separates
+// lines or sets the direction of text, as in JSON. A newline has its own escape.
+func isControl(r rune) bool {
+	return r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}

@@ -19,6 +19,7 @@ func TestLabelText(t *testing.T) {
 		"esc\x1b[0m":  `esc\x1b[0m`,
 		"del\x7f":     `del\x7f`,
 		"csi\u009b0m": `csi\xc2\x9b0m`,
+		"rtl\u202e":   `rtl\xe2\x80\xae`,
 		"é\ufffd":     "é\ufffd",
 	} {
 		if got := labelText(text); got != want {

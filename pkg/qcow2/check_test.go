@@ -233,3 +233,29 @@ func TestCheckSmallL1TableOfDuplicate(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestCheckLongNames: the words of findings have the start of a name, or what check
+// writes is many times the file.
+func TestCheckLongNames(t *testing.T) {
+	long := strings.Repeat("\x00", 65528)
+	b := qcow2test.Image{
+		ClusterBits: 9, Size: 4 << 15, Clusters: kinds{3: data},
+		Bitmaps:   []qcow2test.Bitmap{{Name: strings.Repeat("\x01", 1023), Flags: uint32(qcow2.BitmapInUse)}},
+		Snapshots: []qcow2test.Snapshot{{ID: long}, {ID: long, Name: long, VMStateSize: 1 << 20}},
+	}.Build()
+	b.Set("snapshot[1].l1_size", 1)
+	words := map[qcow2.FindingKind]int{}
+	if _, err := open(t, b).Check(t.Context(), qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
+		if f.Severity == qcow2.SeverityWarning {
+			words[f.Kind] = len(f.Detail)
+		}
+		return true
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []qcow2.FindingKind{qcow2.FindingBitmapInUse, qcow2.FindingDuplicateSnapshotID, qcow2.FindingAmbiguousSnapshotName, qcow2.FindingSnapshotL1TooSmall, qcow2.FindingMissingVMState} {
+		if n := words[k]; n == 0 || n > 400 {
+			t.Errorf("%v: %d bytes of words", k, n)
+		}
+	}
+}

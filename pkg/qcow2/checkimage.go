@@ -60,7 +60,7 @@ func (c *checker) checkBitmaps() {
 			return // the walk reports it
 		}
 		if b.Flags&BitmapInUse != 0 {
-			c.remarkAt(SeverityWarning, FindingBitmapInUse, b.Offset, "bitmap %q is in use: it was not closed, and is stale", b.Name)
+			c.remarkAt(SeverityWarning, FindingBitmapInUse, b.Offset, "bitmap %s is in use: it was not closed, and is stale", quotedStart(b.Name))
 		}
 	}
 }
@@ -76,12 +76,12 @@ func (c *checker) checkSnapshots() {
 		}
 		id := maphash.String(seed, s.ID)
 		if first, ok := ids[id]; ok {
-			c.remarkAt(SeverityWarning, FindingDuplicateSnapshotID, s.Offset, "snapshot @%d has the id %q, as has @%d", s.Index, s.ID, first)
+			c.remarkAt(SeverityWarning, FindingDuplicateSnapshotID, s.Offset, "snapshot @%d has the id %s, as has @%d", s.Index, quotedStart(s.ID), first)
 		} else {
 			ids[id] = s.Index
 		}
 		if need := c.img.geometry.l1Entries(s.DiskSize); uint64(s.L1Size) < need {
-			c.remarkAt(SeverityWarning, FindingSnapshotL1TooSmall, s.Offset+8, "the L1 table of snapshot %q has %d entries, but its disk size of %d bytes needs %d", s.ID, s.L1Size, s.DiskSize, need)
+			c.remarkAt(SeverityWarning, FindingSnapshotL1TooSmall, s.Offset+8, "the L1 table of snapshot %s has %d entries, but its disk size of %d bytes needs %d", quotedStart(s.ID), s.L1Size, s.DiskSize, need)
 		}
 	}
 	for s, err := range c.img.Snapshots() {
@@ -89,7 +89,7 @@ func (c *checker) checkSnapshots() {
 			break
 		}
 		if other, ok := ids[maphash.String(seed, s.Name)]; ok && other != s.Index {
-			c.remarkAt(SeverityWarning, FindingAmbiguousSnapshotName, s.Offset, "snapshot @%d has the name %q, which is the id of @%d", s.Index, s.Name, other)
+			c.remarkAt(SeverityWarning, FindingAmbiguousSnapshotName, s.Offset, "snapshot @%d has the name %s, which is the id of @%d", s.Index, quotedStart(s.Name), other)
 		}
 	}
 }
@@ -138,7 +138,7 @@ func (c *checker) checkVMStates() {
 		if s.VMStateSize == 0 || t == nil || c.maps(t, segments, next) {
 			continue
 		}
-		c.remarkAt(SeverityWarning, FindingMissingVMState, s.Offset, "snapshot %q has a VM state of %d bytes, but maps nothing past the end of its disk", s.ID, s.VMStateSize)
+		c.remarkAt(SeverityWarning, FindingMissingVMState, s.Offset, "snapshot %s has a VM state of %d bytes, but maps nothing past the end of its disk", quotedStart(s.ID), s.VMStateSize)
 	}
 }
 

@@ -173,8 +173,13 @@ func (f *HostFile) Changed() (changed, ok bool) {
 // OpenElsewhere returns what another program does with the image. It asks for the
 // locks that QEMU takes and takes none. ok is false where they cannot be asked for:
 // on systems other than Linux, and on some network file systems. A program that
-// takes no locks is not seen.
-func (f *HostFile) OpenElsewhere() (state Elsewhere, ok bool) { return openElsewhere(f.f) }
+// takes no locks is not seen. Locks of a block device are those of the node in /dev
+// by which it was opened, and libvirt gives each machine nodes of its own: that no
+// lock is found says nothing there, so ok is false, too.
+func (f *HostFile) OpenElsewhere() (state Elsewhere, ok bool) {
+	state, ok = openElsewhere(f.f)
+	return state, ok && (state != ElsewhereNo || !f.IsDevice())
+}
 
 // IsDevice reports whether it is a block device.
 func (f *HostFile) IsDevice() bool { return f.opened.Mode()&fs.ModeDevice != 0 }

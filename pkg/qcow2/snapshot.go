@@ -125,7 +125,7 @@ func (img *Image) FindSnapshot(name string) (Snapshot, error) {
 
 const (
 	listedSnapshots = 10 // how many an error lists
-	listedName      = 64 // how many characters of an id or a name
+	listedName      = 64 // how many characters of an id or a name, also of bitmaps, are in a message
 )
 
 // snapshotList lists snapshots for an error.
