@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +36,20 @@ func TestMain(m *testing.M) {
 			version = "v1.2.3"
 			main()
 		},
+		"fill-terminal": fillTerminal,
 	})
+}
+
+// fillTerminal writes more to the terminal than that holds. Then what came before has
+// been read: testscript closes a terminal without reading to the end.
+func fillTerminal() {
+	f, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.Write(make([]byte, 1<<18))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
 }
 
 // TestScripts runs the scripts in testdata/script: command lines, and what
