@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/qinspect/qinspect/pkg/qcow2"
@@ -41,6 +42,9 @@ func listReclaim(rep *report, u *qcow2.Usage, o usageOptions) {
 	s := reclaimSection()
 	rep.Section(s)
 	advice := newReclaimAdvice(rep, u)
+	if advice.device && !rep.motion.elsewhereKnown {
+		rep.note(errOpenUnknown)
+	}
 	c := make([]render.Value, len(s.Columns))
 	for _, r := range u.Reclaim {
 		if r.Kind == qcow2.ReclaimTail && rep.file.IsDevice() || o.people && r.Bytes == 0 {
@@ -52,6 +56,9 @@ func listReclaim(rep *report, u *qcow2.Usage, o usageOptions) {
 		rep.row(c...)
 	}
 }
+
+// errOpenUnknown warns of the commands for a block device.
+var errOpenUnknown = errors.New("whether another program has the device open is not known: type no command before you know that none has")
 
 // A reclaimAdvice knows what to type to give space back.
 type reclaimAdvice struct {

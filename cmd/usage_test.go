@@ -49,23 +49,24 @@ func TestUsageAdvice(t *testing.T) {
 	for name, test := range map[string]struct {
 		file memoryFile
 		want []string
+		note string // on standard error
 	}{
-		"file": {memoryFile{}, []string{
+		"file": {file: memoryFile{}, want: []string{
 			"punch holes: fallocate -p" + punch, "cut the file: truncate -s %d memory", discard, "repair: qemu-img check -r leaks memory",
 			"delete the snapshot: qemu-img snapshot -d 's 1' memory",
 		}},
-		"device": {memoryFile{device: true}, []string{
+		"device": {file: memoryFile{device: true, elsewhere: unknownElsewhere}, want: []string{
 			"discard: blkdiscard" + punch, "no row", discard, "repair: qemu-img check -r leaks memory",
 			"delete the snapshot: qemu-img snapshot -d 's 1' memory",
-		}},
-		"running": {memoryFile{changed: true}, []string{stop, stop, stop, stop, stop}},
+		}, note: "whether another program has the device open is not known"},
+		"running": {file: memoryFile{changed: true}, want: []string{stop, stop, stop, stop, stop}, note: "changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := test.file
 			f.built = leaky()
-			stdout, _, code := f.run(t, "usage", "--without", "1", "memory")
-			if code != 0 {
-				t.Fatalf("exit status %d", code)
+			stdout, stderr, code := f.run(t, "usage", "--without", "1", "memory")
+			if code != 0 || (stderr == "") != (test.note == "") || !strings.Contains(stderr, test.note) {
+				t.Fatalf("exit status %d, standard error %q", code, stderr)
 			}
 			for i, kind := range kinds {
 				want := strings.Replace(test.want[i], "%d", regexp.MustCompile(`Image end offset +│ .*?\((\d+) bytes`).FindStringSubmatch(stdout)[1], 1)
