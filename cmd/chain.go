@@ -164,7 +164,8 @@ Without --follow no file but IMAGE is opened, and the layer below it is a name.
 With --follow layers are opened, qcow2 and raw: those below the directory of
 IMAGE or below a DIR of --allow, and none whose name QEMU would take for a
 protocol or for JSON. A symbolic link must not lead out of the directory, and no
-absolute one is followed, but with '--allow /'.
+absolute one is followed, but with '--allow /'. The first bytes of a layer tell
+its format; no other guest data is read.
 
 --dependents reads the headers of all files below a directory, and lists the
 images there that name IMAGE as their backing file or data file; IMAGE can then

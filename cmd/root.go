@@ -15,9 +15,9 @@ func (a *app) newRootCommand() *cobra.Command {
 where every guest address lies, what every host cluster holds, whether all of it
 is consistent, and where the bytes went.
 
-It reads metadata only ('audit' also the start of the disk), never writes to an
-image, takes no lock, needs no QEMU, and opens no file that an image names
-unless --follow asks for it.
+It reads metadata, and of guest data no more than the help of 'audit', 'chain'
+and 'decode' says. It never writes to an image, takes no lock, needs no QEMU,
+and opens no file that an image names unless --follow asks for it.
 
 Begin with 'header' to see what an image is, with 'check' when something is
 wrong with it, with 'usage' when it is larger than it should be.

@@ -7,7 +7,7 @@
 // "hidden-slack" read bytes of the file to which nothing refers.
 //
 // It fails closed: a rule that could not be checked rejects the image, whatever
-// its level.
+// its level, but for "nested-format" of an encrypted one, and for [LevelOff].
 //
 // The ids of rules never change their meaning. New rules have level [LevelNote] in
 // [Default] until the next major version. The words of findings are for people and

@@ -11,7 +11,7 @@ const MaxSquares = 60_000
 
 // Options selects what [Fold] folds.
 type Options struct {
-	// Squares is the most squares wanted, from 1 to [MaxSquares].
+	// Squares is the most squares wanted; 0 and more than [MaxSquares] are these.
 	Squares int
 	// Offset and Length select a range of host addresses, as in
 	// [qcow2.HostOptions].
@@ -81,7 +81,11 @@ func newPicture(img *qcow2.Image, o Options) (*Picture, error) {
 		p.SquareSize = g.ClusterSize
 		return p, nil
 	}
-	per := (end-first-1)/uint64(o.Squares) + 1 // clusters
+	wanted := o.Squares
+	if wanted < 1 || wanted > MaxSquares {
+		wanted = MaxSquares
+	}
+	per := (end-first-1)/uint64(wanted) + 1 // clusters
 	p.SquareSize = per << g.ClusterBits
 	p.Squares = make([]Square, (end-first-1)/per+1)
 	for i := range p.Squares {

@@ -183,6 +183,18 @@ func TestFoldWindow(t *testing.T) {
 	}
 }
 
+// TestFoldWanted: no number of squares is refused, and none is more than MaxSquares.
+func TestFoldWanted(t *testing.T) {
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20}.Build()
+	b.Bytes = append(b.Bytes, make([]byte, (picture.MaxSquares+1)<<9-len(b.Bytes))...)
+	img := open(t, b)
+	for wanted, want := range map[int]int{-1: 30001, 0: 30001, 1: 1, picture.MaxSquares + 1: 30001} {
+		if n := len(fold(t, img, wanted).Squares); n != want {
+			t.Errorf("of %d squares that are wanted there are %d, want %d", wanted, n, want)
+		}
+	}
+}
+
 func TestFoldErrors(t *testing.T) {
 	unknown := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, IncompatibleFeatures: 1 << 40}.Build()
 	if _, err := picture.Fold(t.Context(), open(t, unknown), picture.Options{Squares: 1}); !errors.Is(err, qcow2.ErrUnsupported) {

@@ -23,16 +23,16 @@ var pageStyle string
 // loads nothing and runs no script but its own. Its texts are shown as they are, so
 // they must not have characters that mislead a reader's eye.
 type Page struct {
-	Title    string // the name of the image
-	File     string // the name of the image as a word for the shell
-	By       By     // what the squares are coloured by at first
-	Usage    *qcow2.Usage
-	Owners   []string // the names of the owners in Usage
-	Verdict  string   // how consistent the image is, in words
-	Problems []string // what is wrong with it
+	Title    string       // the name of the image
+	File     string       // the name of the image as a word for the shell
+	By       By           // what the squares are coloured by at first
+	Usage    *qcow2.Usage // not nil
+	Owners   []string     // the name of each of the owners in Usage
+	Verdict  string       // how consistent the image is, in words
+	Problems []string     // what is wrong with it
 	// SnapshotIDs has the ids of the snapshots, in the order of their table.
 	SnapshotIDs []string
-	// Size returns a number of bytes as people read it.
+	// Size returns a number of bytes as people read it; it is not nil.
 	Size func(bytes uint64) string
 }
 

@@ -12,7 +12,7 @@ import (
 type SVG struct {
 	Title string // above the picture
 	By    By
-	// Size returns a number of bytes as people read it.
+	// Size returns a number of bytes as people read it; it is not nil.
 	Size func(bytes uint64) string
 }
 

@@ -9,7 +9,7 @@ type Text struct {
 	// colours of terminals; else there is a letter for each square.
 	Color bool
 	By    By
-	// Size returns a number of bytes as people read it.
+	// Size returns a number of bytes as people read it; it is not nil.
 	Size func(bytes uint64) string
 }
 

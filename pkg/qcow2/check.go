@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// CheckResult is what [Image.Check] counts. The last five mean what they mean
-// in qemu-img check, except that an L2 table is counted once, however many L1
+// CheckResult is what [Image.Check] counts. The numbers from ImageEndOffset to
+// CompressedClusters mean what they mean in qemu-img check, except that an L2 table is counted once, however many L1
 // entries point to it.
 type CheckResult struct {
 	// CheckErrors is how many parts of the file the system failed to read. What

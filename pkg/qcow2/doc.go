@@ -3,9 +3,9 @@
 // addresses, refcounts, bitmaps. It follows the published specification,
 // docs/interop/qcow2 of QEMU, whose names it uses.
 //
-// It reads metadata only, but for the ranges that [Image.NonZero] is given. It never
-// writes, takes no lock, and opens no file that an image names: that is for package
-// chain.
+// It reads metadata only, but for the ranges that [Image.NonZero] is given, and the
+// cluster that [Image.TableAs] is. It never writes, takes no lock, and opens no file
+// that an image names: that is for package chain.
 //
 // # Where to begin
 //

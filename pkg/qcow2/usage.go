@@ -47,7 +47,8 @@ type Usage struct {
 	Reclaim []Reclaim
 	// CompactAtMost is how large a copy of the active image is at most, in bytes,
 	// as "qemu-img convert -O qcow2" makes it: clusters of 64 KiB, refcounts of 16
-	// bits, no snapshots. The copy is smaller only if data turn out to be zeros.
+	// bits, no snapshots. The copy is smaller only if data turn out to be zeros
+	// or lie in holes.
 	// Meaningful when HasCompact is true: there is no backing file and no external
 	// data file.
 	CompactAtMost uint64
