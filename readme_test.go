@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +17,11 @@ import (
 var console = regexp.MustCompile("(?s)```console\n(.*?)```")
 
 // TestREADME runs the README's terminal sessions.
-func TestREADME(t *testing.T) { holdSessions(t, "README.md", 3) }
+func TestREADME(t *testing.T) {
+	if dir := holdSessions(t, "README.md", 3); haveTools("jq ") {
+		holdAnswer(t, dir)
+	}
+}
 
 // TestDecodeQuestions runs the sessions of docs/decode.md, one for each question.
 func TestDecodeQuestions(t *testing.T) { holdSessions(t, filepath.Join("docs", "decode.md"), 10) }
@@ -32,8 +38,8 @@ func TestChainSessions(t *testing.T) {
 
 // holdSessions runs the terminal sessions of a page, at least as many as given, one
 // after the other in one directory: they print what the page says. `go test .
-// -update` writes what they print.
-func holdSessions(t *testing.T, page string, least int) {
+// -update` writes what they print. It returns the directory.
+func holdSessions(t *testing.T, page string, least int) string {
 	t.Helper()
 	text := readText(t, page)
 	if n := len(console.FindAllString(text, -1)); n < least {
@@ -57,6 +63,33 @@ func holdSessions(t *testing.T, page string, least int) {
 		}
 	} else if diff := cmp.Diff(text, got); diff != "" {
 		t.Errorf("sessions (-%s +got):\n%s", page, diff)
+	}
+	return dir
+}
+
+// holdAnswer compares the README's answer to its query of the checks that its sessions
+// left in a directory.
+func holdAnswer(t *testing.T, dir string) {
+	t.Helper()
+	var want strings.Builder
+	for line := range strings.Lines(readText(t, filepath.Join(dir, "checks.ndjson"))) {
+		var check struct {
+			Filename    string
+			Corruptions uint64
+			Allocated   uint64 `json:"allocated-clusters"`
+			Fragmented  uint64 `json:"fragmented-clusters"`
+		}
+		if err := json.Unmarshal([]byte(line), &check); err != nil {
+			t.Fatal(err)
+		}
+		if check.Fragmented > 0 {
+			fmt.Fprintf(&want, "| %s | %d | %d | %d |\n", check.Filename, check.Corruptions, check.Allocated, check.Fragmented)
+		}
+	}
+	_, answer, _ := strings.Cut(readText(t, "README.md"), "| filename | corruptions | allocated-clusters | fragmented-clusters |\n|---|---:|---:|---:|\n")
+	answer, _, _ = strings.Cut(answer, "\n\n")
+	if diff := cmp.Diff(answer+"\n", want.String()); diff != "" {
+		t.Errorf("answer to the query (-README +checks):\n%s", diff)
 	}
 }
 
