@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -186,12 +187,22 @@ func runDiff(rep *report, o diffOptions) error {
 		return err
 	}
 	if totals.Unknown > 0 {
-		rep.damaged(&hintError{fmt.Errorf("%s unknown: what maps them is damaged", counted(totals.Unknown, "byte is", "bytes are")), checkHint})
+		rep.damaged(unknownBytes(totals.Unknown, rep.failures.list))
 	} else if totals.Incomplete && rep.failures.code == exitOK {
 		rep.damaged(&hintError{errors.New("what maps the VM state is damaged"), checkHint})
 	}
 	rep.facts(&render.Section{}, diffFacts(g, opts, totals)...)
 	return nil
+}
+
+// unknownBytes returns the error about bytes of which a diff knows nothing. If an error
+// before it is about a limit, check need not find anything wrong.
+func unknownBytes(n uint64, before []error) error {
+	words := counted(n, "byte is unknown: what maps it", "bytes are unknown: what maps them")
+	if slices.ContainsFunc(before, func(err error) bool { return errors.Is(err, qcow2.ErrLimit) }) {
+		return errors.New(words + " is above a limit, or damaged")
+	}
+	return &hintError{errors.New(words + " is damaged"), checkHint}
 }
 
 // checkHint says what lists the damage of which diff has only the amount.

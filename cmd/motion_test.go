@@ -66,3 +66,15 @@ func motionOfLayers(t *testing.T, command string, follow, changed bool, top, bas
 	}
 	return strings.ReplaceAll(fmt.Sprintf("%s %s", doc.Changed, doc.Elsewhere), `"`, ""), out.String() + complaints.String()
 }
+
+// TestPageMoves: the verdict of a page says that the file has changed, also if that was
+// while it was read.
+func TestPageMoves(t *testing.T) {
+	for _, after := range []int{0, 1} {
+		f := memoryFile{built: qcow2test.Image{Size: 1 << 20}.Build(), changesAfter: after}
+		page, _, code := f.run(t, "plot", "-o", "html", "memory")
+		if code != 0 || strings.Contains(page, "but another program writes to the image") != (after > 0) {
+			t.Errorf("a change after %d looks: exit status %d, or what the verdict says of it", after, code)
+		}
+	}
+}

@@ -72,7 +72,7 @@ func surveyForPage(rep *report, page *picture.Page) error {
 	}
 	_, v.backed, _ = rep.img.BackingFile()
 	page.Verdict = v.words()
-	if rep.motion.writing() {
+	if rep.look(); rep.motion.writing() { // all has been read
 		page.Verdict += "; but another program writes to the image"
 	}
 	return err

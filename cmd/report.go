@@ -87,8 +87,9 @@ func (rep *report) look() {
 	}
 }
 
-// settle asks the file for the last time. Commands whose document depends on the
-// answer call it when all has been read, so that no later answer contradicts it.
+// settle asks the file for the last time. A command that judges in its document, and
+// not only by its exit status, calls it when all has been read: no later answer then
+// contradicts the document.
 func (rep *report) settle() {
 	rep.look()
 	rep.settled = true

@@ -138,7 +138,7 @@ func (w *walk) directory(dir Found, info fs.FileInfo) bool {
 
 // entry takes what lies in a directory.
 func (w *walk) entry(f Found, e fs.DirEntry) bool {
-	f.Any = len(w.Match) == 0
+	f.Any = !e.IsDir() && len(w.Match) == 0
 	if !e.IsDir() && (!e.Type().IsRegular() || !f.Any && !w.matches(e.Name())) {
 		return true
 	}

@@ -110,6 +110,28 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindDirectoryOnce: a directory that is named after one above it is not listed again:
+// if it cannot be listed, it has one row.
+func TestFindDirectoryOnce(t *testing.T) {
+	for _, match := range [][]string{nil, {"*.img"}} {
+		dir := tree(t, "b/1.img")
+		names := func(yield func(string) bool) {
+			if !yield(dir) {
+				return
+			}
+			must(t, os.WriteFile(filepath.Join(dir, "b", "2.img"), nil, 0o600)) // a second listing has it
+			yield(filepath.Join(dir, "b"))
+		}
+		var got []string
+		for f := range (&fleet.Search{Match: match}).Find(t.Context(), names) {
+			got = append(got, f.Key)
+		}
+		if diff := cmp.Diff([]string{"b/1.img"}, got); diff != "" {
+			t.Errorf("globs %q (-want +got):\n%s", match, diff)
+		}
+	}
+}
+
 // TestFindNames: names begin with the one that was given, so that a file whose name
 // begins with a dash cannot be taken for a flag.
 func TestFindNames(t *testing.T) {
