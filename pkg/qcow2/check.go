@@ -5,8 +5,8 @@ import (
 )
 
 // CheckResult is what [Image.Check] counts. The numbers from ImageEndOffset to
-// CompressedClusters mean what they mean in qemu-img check, except that an L2 table is counted once, however many L1
-// entries point to it.
+// CompressedClusters mean what they mean in qemu-img check, except that an L2 table is
+// counted once, however many L1 entries point to it.
 type CheckResult struct {
 	// CheckErrors is how many parts of the file the system failed to read. What
 	// lies past the end of the file is not one of them, but an error that was found.

@@ -123,6 +123,7 @@ func (c *checker) findOnes() {
 		}
 		cluster += n
 	}
+	c.lookup.repeats = r.repeats
 }
 
 // addOthers notes that compare has to read the refcounts of clusters, and with them

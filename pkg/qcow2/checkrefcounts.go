@@ -10,6 +10,7 @@ import (
 func (c *checker) compare() {
 	counted := &countedClusters{counts: c.counts.Seal(), more: c.more.Seal(), overlaps: c.overlaps.Seal()}
 	r, clusters := newRefcounts(c.img), c.img.geometry.HostClusters
+	r.repeats = c.lookup.repeats // findOnes took all entries of the table, this does not
 	for cluster := uint64(0); cluster < clusters; {
 		v := counted.counts.View(cluster, clusters)
 		cluster += v.N

@@ -37,7 +37,7 @@ type Limits struct {
 	BackingFormatBytes uint64
 	// RepeatedTableBytes bounds the L2 tables that one L1 table leads to again, and the
 	// refcount blocks that the refcount table does, in bytes. The rest of such a table
-	// is not followed. There are none in an image that QEMU wrote.
+	// is not followed. QEMU writes no such table.
 	RepeatedTableBytes uint64
 }
 

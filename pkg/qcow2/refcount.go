@@ -205,8 +205,11 @@ func (r *refcounts) near(cluster, limit uint64) (refcount, uint64) {
 // holds it. If there is none, at is 0, and the refcount is 0 if known is true.
 func (r *refcounts) locate(cluster uint64) (at uint64, known bool, err error) {
 	per := r.img.geometry.RefcountBlockEntries
-	if cluster/per >= r.table.entries {
+	switch i := cluster / per; {
+	case i >= r.table.entries:
 		return 0, r.known, nil
+	case i >= r.repeats.stop:
+		return 0, false, nil
 	}
 	entry, err := r.entryAt(cluster / per)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 
 // A repeatLimit ends the walk through a table whose entries lead to the same clusters
 // again and again: a small file would make it as long as the table has entries. It is
-// [Limits].RepeatedTableBytes. Entries are taken in their order; one that was taken
-// before is free.
+// [Limits].RepeatedTableBytes. Entries are taken in their order; one before the last
+// that was taken is free, also if it was passed over.
 type repeatLimit struct {
 	img      *Image
 	next     uint64 // the entry after the last that was taken

@@ -157,3 +157,44 @@ func TestRepeatedRefcountBlocks(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatedRefcountBlocksOnce: check, which passes over blocks of clusters that are
+// fine, ends where host does. What lies behind is unknown, and no leak.
+func TestRepeatedRefcountBlocksOnce(t *testing.T) {
+	const perBlock = 4096
+	b := qcow2test.Image{ClusterBits: 9, Size: 1 << 20, RefcountBits: 1}.Build()
+	table, zeros := b.Field("refcount_table[0]").Offset, uint64(len(b.Bytes)+511)&^511
+	leak := zeros + 512
+	b.Bytes = append(b.Bytes, make([]byte, leak+512-uint64(len(b.Bytes)))...)
+	b.Bytes[leak] = 1
+	for i := range uint64(7) {
+		binary.BigEndian.PutUint64(b.Bytes[table+(i+1)*8:], zeros)
+	}
+	binary.BigEndian.PutUint64(b.Bytes[table+5*8:], leak)
+	img, err := qcow2.Open(holeReader(b.Bytes), 8*perBlock<<9, upTo(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const stop = 4 // 2 and 3 lead again to what 1 led to
+	var ended []uint64
+	for _, err := range img.Host(t.Context(), qcow2.HostOptions{}) {
+		if e, ok := errors.AsType[*qcow2.Error](err); ok && errors.Is(e, qcow2.ErrLimit) {
+			ended = append(ended, e.Offset)
+		}
+	}
+	leaks := 0
+	if _, err := img.Check(t.Context(), qcow2.CheckOptions{Finding: func(f *qcow2.Finding) bool {
+		switch f.Kind {
+		case qcow2.FindingRefcountTable:
+			ended = append(ended, f.Entry)
+		case qcow2.FindingLeak:
+			leaks++
+		}
+		return true
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]uint64{table + stop*8, table + stop*8}, ended); diff != "" || leaks != 0 {
+		t.Errorf("%d leaks; where host and check end (-want +got):\n%s", leaks, diff)
+	}
+}
